@@ -1,0 +1,155 @@
+//! aarch64: how a system call is made.
+//!
+//! | what | where | source |
+//! |---|---|---|
+//! | instruction | `svc 0` | `arch/arm64/kernel/entry.S` |
+//! | number | x8 | `arch/arm64/kernel/syscall.c` |
+//! | arguments | x0 to x5 | same |
+//! | result | x0; -4095..=-1 is an errno negated | same |
+//! | destroyed | p0-p15, the first-fault register, and bits 128 and up of z0-z31 | Documentation/arch/arm64/sve.rst, section 3; `fpsimd_syscall_enter` |
+//! | kept | x1-x30, sp, v0-v31 (128 bits each), ZA | same; `kernel_exit` restores x1-x30 |
+//! | flags | NZCV comes back with SPSR, so `preserves_flags` is true | `kernel_exit` |
+//! | stack | the kernel has its own, so `nostack` is true | same |
+//!
+//! The destroyed vector state decides three things:
+//!
+//! - p0-p15 are clobbers always. They cost nothing when SVE is off.
+//! - v0-v31 are clobbers when the crate is built with SVE: naming vN kills all of zN. Without SVE
+//!   they would only spill d8-d15, so they are left out.
+//! - The stubs are `inline(never)`. A stub built without SVE could be inlined into a caller that
+//!   has `#[target_feature(enable = "sve")]`, and that caller would keep z registers live across
+//!   the call. Across a function call it keeps none (AAPCS64 6.1.3: only the low halves of v8-v15
+//!   are preserved).
+//!
+//! FFR can't be named (LLVM reserves it), and no code may rely on it across a function call
+//! (AAPCS64 6.1.4). Streaming mode (SME) ends at every system call; Rust code is never in it.
+//!
+//! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
+
+use crate::{Prot, Word};
+use core::arch::asm;
+
+/// Expands to `asm!` with the operands given, the predicate clobbers and the options.
+macro_rules! svc_with {
+    ($($operands:tt)*) => {
+        asm!(
+            "svc 0",
+            $($operands)*
+            out("p0") _, out("p1") _, out("p2") _, out("p3") _, out("p4") _, out("p5") _, out("p6") _, out("p7") _,
+            out("p8") _, out("p9") _, out("p10") _, out("p11") _, out("p12") _, out("p13") _, out("p14") _, out("p15") _,
+            options(nostack, preserves_flags),
+        )
+    };
+}
+
+/// Expands to [`svc_with`], with each whole Z register as destroyed.
+#[cfg(target_feature = "sve")]
+macro_rules! svc {
+    ($($operands:tt)*) => {
+        svc_with!(
+            $($operands)*
+            out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
+            out("v8") _, out("v9") _, out("v10") _, out("v11") _, out("v12") _, out("v13") _, out("v14") _, out("v15") _,
+            out("v16") _, out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,
+            out("v24") _, out("v25") _, out("v26") _, out("v27") _, out("v28") _, out("v29") _, out("v30") _, out("v31") _,
+        )
+    };
+}
+
+/// Expands to [`svc_with`]: there is no Z register, and the kernel keeps v0-v31.
+#[cfg(not(target_feature = "sve"))]
+macro_rules! svc {
+    ($($operands:tt)*) => {
+        svc_with!($($operands)*)
+    };
+}
+
+/// Expands, for each arity, to one function with one `svc` whose operands are the table above.
+macro_rules! stubs {
+    ($($name:ident($($arg:ident in $reg:tt),*), $n:literal;)*) => {$(
+        #[doc = concat!("Makes system call number `nr` with ", $n, ".")]
+        ///
+        /// The number comes last, so that the arguments already stand where the kernel wants
+        /// them. The result is the kernel's word as it is: [`Errno::decode`](crate::Errno::decode)
+        /// tells success from failure.
+        ///
+        /// # Safety
+        /// Whatever the call does must be sound: no memory that Rust code refers to may be
+        /// unmapped, changed or made inaccessible under it, and pointers must be valid for what
+        /// the kernel reads or writes through them.
+        #[inline(never)]
+        pub unsafe fn $name($($arg: Word,)* nr: usize) -> Word {
+            let ret: *mut u8;
+            // SAFETY: operands, clobbers and options are those of the table that heads this
+            // file; what the call does to memory is the caller's promise.
+            unsafe {
+                svc!(
+                    in("x8") nr,
+                    $(in($reg) $arg.as_ptr(),)*
+                    lateout("x0") ret,
+                );
+            }
+            Word::ptr(ret)
+        }
+    )*};
+}
+
+stubs! {
+    syscall0(), "no argument";
+    syscall1(a0 in "x0"), "one argument";
+    syscall2(a0 in "x0", a1 in "x1"), "two arguments";
+    syscall3(a0 in "x0", a1 in "x1", a2 in "x2"), "three arguments";
+    syscall4(a0 in "x0", a1 in "x1", a2 in "x2", a3 in "x3"), "four arguments";
+    syscall5(a0 in "x0", a1 in "x1", a2 in "x2", a3 in "x3", a4 in "x4"), "five arguments";
+    syscall6(a0 in "x0", a1 in "x1", a2 in "x2", a3 in "x3", a4 in "x4", a5 in "x5"), "six arguments";
+}
+
+/// The numbers of the memory-mapping calls (`include/uapi/asm-generic/unistd.h`).
+pub mod nr {
+    /// `munmap(2)`.
+    pub const MUNMAP: usize = 215;
+    /// `mremap(2)`.
+    pub const MREMAP: usize = 216;
+    /// `mmap(2)`.
+    pub const MMAP: usize = 222;
+    /// `mprotect(2)`.
+    pub const MPROTECT: usize = 226;
+    /// `msync(2)`.
+    pub const MSYNC: usize = 227;
+    /// `mlock(2)`.
+    pub const MLOCK: usize = 228;
+    /// `munlock(2)`.
+    pub const MUNLOCK: usize = 229;
+    /// `mlockall(2)`.
+    pub const MLOCKALL: usize = 230;
+    /// `munlockall(2)`.
+    pub const MUNLOCKALL: usize = 231;
+    /// `mincore(2)`.
+    pub const MINCORE: usize = 232;
+    /// `madvise(2)`.
+    pub const MADVISE: usize = 233;
+    /// `mlock2(2)`.
+    pub const MLOCK2: usize = 284;
+    /// `mseal(2)`.
+    pub const MSEAL: usize = 462;
+}
+
+/// The page size in bytes where the architecture fixes it; `None` where the kernel chooses.
+pub const FIXED_PAGE_SIZE: Option<usize> = None;
+
+/// Names of the `PROT_*` bits that only this architecture has.
+pub(crate) const PROT_NAMES: &[(usize, &str)] =
+    &[(Prot::BTI.bits(), "PROT_BTI"), (Prot::MTE.bits(), "PROT_MTE")];
+
+/// Names of the `MAP_*` bits that only this architecture has.
+pub(crate) const MAP_NAMES: &[(usize, &str)] = &[];
+
+/// aarch64 only (`arch/arm64/include/uapi/asm/mman.h`).
+impl Prot {
+    /// `PROT_BTI` (Linux 5.8): an indirect branch may only land on a BTI instruction. `mprotect`
+    /// answers EINVAL where the CPU has no BTI; `mmap` ignores it there.
+    pub const BTI: Self = Self::from_bits(0x10);
+    /// `PROT_MTE` (Linux 5.10): memory with allocation tags. Only for anonymous and tmpfs memory
+    /// on a CPU with MTE; EINVAL elsewhere, from both `mmap` and `mprotect`.
+    pub const MTE: Self = Self::from_bits(0x20);
+}

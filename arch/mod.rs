@@ -1,0 +1,30 @@
+//! What differs by architecture, one file each: the system-call stubs and why their operands are
+//! right, the call numbers, and what only that architecture has.
+//!
+//! The files hold the same names in the same order, so any two can be read side by side. A port
+//! copies one, fills it in, and adds its two lines here.
+
+#[cfg(not(all(
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"),
+    target_pointer_width = "64",
+    any(target_os = "linux", target_os = "android", target_os = "none"),
+)))]
+compile_error!(
+    "rawmap supports Linux on x86_64, aarch64 and riscv64 with 64-bit pointers; \
+     a port to another architecture is one new file in `arch/`, named in `arch/mod.rs`"
+);
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "aarch64")]
+pub use aarch64::*;
+
+#[cfg(all(target_arch = "riscv64", target_pointer_width = "64"))]
+mod riscv64;
+#[cfg(all(target_arch = "riscv64", target_pointer_width = "64"))]
+pub use riscv64::*;
+
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+mod x86_64;
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+pub use x86_64::*;

@@ -1,0 +1,105 @@
+//! riscv64: how a system call is made.
+//!
+//! | what | where | source |
+//! |---|---|---|
+//! | instruction | `ecall` | `arch/riscv/kernel/entry.S` |
+//! | number | a7 | `do_trap_ecall_u` in `arch/riscv/kernel/traps.c` |
+//! | arguments | a0 to a5 | same |
+//! | result | a0; -4095..=-1 is an errno negated | same |
+//! | destroyed | v0-v31, vl, vtype (all ones, 0, vill) | Documentation/arch/riscv/vector.rst, section 3; `riscv_v_vstate_discard` (Linux 6.5) |
+//! | kept | every other integer and floating-point register | `ret_from_exception` |
+//! | flags | vl and vtype are lost, and `preserves_flags` would promise them (Rust Reference, inline assembly): so it is **not** said | same |
+//! | stack | the kernel has its own, so `nostack` is true | same |
+//!
+//! The vector clobbers stand whether or not the crate is built with V: a caller may have
+//! `#[target_feature(enable = "v")]`, and without V they change nothing in the code.
+//!
+//! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
+
+use crate::Word;
+use core::arch::asm;
+
+/// Expands, for each arity, to one function with one `asm!` whose operands are the table above.
+macro_rules! stubs {
+    ($($name:ident($($arg:ident in $reg:tt),*), $n:literal;)*) => {$(
+        #[doc = concat!("Makes system call number `nr` with ", $n, ".")]
+        ///
+        /// The number comes last, so that the arguments already stand where the kernel wants
+        /// them. The result is the kernel's word as it is: [`Errno::decode`](crate::Errno::decode)
+        /// tells success from failure.
+        ///
+        /// # Safety
+        /// Whatever the call does must be sound: no memory that Rust code refers to may be
+        /// unmapped, changed or made inaccessible under it, and pointers must be valid for what
+        /// the kernel reads or writes through them.
+        #[inline]
+        pub unsafe fn $name($($arg: Word,)* nr: usize) -> Word {
+            let ret: *mut u8;
+            // SAFETY: operands, clobbers and options are those of the table that heads this
+            // file; what the call does to memory is the caller's promise.
+            unsafe {
+                asm!(
+                    "ecall",
+                    in("a7") nr,
+                    $(in($reg) $arg.as_ptr(),)*
+                    lateout("a0") ret,
+                    out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _, out("v6") _, out("v7") _,
+                    out("v8") _, out("v9") _, out("v10") _, out("v11") _, out("v12") _, out("v13") _, out("v14") _, out("v15") _,
+                    out("v16") _, out("v17") _, out("v18") _, out("v19") _, out("v20") _, out("v21") _, out("v22") _, out("v23") _,
+                    out("v24") _, out("v25") _, out("v26") _, out("v27") _, out("v28") _, out("v29") _, out("v30") _, out("v31") _,
+                    options(nostack),
+                );
+            }
+            Word::ptr(ret)
+        }
+    )*};
+}
+
+stubs! {
+    syscall0(), "no argument";
+    syscall1(a0 in "a0"), "one argument";
+    syscall2(a0 in "a0", a1 in "a1"), "two arguments";
+    syscall3(a0 in "a0", a1 in "a1", a2 in "a2"), "three arguments";
+    syscall4(a0 in "a0", a1 in "a1", a2 in "a2", a3 in "a3"), "four arguments";
+    syscall5(a0 in "a0", a1 in "a1", a2 in "a2", a3 in "a3", a4 in "a4"), "five arguments";
+    syscall6(a0 in "a0", a1 in "a1", a2 in "a2", a3 in "a3", a4 in "a4", a5 in "a5"), "six arguments";
+}
+
+/// The numbers of the memory-mapping calls (`include/uapi/asm-generic/unistd.h`).
+pub mod nr {
+    /// `munmap(2)`.
+    pub const MUNMAP: usize = 215;
+    /// `mremap(2)`.
+    pub const MREMAP: usize = 216;
+    /// `mmap(2)`.
+    pub const MMAP: usize = 222;
+    /// `mprotect(2)`.
+    pub const MPROTECT: usize = 226;
+    /// `msync(2)`.
+    pub const MSYNC: usize = 227;
+    /// `mlock(2)`.
+    pub const MLOCK: usize = 228;
+    /// `munlock(2)`.
+    pub const MUNLOCK: usize = 229;
+    /// `mlockall(2)`.
+    pub const MLOCKALL: usize = 230;
+    /// `munlockall(2)`.
+    pub const MUNLOCKALL: usize = 231;
+    /// `mincore(2)`.
+    pub const MINCORE: usize = 232;
+    /// `madvise(2)`.
+    pub const MADVISE: usize = 233;
+    /// `mlock2(2)`.
+    pub const MLOCK2: usize = 284;
+    /// `mseal(2)`.
+    pub const MSEAL: usize = 462;
+}
+
+/// The page size in bytes where the architecture fixes it; `None` where the kernel chooses.
+pub const FIXED_PAGE_SIZE: Option<usize> = None;
+
+/// Names of the `PROT_*` bits that only this architecture has.
+pub(crate) const PROT_NAMES: &[(usize, &str)] = &[];
+
+/// Names of the `MAP_*` bits that only this architecture has.
+pub(crate) const MAP_NAMES: &[(usize, &str)] = &[];

@@ -1,0 +1,110 @@
+//! x86_64: how a system call is made.
+//!
+//! | what | where | source |
+//! |---|---|---|
+//! | instruction | `syscall` | psABI A.2.1; `arch/x86/entry/entry_64.S` |
+//! | number | rax | same |
+//! | arguments | rdi, rsi, rdx, r10, r8, r9 (r10 where C has rcx: `syscall` overwrites rcx) | same |
+//! | result | rax; -4095..=-1 is an errno negated | psABI A.2.1 |
+//! | destroyed | rcx (return address), r11 (RFLAGS) | Intel SDM, SYSCALL; FRED kernels keep both, older ones don't |
+//! | flags | come back from r11, so `preserves_flags` is true | SYSRET and IRET restore RFLAGS |
+//! | stack | the kernel switches to its own, so `nostack` is true; it leaves the red zone alone | psABI A.2.1 |
+//! | vectors | kept whole: XSAVE state is only written at a context switch, and restored | `arch/x86/kernel/fpu/` |
+//!
+//! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
+
+use crate::{MapFlags, Word};
+use core::arch::asm;
+
+/// Expands, for each arity, to one function with one `asm!` whose operands are the table above.
+macro_rules! stubs {
+    ($($name:ident($($arg:ident in $reg:tt),*), $n:literal;)*) => {$(
+        #[doc = concat!("Makes system call number `nr` with ", $n, ".")]
+        ///
+        /// The number comes last, so that the arguments already stand where the kernel wants
+        /// them. The result is the kernel's word as it is: [`Errno::decode`](crate::Errno::decode)
+        /// tells success from failure.
+        ///
+        /// # Safety
+        /// Whatever the call does must be sound: no memory that Rust code refers to may be
+        /// unmapped, changed or made inaccessible under it, and pointers must be valid for what
+        /// the kernel reads or writes through them.
+        #[inline]
+        pub unsafe fn $name($($arg: Word,)* nr: usize) -> Word {
+            let ret: *mut u8;
+            // SAFETY: operands, clobbers and options are those of the table that heads this
+            // file; what the call does to memory is the caller's promise.
+            unsafe {
+                asm!(
+                    "syscall",
+                    in("rax") nr,
+                    $(in($reg) $arg.as_ptr(),)*
+                    lateout("rax") ret,
+                    lateout("rcx") _,
+                    lateout("r11") _,
+                    options(nostack, preserves_flags),
+                );
+            }
+            Word::ptr(ret)
+        }
+    )*};
+}
+
+stubs! {
+    syscall0(), "no argument";
+    syscall1(a0 in "rdi"), "one argument";
+    syscall2(a0 in "rdi", a1 in "rsi"), "two arguments";
+    syscall3(a0 in "rdi", a1 in "rsi", a2 in "rdx"), "three arguments";
+    syscall4(a0 in "rdi", a1 in "rsi", a2 in "rdx", a3 in "r10"), "four arguments";
+    syscall5(a0 in "rdi", a1 in "rsi", a2 in "rdx", a3 in "r10", a4 in "r8"), "five arguments";
+    syscall6(a0 in "rdi", a1 in "rsi", a2 in "rdx", a3 in "r10", a4 in "r8", a5 in "r9"), "six arguments";
+}
+
+/// The numbers of the memory-mapping calls (`arch/x86/entry/syscalls/syscall_64.tbl`).
+pub mod nr {
+    /// `mmap(2)`.
+    pub const MMAP: usize = 9;
+    /// `mprotect(2)`.
+    pub const MPROTECT: usize = 10;
+    /// `munmap(2)`.
+    pub const MUNMAP: usize = 11;
+    /// `mremap(2)`.
+    pub const MREMAP: usize = 25;
+    /// `msync(2)`.
+    pub const MSYNC: usize = 26;
+    /// `mincore(2)`.
+    pub const MINCORE: usize = 27;
+    /// `madvise(2)`.
+    pub const MADVISE: usize = 28;
+    /// `mlock(2)`.
+    pub const MLOCK: usize = 149;
+    /// `munlock(2)`.
+    pub const MUNLOCK: usize = 150;
+    /// `mlockall(2)`.
+    pub const MLOCKALL: usize = 151;
+    /// `munlockall(2)`.
+    pub const MUNLOCKALL: usize = 152;
+    /// `mlock2(2)`.
+    pub const MLOCK2: usize = 325;
+    /// `mseal(2)`.
+    pub const MSEAL: usize = 462;
+}
+
+/// The page size in bytes where the architecture fixes it; `None` where the kernel chooses.
+pub const FIXED_PAGE_SIZE: Option<usize> = Some(4096);
+
+/// Names of the `PROT_*` bits that only this architecture has.
+pub(crate) const PROT_NAMES: &[(usize, &str)] = &[];
+
+/// Names of the `MAP_*` bits that only this architecture has.
+pub(crate) const MAP_NAMES: &[(usize, &str)] =
+    &[(MapFlags::MAP_32BIT.bits(), "MAP_32BIT"), (MapFlags::ABOVE4G.bits(), "MAP_ABOVE4G")];
+
+/// x86_64 only (`arch/x86/include/uapi/asm/mman.h`).
+impl MapFlags {
+    /// `MAP_32BIT` (Linux 2.4.20): place the mapping in the first 2 GiB of the address space.
+    /// Ignored with [`FIXED`](Self::FIXED).
+    pub const MAP_32BIT: Self = Self::from_bits(0x40);
+    /// `MAP_ABOVE4G` (Linux 6.6): place the mapping above 4 GiB, unless the hint is taken.
+    pub const ABOVE4G: Self = Self::from_bits(0x80);
+}

@@ -1,0 +1,137 @@
+//! The page size: a power of two that only the kernel knows, but for x86_64.
+
+use crate::{Errno, MsyncFlags, arch, msync};
+use core::{fmt, ptr};
+
+/// A page size in bytes: a power of two, at least 4096.
+///
+/// On x86_64 it is 4096. On aarch64 and riscv64 the kernel's builder chooses (4, 16 or 64 KiB), so
+/// it is never a constant there: ask [`PageSize::find`], or take the AT_PAGESZ entry of the
+/// auxiliary vector with [`PageSize::new`].
+///
+/// ```
+/// use rawmap::PageSize;
+/// let page = PageSize::find()?;
+/// assert_eq!(page.round_up(1), Some(page.bytes()));
+/// assert_eq!(page.round_down(page.bytes() + 1), page.bytes());
+/// assert_eq!(page.round_up(usize::MAX), None);
+/// # Ok::<(), rawmap::Errno>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct PageSize {
+    log2: u8,
+}
+
+impl PageSize {
+    /// log2 of the smallest page size that Linux has anywhere: 4096 bytes.
+    const MIN_LOG2: u32 = 12;
+    /// log2 of the largest that [`find`](Self::find) asks for: 1 MiB, above any that Linux has.
+    const MAX_LOG2: u32 = 20;
+
+    /// The page size where the architecture fixes it: 4096 on x86_64; `None` elsewhere.
+    pub const FIXED: Option<Self> = match arch::FIXED_PAGE_SIZE {
+        Some(bytes) => Self::new(bytes),
+        None => None,
+    };
+
+    /// A page size of `bytes`, as AT_PAGESZ gives it; `None` unless that is a power of two from
+    /// 4096 on.
+    ///
+    /// ```
+    /// use rawmap::PageSize;
+    /// assert_eq!(PageSize::new(16384).map(PageSize::bytes), Some(16384));
+    /// assert_eq!(PageSize::new(0), None);
+    /// assert_eq!(PageSize::new(5000), None);
+    /// ```
+    #[must_use]
+    pub const fn new(bytes: usize) -> Option<Self> {
+        if bytes.is_power_of_two() && bytes.trailing_zeros() >= Self::MIN_LOG2 {
+            Some(Self { log2: bytes.trailing_zeros() as u8 })
+        } else {
+            None
+        }
+    }
+
+    /// The running kernel's page size.
+    ///
+    /// Costs nothing on x86_64. Elsewhere it makes one to nine calls `msync(2^k, 0, MS_ASYNC)`,
+    /// from k = 12 up: a length of 0 touches nothing, and the kernel refuses an address that is
+    /// not a multiple of the page size. Not cached: the caller keeps it.
+    ///
+    /// # Errors
+    /// Whatever `msync` answers that is no verdict on the address: ENOSYS or EPERM under a seccomp
+    /// filter. EINVAL if no size up to 1 MiB is accepted.
+    pub fn find() -> Result<Self, Errno> {
+        if let Some(fixed) = Self::FIXED {
+            return Ok(fixed);
+        }
+        Self::probe()
+    }
+
+    fn probe() -> Result<Self, Errno> {
+        let mut log2 = Self::MIN_LOG2;
+        loop {
+            let addr = ptr::without_provenance_mut(1 << log2);
+            // SAFETY: a range of length 0 holds no memory.
+            match unsafe { msync(addr, 0, MsyncFlags::ASYNC) } {
+                Ok(()) => return Ok(Self { log2: log2 as u8 }),
+                Err(Errno::EINVAL) if log2 < Self::MAX_LOG2 => log2 += 1,
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// The page size in bytes.
+    #[must_use]
+    #[inline]
+    pub const fn bytes(self) -> usize {
+        1 << self.log2
+    }
+
+    /// log2 of the page size in bytes.
+    #[must_use]
+    #[inline]
+    pub const fn log2(self) -> u32 {
+        self.log2 as u32
+    }
+
+    /// Whether `n` bytes are a whole number of pages, or an address the first of one.
+    #[must_use]
+    #[inline]
+    pub const fn is_aligned(self, n: usize) -> bool {
+        n & (self.bytes() - 1) == 0
+    }
+
+    /// `n` rounded down to a whole number of pages, in bytes.
+    #[must_use]
+    #[inline]
+    pub const fn round_down(self, n: usize) -> usize {
+        n & !(self.bytes() - 1)
+    }
+
+    /// `n` rounded up to a whole number of pages, in bytes; `None` where that is past
+    /// `usize::MAX`.
+    #[must_use]
+    #[inline]
+    pub const fn round_up(self, n: usize) -> Option<usize> {
+        match n.checked_add(self.bytes() - 1) {
+            Some(sum) => Some(self.round_down(sum)),
+            None => None,
+        }
+    }
+}
+
+impl fmt::Debug for PageSize {
+    /// Prints `PageSize(4096)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PageSize({})", self.bytes())
+    }
+}
+
+impl fmt::Display for PageSize {
+    /// Prints the bytes: `4096`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.bytes())
+    }
+}

@@ -1,0 +1,55 @@
+//! Feature `std`: the standard library's errors and file types.
+
+extern crate std;
+
+use crate::{Errno, MapFlags, Prot, mmap};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+impl From<Errno> for io::Error {
+    /// The same error number, as [`io::Error::from_raw_os_error`] has it.
+    ///
+    /// ```
+    /// use rawmap::Errno;
+    /// let error = std::io::Error::from(Errno::EEXIST);
+    /// assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+    /// ```
+    fn from(errno: Errno) -> Self {
+        Self::from_raw_os_error(errno.raw())
+    }
+}
+
+/// [`mmap`] of an open file: anything that lends its descriptor, such as `&File`, `BorrowedFd` or
+/// `OwnedFd`.
+///
+/// One call: `mmap(addr, len, prot, flags, fd, offset)`.
+///
+/// # Errors
+/// As [`mmap`].
+///
+/// # Safety
+/// As [`mmap`].
+///
+/// ```
+/// use rawmap::{MapFlags, Prot, mmap_file, munmap};
+/// let file = std::fs::File::open("/proc/self/exe")?;
+/// // SAFETY: a new mapping, which nothing else refers to; a running program's file isn't written.
+/// unsafe {
+///     let map = mmap_file(core::ptr::null_mut(), 4, Prot::READ, MapFlags::PRIVATE, &file, 0)?;
+///     assert_eq!(map.cast::<[u8; 4]>().read(), *b"\x7fELF");
+///     munmap(map, 4)?;
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[inline]
+pub unsafe fn mmap_file(
+    addr: *mut u8,
+    len: usize,
+    prot: Prot,
+    flags: MapFlags,
+    file: impl AsFd,
+    offset: u64,
+) -> Result<*mut u8, Errno> {
+    // SAFETY: the caller's promise is mmap's own.
+    unsafe { mmap(addr, len, prot, flags, file.as_fd().as_raw_fd(), offset) }
+}

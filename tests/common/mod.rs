@@ -1,0 +1,283 @@
+//! What the tests share: the page size, children that may die, and words for what can't be shown.
+//!
+//! A test that the machine can't run says so with [`skip!`] and returns; a test to which an
+//! emulator answers otherwise than Linux asserts the emulator's answer and says so with
+//! [`departure!`]. Both go to the real standard error, where `ci/qemu-test.sh` counts them.
+#![allow(dead_code)]
+
+use rawmap::{Errno, MapFlags, PageSize, Prot};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::ptr;
+
+pub const RW: Prot = Prot::READ.union(Prot::WRITE);
+pub const ANON: MapFlags = MapFlags::PRIVATE.union(MapFlags::ANONYMOUS);
+
+/// The running kernel's page size in bytes.
+pub fn page() -> usize {
+    PageSize::find().unwrap().bytes()
+}
+
+/// An address as a pointer to nothing.
+pub fn at(addr: usize) -> *mut u8 {
+    ptr::without_provenance_mut(addr)
+}
+
+/// The emulator that runs this test, as `qemu-user-10.0.2`; `None` on a real kernel.
+pub fn emulator() -> Option<String> {
+    std::env::var("RAWMAP_EMULATOR").ok().filter(|name| !name.is_empty())
+}
+
+/// Whether the emulator is QEMU user mode of a major version below this one.
+pub fn qemu_before(major: u32) -> bool {
+    emulator().is_some_and(|name| {
+        let version = name.strip_prefix("qemu-user-").expect("RAWMAP_EMULATOR=qemu-user-VERSION");
+        version.split('.').next().unwrap().parse::<u32>().expect("a version number") < major
+    })
+}
+
+/// The running kernel's version, as (6, 12); under an emulator, that of the kernel below it.
+pub fn kernel() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+/// The name of the function that calls it, `file::test`.
+#[macro_export]
+macro_rules! this_test {
+    () => {{
+        fn here() {}
+        std::any::type_name_of_val(&here)
+            .trim_end_matches("::here")
+            .trim_end_matches("::{{closure}}")
+    }};
+}
+
+/// Says why this test did not run. The caller returns.
+#[macro_export]
+macro_rules! skip {
+    ($($reason:tt)*) => { $crate::common::say("skipped", $crate::this_test!(), format_args!($($reason)*)) };
+}
+
+/// Says in what an emulator's answer, which the test has asserted, departs from Linux's.
+#[macro_export]
+macro_rules! departure {
+    ($($reason:tt)*) => { $crate::common::say("emulator", $crate::this_test!(), format_args!($($reason)*)) };
+}
+
+pub fn say(kind: &str, test: &str, reason: std::fmt::Arguments<'_>) {
+    // Not eprintln, which libtest captures.
+    std::io::stderr().write_all(format!("{kind}: {test}: {reason}\n").as_bytes()).unwrap();
+}
+
+/// How a child ended.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum End {
+    Exit(i32),
+    Signal(i32),
+}
+
+pub const SEGV: End = End::Signal(libc::SIGSEGV);
+pub const BUS: End = End::Signal(libc::SIGBUS);
+pub const OK: End = End::Exit(0);
+
+/// Runs `f` in a forked child and tells how it ended: with what `f` returns, 101 for a panic, or a
+/// signal; SIGALRM after a minute.
+pub fn in_child(f: impl FnOnce() -> i32) -> End {
+    wait_for(fork(f))
+}
+
+/// Starts `f` in a forked child, which ends with what `f` returns.
+pub fn fork(f: impl FnOnce() -> i32) -> libc::pid_t {
+    // SAFETY: the child runs `f` and exits; glibc makes malloc usable after fork.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "fork failed");
+    if pid == 0 {
+        // SAFETY: plain calls; a fault shall kill the child and leave no core file.
+        unsafe {
+            libc::alarm(60);
+            let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            libc::setrlimit(libc::RLIMIT_CORE, &none);
+            libc::signal(libc::SIGSEGV, libc::SIG_DFL);
+            libc::signal(libc::SIGBUS, libc::SIG_DFL);
+        }
+        let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).unwrap_or(101);
+        // SAFETY: ends the child without running the parent's exit handlers.
+        unsafe { libc::_exit(code) }
+    }
+    pid
+}
+
+/// Waits for a child of [`fork`].
+pub fn wait_for(pid: libc::pid_t) -> End {
+    let mut status = 0;
+    // SAFETY: status is a valid place.
+    while unsafe { libc::waitpid(pid, &mut status, 0) } != pid {
+        assert_eq!(std::io::Error::last_os_error().kind(), std::io::ErrorKind::Interrupted);
+    }
+    if libc::WIFSIGNALED(status) {
+        End::Signal(libc::WTERMSIG(status))
+    } else {
+        End::Exit(libc::WEXITSTATUS(status))
+    }
+}
+
+/// How a child ends that reads the byte.
+pub fn reading(at: *mut u8) -> End {
+    // SAFETY: only a child does it, and whether it may is the question.
+    in_child(|| unsafe { at.read_volatile() } as i32 * 0)
+}
+
+/// How a child ends that writes the byte.
+pub fn writing(at: *mut u8) -> End {
+    // SAFETY: as for reading.
+    in_child(|| unsafe { at.write_volatile(1) } as i32 * 0)
+}
+
+/// How a child ends that calls the code of [`RETURN_42`] there, and exits with what it returns.
+pub fn running(at: *mut u8) -> End {
+    // SAFETY: as for reading; the bytes are a function without arguments that returns 42.
+    in_child(|| unsafe { std::mem::transmute::<*mut u8, extern "C" fn() -> i32>(at)() })
+}
+
+/// Machine code of a function that returns 42.
+#[cfg(target_arch = "x86_64")]
+pub const RETURN_42: &[u8] = &[0xb8, 42, 0, 0, 0, 0xc3]; // mov eax, 42; ret
+#[cfg(target_arch = "aarch64")]
+pub const RETURN_42: &[u8] = &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6]; // mov w0, 42; ret
+#[cfg(target_arch = "riscv64")]
+pub const RETURN_42: &[u8] = &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0]; // li a0, 42; ret
+
+/// New private anonymous memory of so many bytes, never unmapped unless the test does it.
+pub fn anonymous(len: usize, prot: Prot) -> *mut u8 {
+    // SAFETY: a new mapping, which nothing else refers to.
+    unsafe { rawmap::mmap_anonymous(ptr::null_mut(), len, prot, MapFlags::PRIVATE) }.unwrap()
+}
+
+/// A new, empty file without a name, in the folder for temporary files (a real file system where
+/// that is one), open for reading and writing.
+pub fn temp_file() -> File {
+    tempfile().1
+}
+
+/// A new, empty file: its path, and it open for reading and writing.
+pub fn named_temp_file() -> (std::path::PathBuf, File) {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("rawmap-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let path = std::env::temp_dir().join(name);
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .expect("temporary file");
+    (path, file)
+}
+
+fn tempfile() -> (std::path::PathBuf, File) {
+    let (path, file) = named_temp_file();
+    std::fs::remove_file(&path).unwrap();
+    (path, file)
+}
+
+/// A temporary file of so many pages; every byte of page n is n + 1.
+pub fn file_of_pages(pages: usize) -> File {
+    let mut file = temp_file();
+    for n in 0..pages {
+        file.write_all(&vec![n as u8 + 1; page()]).unwrap();
+    }
+    file
+}
+
+/// A memfd, sealable.
+pub fn memfd(len: u64) -> File {
+    // SAFETY: a plain call; the descriptor is new and ours.
+    let file = unsafe {
+        let fd = libc::memfd_create(c"rawmap".as_ptr(), libc::MFD_ALLOW_SEALING);
+        assert!(fd >= 0, "memfd_create");
+        File::from_raw_fd(fd)
+    };
+    file.set_len(len).unwrap();
+    file
+}
+
+/// Maps a file: `mmap` with a null hint.
+pub fn map(
+    file: &File,
+    len: usize,
+    prot: Prot,
+    flags: MapFlags,
+    offset: u64,
+) -> Result<*mut u8, Errno> {
+    // SAFETY: a new mapping, which nothing else refers to.
+    unsafe { rawmap::mmap(ptr::null_mut(), len, prot, flags, file.as_raw_fd(), offset) }
+}
+
+/// Sets a soft and hard limit; for children only.
+pub fn limit(resource: libc::__rlimit_resource_t, value: u64) {
+    let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+    // SAFETY: limit is a valid place.
+    assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
+}
+
+/// Gives up root's rights (CAP_IPC_LOCK, CAP_SYS_RAWIO and all), for children only.
+pub fn become_nobody() {
+    // SAFETY: plain calls. The raw system call changes this thread alone, which is all the child has.
+    unsafe {
+        if libc::getuid() == 0 {
+            assert_eq!(libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534), 0);
+        }
+    }
+}
+
+/// Starts this test program again as another process, unrelated by memory, to run one test of it
+/// with the environment given; under an emulator, in the emulator.
+pub fn exec_self(test: &str, env: &[(&str, &str)]) -> std::process::Command {
+    let me = std::env::current_exe().unwrap();
+    let mut command = match std::env::var_os("RAWMAP_RUNNER").filter(|runner| !runner.is_empty()) {
+        Some(runner) => {
+            let mut command = std::process::Command::new(runner);
+            command.arg(me);
+            command
+        }
+        None => std::process::Command::new(me),
+    };
+    command.args(["--exact", test, "--nocapture", "--include-ignored"]).envs(env.iter().copied());
+    command
+}
+
+/// The mappings of this process that touch `from .. to`, as /proc/self/smaps has them: the first
+/// line of each, and its fields by name.
+pub fn smaps(
+    from: *mut u8,
+    to: *mut u8,
+) -> Vec<(String, std::collections::HashMap<String, String>)> {
+    let text = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let mut found: Vec<(String, std::collections::HashMap<String, String>)> = Vec::new();
+    for line in text.lines() {
+        let first = line.split(' ').next().unwrap();
+        if let Some(name) = first.strip_suffix(':') {
+            let value = line[first.len()..].trim().to_owned();
+            found.last_mut().unwrap().1.insert(name.to_owned(), value);
+        } else {
+            found.push((line.to_owned(), Default::default()));
+        }
+    }
+    found.retain(|(head, _)| {
+        let (start, end) = head.split(' ').next().unwrap().split_once('-').unwrap();
+        let parse = |hex| usize::from_str_radix(hex, 16).unwrap();
+        parse(start) < to.addr() && from.addr() < parse(end)
+    });
+    found
+}
+
+/// Whether each page of the range is resident, by `mincore`.
+pub fn resident(at: *mut u8, pages: usize) -> Vec<bool> {
+    let mut vec = vec![0u8; pages];
+    // SAFETY: vec has a byte for each page.
+    unsafe { rawmap::mincore(at, pages * page(), vec.as_mut_ptr()) }.unwrap();
+    vec.iter().map(|byte| byte & 1 == 1).collect()
+}
