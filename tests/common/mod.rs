@@ -127,13 +127,19 @@ pub fn wait_for(pid: libc::pid_t) -> End {
 /// How a child ends that reads the byte.
 pub fn reading(at: *mut u8) -> End {
     // SAFETY: only a child does it, and whether it may is the question.
-    in_child(|| unsafe { at.read_volatile() } as i32 * 0)
+    in_child(|| unsafe {
+        at.read_volatile();
+        0
+    })
 }
 
 /// How a child ends that writes the byte.
 pub fn writing(at: *mut u8) -> End {
     // SAFETY: as for reading.
-    in_child(|| unsafe { at.write_volatile(1) } as i32 * 0)
+    in_child(|| unsafe {
+        at.write_volatile(1);
+        0
+    })
 }
 
 /// How a child ends that calls the code of [`RETURN_42`] there, and exits with what it returns.
@@ -159,7 +165,9 @@ pub fn anonymous(len: usize, prot: Prot) -> *mut u8 {
 /// A new, empty file without a name, in the folder for temporary files (a real file system where
 /// that is one), open for reading and writing.
 pub fn temp_file() -> File {
-    tempfile().1
+    let (path, file) = named_temp_file();
+    std::fs::remove_file(&path).unwrap();
+    file
 }
 
 /// A new, empty file: its path, and it open for reading and writing.
@@ -174,12 +182,6 @@ pub fn named_temp_file() -> (std::path::PathBuf, File) {
         .create_new(true)
         .open(&path)
         .expect("temporary file");
-    (path, file)
-}
-
-fn tempfile() -> (std::path::PathBuf, File) {
-    let (path, file) = named_temp_file();
-    std::fs::remove_file(&path).unwrap();
     (path, file)
 }
 
