@@ -3,7 +3,7 @@
 //! A test that the machine can't run says so with [`skip!`] and returns; a test to which an
 //! emulator answers otherwise than Linux asserts the emulator's answer and says so with
 //! [`departure!`]. Both go to the real standard error, where `ci/qemu-test.sh` counts them.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub, unused_macros)]
 
 use rawmap::{Errno, MapFlags, PageSize, Prot};
 use std::fs::File;
