@@ -2,7 +2,8 @@
 //!
 //! Each type is the integer that the kernel's own definition of the call takes (`unsigned long`
 //! is `usize`, `int` is `i32`), and is open: bits without a name are kept, passed on and printed
-//! in hex, so that a new kernel's flag works at once through `from_bits`.
+//! in hex, so that a new kernel's flag works at once through `from_bits`. Names print in the order
+//! in which strace prints them, which is the order in which they stand here.
 
 use crate::{Word, arch};
 use core::fmt;
@@ -137,7 +138,10 @@ macro_rules! bits {
                         rest &= !bit;
                     }
                 }
-                joined.finish(rest != 0, format_args!("{rest:#x}"), $empty)
+                if rest != 0 {
+                    joined.push(format_args!("{rest:#x}"))?;
+                }
+                joined.finish($empty)
             }
         }
     };
@@ -161,11 +165,8 @@ impl<'a, 'b> Joined<'a, 'b> {
         self.f.write_fmt(part)
     }
 
-    /// Writes the rest where there is one, and `empty` where nothing was written at all.
-    fn finish(mut self, rest: bool, part: fmt::Arguments<'_>, empty: &str) -> fmt::Result {
-        if rest {
-            self.push(part)?;
-        }
+    /// Writes `empty` where nothing was written at all.
+    fn finish(self, empty: &str) -> fmt::Result {
         if self.empty { self.f.write_str(empty) } else { Ok(()) }
     }
 }
@@ -264,6 +265,15 @@ open! {
         /// [`SHARED`](Self::SHARED) it is, since Linux 2.4: between parent and child over fork.
         /// Unrelated processes need a file for it, or a memfd whose descriptor is passed.
         ANONYMOUS = 0x20;
+        /// `MAP_NORESERVE`: reserve no swap space (commit charge) for the mapping; ignored under
+        /// strict accounting (`vm.overcommit_memory` 2).
+        NORESERVE = 0x4000;
+        /// `MAP_POPULATE` (Linux 2.5.46): make the pages resident at once. Failures to do so are
+        /// not reported; [`Advice::POPULATE_WRITE`] reports them.
+        POPULATE = 0x8000;
+        /// `MAP_NONBLOCK` (Linux 2.5.46): with `POPULATE`, don't read from disk; since 2.6.23 it
+        /// turns `POPULATE` off.
+        NONBLOCK = 0x1_0000;
         /// `MAP_GROWSDOWN`: the mapping grows down when the page below it is touched, as the
         /// main stack does. With a shared mapping, EINVAL.
         GROWSDOWN = 0x100;
@@ -275,15 +285,6 @@ open! {
         /// `MAP_LOCKED`: lock the pages as `mlock` does, and try to make them resident; the call
         /// succeeds even when they can't be. EAGAIN over RLIMIT_MEMLOCK, EPERM where that is 0.
         LOCKED = 0x2000;
-        /// `MAP_NORESERVE`: reserve no swap space (commit charge) for the mapping; ignored under
-        /// strict accounting (`vm.overcommit_memory` 2).
-        NORESERVE = 0x4000;
-        /// `MAP_POPULATE` (Linux 2.5.46): make the pages resident at once. Failures to do so are
-        /// not reported; [`Advice::POPULATE_WRITE`] reports them.
-        POPULATE = 0x8000;
-        /// `MAP_NONBLOCK` (Linux 2.5.46): with `POPULATE`, don't read from disk; since 2.6.23 it
-        /// turns `POPULATE` off.
-        NONBLOCK = 0x1_0000;
         /// `MAP_STACK`: for a thread's stack. Since Linux 6.7 it keeps transparent huge pages
         /// away; before, it had no effect.
         STACK = 0x2_0000;
@@ -410,12 +411,15 @@ impl fmt::Debug for MapFlags {
                 rest &= !bit;
             }
         }
+        if rest != 0 {
+            joined.push(format_args!("{rest:#x}"))?;
+        }
         match self.huge_log2() {
             0 => {}
             1 if !self.contains(Self::HUGETLB) => joined.push(format_args!("MAP_UNINITIALIZED"))?,
             log2 => joined.push(format_args!("{log2}<<MAP_HUGE_SHIFT"))?,
         }
-        joined.finish(rest != 0, format_args!("{rest:#x}"), "MAP_FILE")
+        joined.finish("MAP_FILE")
     }
 }
 
@@ -427,14 +431,14 @@ open! {
     ///
     /// Source: `include/uapi/asm-generic/mman-common.h`, msync(2).
     MsyncFlags(i32), "MS_" {
+        /// `MS_SYNC`: write the range to the file, and return when that is done.
+        SYNC = 4;
         /// `MS_ASYNC`: do nothing; the kernel tracks dirty pages and writes them in its own time
         /// (since Linux 2.6.19).
         ASYNC = 1;
         /// `MS_INVALIDATE`: EBUSY where pages of the range are locked; else without effect, since
         /// Linux's mappings of a file always agree.
         INVALIDATE = 2;
-        /// `MS_SYNC`: write the range to the file, and return when that is done.
-        SYNC = 4;
     }
 }
 bits!(MsyncFlags, &[], "0");

@@ -4,6 +4,7 @@
 
 #[path = "../arch/mod.rs"]
 pub mod arch;
+mod call;
 mod errno;
 mod flags;
 mod page_size;
@@ -12,6 +13,7 @@ mod raw;
 mod std_types;
 mod word;
 
+pub use call::{Call, Operation};
 pub use errno::Errno;
 pub use flags::{
     Advice, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags, MsyncFlags, Prot,

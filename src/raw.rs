@@ -358,10 +358,16 @@ pub unsafe fn madvise(addr: *mut u8, len: usize, advice: Advice) -> Result<(), E
 /// Linux 2.3.99. Source: mincore(2), `mm/mincore.c`.
 ///
 /// ```
-/// use rawmap::{Errno, mincore};
-/// // SAFETY: no page, so no byte is written.
-/// let done = unsafe { mincore(core::ptr::without_provenance_mut(1), 0, core::ptr::null_mut()) };
-/// assert_eq!(done, Err(Errno::EINVAL));
+/// use rawmap::{MapFlags, Prot, mincore, mmap_anonymous, munmap};
+/// let mut resident = [0xff];
+/// // SAFETY: a new mapping of one page, and one byte for it.
+/// unsafe {
+///     let page = mmap_anonymous(core::ptr::null_mut(), 1, Prot::READ, MapFlags::PRIVATE)?;
+///     mincore(page, 1, resident.as_mut_ptr())?;
+///     munmap(page, 1)?;
+/// }
+/// assert_eq!(resident[0] & 1, 0, "nobody touched it");
+/// # Ok::<(), rawmap::Errno>(())
 /// ```
 #[inline]
 pub unsafe fn mincore(addr: *mut u8, len: usize, vec: *mut u8) -> Result<(), Errno> {

@@ -1,0 +1,383 @@
+# shellcheck shell=bash
+# What the scripts in ci/ share: messages, packages, and how each gets a Rust target and an emulator.
+#
+# Sourced, never run. Everything fetched lives in one folder that can be deleted at any time:
+#   RAWMAP_CACHE   that folder (default: rawmap in XDG_CACHE_HOME or ~/.cache)
+#   RAWMAP_RUST    where a cross target may come from, tried in order
+#                  (default: "installed rustup debian build-std"; see use_target)
+#
+# What it sets is for the scripts that source it:
+# shellcheck disable=SC2034
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=${RAWMAP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rawmap}
+mkdir -p "$CACHE"
+
+say() { printf '== %s\n' "$*"; }
+die() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+  exit 1
+}
+
+# Prints the command, then runs it.
+run() {
+  printf '+'
+  printf ' %q' "$@"
+  printf '\n'
+  "$@"
+}
+
+# usage_if_asked "TEXT" "$@": prints TEXT and leaves when the arguments ask for help.
+usage_if_asked() {
+  local text=$1 arg
+  shift
+  for arg; do
+    case $arg in -h | --help) printf '%s\n' "$text" && exit 0 ;; esac
+  done
+}
+
+# with_lock NAME CMD...: one at a time, however many scripts run. CMD must not change the shell's
+# variables: it runs in a subshell.
+with_lock() {
+  local lock=$CACHE/$1.lock
+  shift
+  (
+    flock 9
+    "$@"
+  ) 9>"$lock"
+}
+
+# ---- Packages of this machine -----------------------------------------------------------------
+
+# need_packages PKG...: installs those of the Debian packages that are not there.
+need_packages() {
+  local pkg missing=()
+  command -v apt-get >/dev/null || die "this machine has no apt; install what Debian calls: $*"
+  for pkg; do
+    [[ $(dpkg-query -W -f '${db:Status-Status}' "$pkg" 2>/dev/null) == installed ]] || missing+=("$pkg")
+  done
+  ((${#missing[@]})) || return 0
+  ((EUID == 0)) || command -v sudo >/dev/null ||
+    die "not root, and no sudo here; as root run: apt-get install ${missing[*]}"
+  say "installing ${missing[*]}"
+  with_lock apt apt_install "${missing[@]}" ||
+    die "apt could not install ${missing[*]}; install them by hand, then run this again"
+}
+
+apt_install() {
+  local as_root=(env DEBIAN_FRONTEND=noninteractive)
+  ((EUID == 0)) || as_root=(sudo "${as_root[@]}")
+  local install=("${as_root[@]}" apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@")
+  # A fresh machine has no package lists, an old one has lists that name vanished versions.
+  run "${install[@]}" </dev/null && return
+  run "${as_root[@]}" apt-get update -q </dev/null && run "${install[@]}" </dev/null
+}
+
+# ---- Packages of other architectures and suites, unpacked privately ---------------------------
+
+# debian_codename: bookworm, trixie, ...; fails where this is not Debian.
+debian_codename() {
+  local ID='' VERSION_CODENAME=''
+  # shellcheck source=/dev/null
+  [[ -r /etc/os-release ]] && . /etc/os-release
+  [[ $ID == debian && -n $VERSION_CODENAME ]] && printf '%s\n' "$VERSION_CODENAME"
+}
+
+# mirror_of SUITE: the address from which this machine gets Debian. apt itself reads its sources
+# (both forms of them) and, asked for addresses only, does not touch the network.
+mirror_of() {
+  local suite=$1 codename uri have
+  codename=$(debian_codename) || return 1
+  while read -r uri have; do
+    case $suite/$have in
+      *-security/*-security) printf '%s\n' "$uri" && return ;;
+      *-security/*) ;;
+      */"$codename" | */"$codename"-updates | */stable | */oldstable | */testing | */unstable | */sid)
+        printf '%s\n' "$uri" && return ;;
+    esac
+  done < <(apt-get update --print-uris 2>/dev/null | sed -n "s|^'\(.*\)/dists/\([^/']*\)/InRelease'.*|\1 \2|p")
+  return 1
+}
+
+# papt ARCH SUITE TOOL ARGS...: an apt tool (apt-get, apt-cache) that sees only SUITE for ARCH and
+# keeps its state in the cache folder. It needs no root and leaves the machine's apt untouched;
+# it verifies signatures and checksums as ever.
+papt() {
+  local arch=$1 suite=$2 tool=$3 root=$CACHE/apt/$2-$1 mirror
+  shift 3
+  if [[ ! -s $root/sources.list ]]; then
+    mirror=$(mirror_of "$suite") || {
+      say "apt's sources on this machine name no Debian mirror for $suite" >&2
+      return 1
+    }
+    mkdir -p "$root/lists/partial" "$root/cache/archives/partial" "$root/empty"
+    : >"$root/status"
+    printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg arch=%s] %s %s main\n' \
+      "$arch" "$mirror" "$suite" >"$root/sources.list"
+  fi
+  "$tool" -o Dir::Etc::sourcelist="$root/sources.list" -o Dir::Etc::sourceparts="$root/empty" \
+    -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts="$root/empty" \
+    -o Dir::State::lists="$root/lists" -o Dir::State::status="$root/status" -o Dir::Cache="$root/cache" \
+    -o APT::Architecture="$arch" -o APT::Architectures="$arch" -o APT::Sandbox::User="$(id -un)" \
+    -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false "$@"
+}
+
+# papt_update ARCH SUITE: the suite's package lists, not older than an hour. 1-15 MB.
+papt_update() {
+  local stamp=$CACHE/apt/$2-$1/updated
+  [[ -n $(find "$stamp" -mmin -60 2>/dev/null) ]] && return
+  say "reading the package lists of $2 for $1" >&2
+  # A mirror that lacks the architecture is an answer, not an accident: the caller tries another.
+  papt "$1" "$2" apt-get update -q >&2 </dev/null && touch "$stamp"
+}
+
+# deb_version ARCH SUITE PKG: the version that the suite offers; fails when it offers none.
+deb_version() {
+  local version
+  with_lock "apt-$2-$1" papt_update "$1" "$2" || return 1
+  version=$(papt "$1" "$2" apt-cache show --no-all-versions "$3" 2>/dev/null | sed -n 's/^Version: //p')
+  [[ -n $version ]] && printf '%s\n' "$version"
+}
+
+# fetch_debs ARCH SUITE FOLDER PKG...: downloads exactly these packages (not what they depend on)
+# and unpacks them into FOLDER. Does nothing when that was done before; an interrupted download is
+# taken up where it stopped.
+fetch_debs() {
+  with_lock "fetch-${3##*/}" fetch_debs_locked "$@"
+}
+
+fetch_debs_locked() {
+  local arch=$1 suite=$2 folder=$3 deb bytes
+  shift 3
+  # FOLDER appears by a rename as the last act, so one that is there is whole.
+  [[ -d $folder ]] && return
+  local debs=$folder.debs unpacked=$folder.unpacking
+  with_lock "apt-$suite-$arch" papt_update "$arch" "$suite" || return 1
+  bytes=$(papt "$arch" "$suite" apt-get download --print-uris "$@" | awk '{ n += $3 } END { print n + 0 }') || return 1
+  say "downloading $(((bytes + 999999) / 1000000)) MB from $suite for $arch: $*"
+  mkdir -p "$debs"
+  (cd "$debs" && papt "$arch" "$suite" apt-get download -q "$@" </dev/null) || return 1
+  rm -rf "$unpacked"
+  for deb in "$debs"/*.deb; do
+    dpkg-deb -x "$deb" "$unpacked" || return 1
+  done
+  mv "$unpacked" "$folder" && rm -rf "$debs"
+}
+
+# ---- Rust for another architecture ------------------------------------------------------------
+
+HOST_ARCH=$(uname -m)
+
+triple_of() {
+  case $1 in
+    x86_64) echo x86_64-unknown-linux-gnu ;;
+    aarch64) echo aarch64-unknown-linux-gnu ;;
+    riscv64) echo riscv64gc-unknown-linux-gnu ;;
+    bare) echo x86_64-unknown-none ;;    # has no std: for lint.sh
+    i686) echo i686-unknown-linux-gnu ;; # the crate refuses it: for lint.sh
+    *) die "no target is known for the architecture '$1'" ;;
+  esac
+}
+
+deb_arch_of() {
+  case $1 in
+    x86_64) echo amd64 ;;
+    aarch64) echo arm64 ;;
+    riscv64) echo riscv64 ;;
+    i686) echo i386 ;;
+    *) die "Debian's name of the architecture '$1' is not known" ;;
+  esac
+}
+
+need_cargo() {
+  command -v cargo >/dev/null || die "there is no cargo here; install Rust (https://rustup.rs), then run this again"
+}
+
+# use_target ARCH: from here on, plain `cargo` commands build for ARCH. It sets
+#   TRIPLE       the target
+#   RUST_FROM    the compiler, and where the target's standard library came from
+# and, for another architecture than this machine's, exports what cargo and rustc read:
+# CARGO_BUILD_TARGET, the linker, RUSTFLAGS and RUSTDOCFLAGS for static linking, and with Debian's
+# compiler RUSTC, RUSTDOC, PATH and LD_LIBRARY_PATH. Call it in a subshell.
+use_target() {
+  local arch=$1 source upper
+  need_cargo
+  TRIPLE=$(triple_of "$arch")
+  if [[ $arch == "$HOST_ARCH" ]]; then
+    command -v cc >/dev/null || need_packages gcc libc6-dev
+    TRIPLE=$(rustc -vV | sed -n 's/^host: //p')
+    RUST_FROM="$(rustc -V), native"
+    return
+  fi
+  export CARGO_BUILD_TARGET=$TRIPLE
+  upper=${TRIPLE//-/_}
+  export "CARGO_TARGET_${upper^^}_LINKER=$arch-linux-gnu-gcc" # see need_linker
+  # A static program runs under the emulator without a second machine's libraries.
+  export RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }-C target-feature=+crt-static"
+  export RUSTDOCFLAGS="${RUSTDOCFLAGS:+$RUSTDOCFLAGS }-C target-feature=+crt-static"
+  for source in ${RAWMAP_RUST:-installed rustup debian build-std}; do
+    case $source in
+      installed) target_installed && return ;;
+      rustup) target_from_rustup && return ;;
+      debian) target_from_debian "$arch" && return ;;
+      build-std) target_from_source && return ;;
+      *) die "RAWMAP_RUST: '$source' is none of installed, rustup, debian, build-std" ;;
+    esac
+  done
+  die "found no Rust standard library for $TRIPLE; if you use rustup, try: rustup target add $TRIPLE"
+}
+
+# need_linker ARCH: the C cross compiler, which links, with the C library that it links.
+need_linker() {
+  local arch=$1
+  [[ $arch == "$HOST_ARCH" ]] || command -v "$arch-linux-gnu-gcc" >/dev/null ||
+    need_packages "gcc-${arch//_/-}-linux-gnu" "libc6-dev-$(deb_arch_of "$arch")-cross"
+}
+
+# has_std RUSTC: has this compiler a standard library (core, for a bare target) for TRIPLE? It has
+# none when it is missing, and when another version of the compiler made it.
+has_std() {
+  local probe='pub fn probe() -> std::time::Instant { std::time::Instant::now() }'
+  [[ $TRIPLE != *-none ]] || probe='#![no_std]'
+  "$1" --target "$TRIPLE" --crate-name probe --crate-type lib --emit metadata --out-dir "$CACHE" - \
+    <<<"$probe" 2>/dev/null
+}
+
+target_installed() {
+  has_std rustc || return 1
+  RUST_FROM="$(rustc -V), target installed"
+}
+
+target_from_rustup() {
+  local refused
+  command -v rustup >/dev/null || return 1
+  refused=$CACHE/no-rustup-$TRIPLE
+  # Behind some proxies the download hangs rather than fails. Once a day is enough to find out.
+  if [[ -n $(find "$refused" -mtime -1 2>/dev/null) ]]; then
+    say "rustup could not add $TRIPLE less than a day ago; not trying again (to try: rm $refused)"
+    return 1
+  fi
+  if run timeout -k 5 "${RAWMAP_RUSTUP_SECONDS:-20}" rustup target add "$TRIPLE" </dev/null && has_std rustc; then
+    RUST_FROM="$(rustc -V), target added by rustup"
+    rm -f "$refused"
+  else
+    touch "$refused"
+    say "rustup could not add $TRIPLE within ${RAWMAP_RUSTUP_SECONDS:-20} s; looking elsewhere"
+    return 1
+  fi
+}
+
+# debian_rustc: fetches Debian's newest compiler for this machine, with clippy, and sets DEBIAN_RUST
+# to its folder. It is unpacked, not installed: installed it would conflict with Debian's own rustc.
+debian_rustc() {
+  DEBIAN_RUST=$CACHE/debian-rust
+  [[ -d $DEBIAN_RUST ]] && return
+  local codename suite version llvm deb_arch
+  codename=$(debian_codename) || return 1
+  deb_arch=$(deb_arch_of "$HOST_ARCH") || return 1
+  for suite in "$codename-security" "$codename"; do
+    version=$(deb_version "$deb_arch" "$suite" rustc-web) || continue
+    version=${version%%+*} # 1.96.0+dfsg1-1~deb12u2 -> 1.96.0
+    version=${version%.*}
+    llvm=$(papt "$deb_arch" "$suite" apt-cache show --no-all-versions "libstd-rust-web-$version" |
+      sed -n 's/^Depends:.*\(libllvm[0-9]*\).*/\1/p')
+    fetch_debs "$deb_arch" "$suite" "$DEBIAN_RUST" rustc-web libstd-rust-web-dev \
+      "libstd-rust-web-$version" rust-web-clippy ${llvm:+"$llvm"} && return
+  done
+  return 1
+}
+
+# use_debian_rustc: makes cargo and clippy use the compiler that debian_rustc fetched.
+use_debian_rustc() {
+  local libs
+  debian_rustc || return 1
+  for libs in "$DEBIAN_RUST"/usr/lib/*-linux-gnu; do
+    export LD_LIBRARY_PATH=$libs${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  done
+  export PATH=$DEBIAN_RUST/usr/bin:$PATH RUSTC=$DEBIAN_RUST/usr/bin/rustc RUSTDOC=$DEBIAN_RUST/usr/bin/rustdoc
+}
+
+# Debian has the standard library prebuilt for the architectures that it supports. It fits only the
+# compiler of its own version, which is why that one comes along.
+target_from_debian() {
+  local arch=$1 codename deb_arch have suite std
+  [[ $TRIPLE != *-none ]] || return 1 # no package has it
+  codename=$(debian_codename) || return 1
+  deb_arch=$(deb_arch_of "$arch") || return 1
+  use_debian_rustc || return 1
+  std=$CACHE/debian-rust-std-$deb_arch
+  have=$("$RUSTC" -V | cut -d' ' -f2)
+  # A suite does not have every architecture: riscv64 begins with trixie.
+  for suite in "$codename-security" "$codename" trixie sid; do
+    [[ -d $std ]] && break
+    [[ $(deb_version "$deb_arch" "$suite" libstd-rust-web-dev) == "$have"+* ]] || continue
+    fetch_debs "$deb_arch" "$suite" "$std" libstd-rust-web-dev || return 1
+  done
+  [[ -d $std ]] || return 1
+  ln -sfn "$std/usr/lib/rustlib/$TRIPLE" "$DEBIAN_RUST/usr/lib/rustlib/$TRIPLE"
+  if ! has_std "$RUSTC"; then
+    say "$std does not fit the compiler in $DEBIAN_RUST; delete both to get them anew"
+    return 1
+  fi
+  RUST_FROM="$("$RUSTC" -V | cut -d' ' -f1,2), Debian's prebuilt standard library"
+}
+
+# The slow way out: cargo builds the standard library (a minute or two, once). RUSTC_BOOTSTRAP lets a
+# stable compiler do it.
+target_from_source() {
+  local src=lib/rustlib/src/rust codename suite host_deb
+  host_deb=$(deb_arch_of "$HOST_ARCH") || return 1
+  if [[ ! -d $(rustc --print sysroot)/$src/library ]]; then
+    codename=$(debian_codename) || return 1
+    use_debian_rustc || return 1
+    if [[ ! -d $DEBIAN_RUST/usr/$src/library ]]; then
+      for suite in "$codename-security" "$codename"; do
+        [[ $(deb_version "$host_deb" "$suite" rust-web-src) == "$("$RUSTC" -V | cut -d' ' -f2)"+* ]] || continue
+        fetch_debs "$host_deb" "$suite" "$CACHE/debian-rust-src" rust-web-src || return 1
+        break
+      done
+      [[ -d $CACHE/debian-rust-src ]] || return 1
+      mkdir -p "$DEBIAN_RUST/usr/lib/rustlib/src"
+      ln -sfn "$CACHE"/debian-rust-src/usr/src/rustc-* "$DEBIAN_RUST/usr/$src"
+    fi
+  fi
+  export RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_unwind,test
+  [[ $TRIPLE != *-none ]] || CARGO_UNSTABLE_BUILD_STD=core
+  RUST_FROM="$("${RUSTC:-rustc}" -V | cut -d' ' -f1,2), standard library built here"
+}
+
+# ---- QEMU user mode ---------------------------------------------------------------------------
+
+# qemu_version QEMU: 10.0.2
+qemu_version() { "$1" --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p'; }
+
+# use_qemu_user ARCH: sets QEMU to the emulator of one program of ARCH and QEMU_VERSION to its version.
+# From 10 on QEMU gets the mapping calls mostly right, so an older one is the last resort.
+use_qemu_user() {
+  local arch=$1 codename suite found
+  found=$(command -v "qemu-$arch" || command -v "qemu-$arch-static" || true)
+  if [[ -z $found ]] || ! qemu_is_new "$found"; then
+    QEMU=$CACHE/qemu-user/usr/bin/qemu-$arch
+    if [[ ! -x $QEMU ]] && codename=$(debian_codename); then
+      for suite in "$codename-backports" "$codename"; do
+        [[ $(deb_version "$(deb_arch_of "$HOST_ARCH")" "$suite" qemu-user) =~ ^[0-9]+:([0-9]+)\. ]] || continue
+        ((BASH_REMATCH[1] >= 10)) || continue
+        fetch_debs "$(deb_arch_of "$HOST_ARCH")" "$suite" "$CACHE/qemu-user" qemu-user && break
+      done
+    fi
+    if [[ -x $QEMU ]]; then
+      found=$QEMU
+    elif [[ -z $found ]]; then
+      need_packages qemu-user
+      found=$(command -v "qemu-$arch") || die "there is no qemu-$arch; install QEMU's user mode, 10 or later"
+    fi
+  fi
+  QEMU=$found
+  QEMU_VERSION=$(qemu_version "$QEMU")
+}
+
+qemu_is_new() {
+  local version
+  version=$(qemu_version "$1") && ((${version%%.*} >= 10))
+}

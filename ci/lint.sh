@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# Checks what the tests can't: form, lints, documentation, no dependency, no standard library.
+# shellcheck source=ci/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+usage_if_asked "usage: ci/lint.sh
+
+Checks the formatting, clippy and the documentation for each target, the scripts with shellcheck, and
+that the crate has no dependency, needs no standard library and refuses what it does not support.
+Runs every check, lists those that failed, and fails if there are any.
+What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}." "$@"
+
+cd "$ROOT"
+export CARGO_TERM_COLOR=never
+arches=(x86_64 aarch64 riscv64)
+passed=0 failed=() skipped=()
+CANNOT=77 # the status by which a check says that this machine can't make it
+
+features=('')
+grep -q '^std *=' Cargo.toml && features+=(std)
+with() { printf '%s' "$1${2:+ with the feature $2}"; }
+
+# check NAME FUNCTION ARGS...: runs it in a subshell, so that it may change its environment.
+check() {
+  local name=$1 start=$SECONDS status
+  shift
+  printf '\n'
+  say "$name"
+  set +e
+  (
+    set -e
+    "$@"
+  )
+  status=$?
+  set -e
+  case $status in
+    0) passed=$((passed + 1)) && say "$name: passed ($((SECONDS - start)) s)" ;;
+    "$CANNOT") skipped+=("$name") && say "$name: skipped" ;;
+    *) failed+=("$name") && say "$name: FAILED ($((SECONDS - start)) s)" ;;
+  esac
+}
+
+lint() { # ARCH FEATURE
+  use_target "$1"
+  say "compiler: $RUST_FROM"
+  # By its own name: Debian's clippy comes without Debian's cargo, and is first in PATH.
+  run cargo-clippy clippy --all-targets ${2:+--features "$2"} -- -D warnings
+}
+
+document() { # ARCH FEATURE
+  use_target "$1"
+  RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" run cargo doc --no-deps ${2:+--features "$2"}
+}
+
+shell_scripts() {
+  command -v shellcheck >/dev/null || need_packages shellcheck
+  # -x: with what they source.
+  run shellcheck -x ci/*.sh .ci/run
+}
+
+no_dependency() {
+  local tree
+  tree=$(run cargo tree --edges normal,build --target all --all-features --prefix none)
+  printf '%s\n' "$tree"
+  # The command itself, then one line: the crate.
+  [[ $(tail -n +2 <<<"$tree") =~ ^rawmap\ [^$'\n']*$ ]] || {
+    say 'the crate must have no dependency: see [dependencies] and [build-dependencies] in Cargo.toml'
+    return 1
+  }
+  ! run cargo metadata --no-deps --format-version 1 | grep -E '"(custom-build|proc-macro)"' || {
+    say 'the crate must have no build.rs and no proc macro'
+    return 1
+  }
+}
+
+# The compiler sees a sysroot that holds core and nothing else, for a target that otherwise has std.
+no_std() { # ARCH
+  local sysroot lib crate
+  use_target "$1"
+  say "compiler: $RUST_FROM"
+  [[ -z ${CARGO_UNSTABLE_BUILD_STD:-} ]] || {
+    say "there is no prebuilt core for $TRIPLE, of which to make a sysroot"
+    exit "$CANNOT"
+  }
+  sysroot=$(mktemp -d)
+  # shellcheck disable=SC2064 # its value now
+  trap "rm -rf '$sysroot'" EXIT
+  lib=$sysroot/lib/rustlib/$TRIPLE/lib
+  mkdir -p "$lib"
+  for crate in core compiler_builtins rustc_std_workspace_core; do
+    cp "$("${RUSTC:-rustc}" --print target-libdir --target "$TRIPLE")/lib$crate"-* "$lib"
+  done
+  if "${RUSTC:-rustc}" --sysroot "$sysroot" --target "$TRIPLE" --crate-type lib --crate-name control \
+    --emit metadata --out-dir "$sysroot" - <<<'#![no_std] extern crate std;' 2>"$sysroot/control"; then
+    say 'this check is broken: a crate that uses std passes it'
+    return 1
+  fi
+  grep "can't find crate for .std." "$sysroot/control"
+  say 'so a crate that uses std is refused; now ours'
+  # Its own target folder, because a sysroot is not part of what cargo tells artifacts apart by.
+  RUSTFLAGS="${RUSTFLAGS:-} --sysroot $sysroot" run cargo check --lib --target "$TRIPLE" --target-dir "$sysroot/target"
+}
+
+# A target without an operating system has no std at all.
+bare_target() {
+  use_target bare
+  say "compiler: $RUST_FROM"
+  run cargo build --lib
+}
+
+# Elsewhere the crate must say one thing, and not bury it under errors that follow from it.
+refuses() {
+  local out errors
+  use_target i686
+  say "compiler: $RUST_FROM"
+  out=$(run cargo check --lib 2>&1) && {
+    say "the crate builds for $TRIPLE, which it does not support"
+    return 1
+  }
+  printf '%s\n' "$out"
+  errors=$(grep -E '^error' <<<"$out" | grep -v '^error: could not compile')
+  [[ $errors =~ ^error:\ rawmap\ supports[^$'\n']*$ ]] || {
+    say "expected one error, 'rawmap supports ...', and nothing else"
+    return 1
+  }
+}
+
+need_cargo
+check 'formatting' run cargo fmt --check -- --color never
+for arch in "${arches[@]}"; do
+  for feature in "${features[@]}"; do
+    check "$(with "clippy for $arch" "$feature")" lint "$arch" "$feature"
+    check "$(with "documentation for $arch" "$feature")" document "$arch" "$feature"
+  done
+done
+check 'shellcheck' shell_scripts
+check 'no dependency' no_dependency
+for arch in "${arches[@]}"; do
+  check "no standard library on $arch" no_std "$arch"
+done
+check 'builds for a bare target' bare_target
+check 'refuses an unsupported target' refuses
+
+printf '\n%s s\n' "$SECONDS"
+for name in ${failed[@]+"${failed[@]}"}; do printf 'failed: %s\n' "$name"; done
+for name in ${skipped[@]+"${skipped[@]}"}; do printf 'skipped: %s\n' "$name"; done
+printf '%s passed, %s failed, %s skipped\n' "$passed" "${#failed[@]}" "${#skipped[@]}"
+((${#failed[@]} == 0))

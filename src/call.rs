@@ -1,0 +1,372 @@
+//! Calls as values: one operation of the family as a number and six words, to be printed, checked,
+//! shipped, read back or made.
+
+use crate::arch::{self, nr};
+use crate::{
+    Advice, Errno, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags, MsyncFlags, NO_FD,
+    Prot, RawFd, Word,
+};
+use core::fmt;
+
+/// One memory-mapping call that has not been made: its number and its argument words.
+///
+/// Built by the functions named after the calls, or read back with [`from_words`](Self::from_words)
+/// from what a seccomp notification or a ptrace stop holds. Two calls are equal when the kernel
+/// can't tell them apart: words that a call doesn't take are 0, and a C `int` is sign-extended.
+///
+/// The layout is C's: the number, then six words, 56 bytes, on every architecture of this crate.
+/// The number is that of the architecture. A call may be sent to another thread, or its bytes to
+/// another process, which reads them back with `from_words`.
+///
+/// `Display` prints what strace prints. It differs in four points, all of which keep more:
+/// [`mincore`](Self::mincore)'s third argument is the pointer, not the bytes behind it; `mremap`
+/// has its fifth argument also for `MREMAP_DONTUNMAP`, if it is not null; a number without any
+/// named bit has no `/* PROT_??? */` behind it; and bits 32 to 63 of mmap's flags are shown. Flags
+/// without a sharing print no `MAP_FILE`, unless there is no other flag.
+///
+/// ```
+/// use rawmap::{Call, MapFlags, Prot};
+/// let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS;
+/// let call = Call::mmap(core::ptr::null_mut(), 4096, Prot::READ | Prot::WRITE, flags, -1, 0);
+/// assert_eq!(
+///     call.to_string(),
+///     "mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)",
+/// );
+/// // As a tracer gets it:
+/// let seen = Call::from_words(call.number(), call.args()).unwrap();
+/// assert_eq!(seen, call);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(C)]
+#[must_use = "a call does nothing until it is made"]
+pub struct Call {
+    number: usize,
+    args: [Word; 6],
+}
+
+/// A [`Call`] by name, with its arguments typed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[allow(missing_docs)] // Each field is the argument of that name of the function of that name.
+pub enum Operation {
+    /// [`mmap`](crate::mmap).
+    Mmap { addr: *mut u8, len: usize, prot: Prot, flags: MapFlags, fd: RawFd, offset: u64 },
+    /// [`munmap`](crate::munmap).
+    Munmap { addr: *mut u8, len: usize },
+    /// [`mprotect`](crate::mprotect).
+    Mprotect { addr: *mut u8, len: usize, prot: Prot },
+    /// [`msync`](crate::msync).
+    Msync { addr: *mut u8, len: usize, flags: MsyncFlags },
+    /// [`mremap`](crate::mremap).
+    Mremap { old: *mut u8, old_len: usize, new_len: usize, flags: MremapFlags, new_addr: *mut u8 },
+    /// [`madvise`](crate::madvise).
+    Madvise { addr: *mut u8, len: usize, advice: Advice },
+    /// [`mincore`](crate::mincore).
+    Mincore { addr: *mut u8, len: usize, vec: *mut u8 },
+    /// [`mlock`](crate::mlock).
+    Mlock { addr: *mut u8, len: usize },
+    /// [`mlock2`](crate::mlock2).
+    Mlock2 { addr: *mut u8, len: usize, flags: MlockFlags },
+    /// [`munlock`](crate::munlock).
+    Munlock { addr: *mut u8, len: usize },
+    /// [`mlockall`](crate::mlockall).
+    Mlockall { flags: MlockAllFlags },
+    /// [`munlockall`](crate::munlockall).
+    Munlockall,
+    /// [`mseal`](crate::mseal).
+    Mseal { addr: *mut u8, len: usize, flags: MsealFlags },
+}
+
+/// One call each, from the arguments of the raw function of the same name.
+impl Call {
+    const fn new(number: usize, args: &[Word]) -> Self {
+        let mut all = [Word::ZERO; 6];
+        all.split_at_mut(args.len()).0.copy_from_slice(args);
+        Self { number, args: all }
+    }
+
+    /// The call that [`mmap`](crate::mmap) makes.
+    pub const fn mmap(
+        addr: *mut u8,
+        len: usize,
+        prot: Prot,
+        flags: MapFlags,
+        fd: RawFd,
+        offset: u64,
+    ) -> Self {
+        let offset = Word::int(offset as usize);
+        let args =
+            [Word::ptr(addr), Word::int(len), prot.word(), flags.word(), Word::signed(fd), offset];
+        Self::new(nr::MMAP, &args)
+    }
+
+    /// The call that [`mmap_anonymous`](crate::mmap_anonymous) makes.
+    pub const fn mmap_anonymous(addr: *mut u8, len: usize, prot: Prot, flags: MapFlags) -> Self {
+        Self::mmap(addr, len, prot, flags.union(MapFlags::ANONYMOUS), NO_FD, 0)
+    }
+
+    /// The call that [`munmap`](crate::munmap) makes.
+    pub const fn munmap(addr: *mut u8, len: usize) -> Self {
+        Self::new(nr::MUNMAP, &[Word::ptr(addr), Word::int(len)])
+    }
+
+    /// The call that [`mprotect`](crate::mprotect) makes.
+    pub const fn mprotect(addr: *mut u8, len: usize, prot: Prot) -> Self {
+        Self::new(nr::MPROTECT, &[Word::ptr(addr), Word::int(len), prot.word()])
+    }
+
+    /// The call that [`msync`](crate::msync) makes.
+    pub const fn msync(addr: *mut u8, len: usize, flags: MsyncFlags) -> Self {
+        Self::new(nr::MSYNC, &[Word::ptr(addr), Word::int(len), flags.word()])
+    }
+
+    /// The call that [`mremap`](crate::mremap) makes.
+    pub const fn mremap(
+        old: *mut u8,
+        old_len: usize,
+        new_len: usize,
+        flags: MremapFlags,
+        new_addr: *mut u8,
+    ) -> Self {
+        let [old, new_addr] = [Word::ptr(old), Word::ptr(new_addr)];
+        let args = [old, Word::int(old_len), Word::int(new_len), flags.word(), new_addr];
+        Self::new(nr::MREMAP, &args)
+    }
+
+    /// The call that [`madvise`](crate::madvise) makes.
+    pub const fn madvise(addr: *mut u8, len: usize, advice: Advice) -> Self {
+        Self::new(nr::MADVISE, &[Word::ptr(addr), Word::int(len), advice.word()])
+    }
+
+    /// The call that [`mincore`](crate::mincore) makes.
+    pub const fn mincore(addr: *mut u8, len: usize, vec: *mut u8) -> Self {
+        Self::new(nr::MINCORE, &[Word::ptr(addr), Word::int(len), Word::ptr(vec)])
+    }
+
+    /// The call that [`mlock`](crate::mlock) makes.
+    pub const fn mlock(addr: *mut u8, len: usize) -> Self {
+        Self::new(nr::MLOCK, &[Word::ptr(addr), Word::int(len)])
+    }
+
+    /// The call that [`mlock2`](crate::mlock2) makes.
+    pub const fn mlock2(addr: *mut u8, len: usize, flags: MlockFlags) -> Self {
+        Self::new(nr::MLOCK2, &[Word::ptr(addr), Word::int(len), flags.word()])
+    }
+
+    /// The call that [`munlock`](crate::munlock) makes.
+    pub const fn munlock(addr: *mut u8, len: usize) -> Self {
+        Self::new(nr::MUNLOCK, &[Word::ptr(addr), Word::int(len)])
+    }
+
+    /// The call that [`mlockall`](crate::mlockall) makes.
+    pub const fn mlockall(flags: MlockAllFlags) -> Self {
+        Self::new(nr::MLOCKALL, &[flags.word()])
+    }
+
+    /// The call that [`munlockall`](crate::munlockall) makes.
+    pub const fn munlockall() -> Self {
+        Self::new(nr::MUNLOCKALL, &[])
+    }
+
+    /// The call that [`mseal`](crate::mseal) makes.
+    pub const fn mseal(addr: *mut u8, len: usize, flags: MsealFlags) -> Self {
+        Self::new(nr::MSEAL, &[Word::ptr(addr), Word::int(len), flags.word()])
+    }
+}
+
+impl Call {
+    /// The call with this number and these words, as a seccomp notification or a ptrace stop has
+    /// them; `None` if the number is not one of this family.
+    ///
+    /// Words that the call doesn't take are dropped, and those that the kernel reads as `int` are
+    /// cut to it, as the kernel does.
+    #[must_use]
+    pub const fn from_words(number: usize, args: [Word; 6]) -> Option<Self> {
+        let [a, b, c, d, e, f] = args;
+        let (addr, len) = (a.as_ptr(), b.bits());
+        Some(match number {
+            nr::MMAP => {
+                let (prot, flags) = (Prot::from_bits(c.bits()), MapFlags::from_bits(d.bits()));
+                Self::mmap(addr, len, prot, flags, e.bits() as RawFd, f.bits() as u64)
+            }
+            nr::MUNMAP => Self::munmap(addr, len),
+            nr::MPROTECT => Self::mprotect(addr, len, Prot::from_bits(c.bits())),
+            nr::MSYNC => Self::msync(addr, len, MsyncFlags::from_bits(c.bits() as i32)),
+            nr::MREMAP => {
+                let flags = MremapFlags::from_bits(d.bits());
+                Self::mremap(addr, len, c.bits(), flags, e.as_ptr())
+            }
+            nr::MADVISE => Self::madvise(addr, len, Advice::from_bits(c.bits() as i32)),
+            nr::MINCORE => Self::mincore(addr, len, c.as_ptr()),
+            nr::MLOCK => Self::mlock(addr, len),
+            nr::MLOCK2 => Self::mlock2(addr, len, MlockFlags::from_bits(c.bits() as i32)),
+            nr::MUNLOCK => Self::munlock(addr, len),
+            nr::MLOCKALL => Self::mlockall(MlockAllFlags::from_bits(a.bits() as i32)),
+            nr::MUNLOCKALL => Self::munlockall(),
+            nr::MSEAL => Self::mseal(addr, len, MsealFlags::from_bits(c.bits())),
+            _ => return None,
+        })
+    }
+
+    /// The call's number, on this architecture.
+    #[must_use]
+    pub const fn number(self) -> usize {
+        self.number
+    }
+
+    /// The call's argument words; 0 where it takes none.
+    #[must_use]
+    pub const fn args(self) -> [Word; 6] {
+        self.args
+    }
+
+    /// The call by name, with its arguments typed.
+    #[must_use]
+    pub const fn operation(self) -> Operation {
+        let [a, b, c, d, e, f] = self.args;
+        let (addr, len) = (a.as_ptr(), b.bits());
+        match self.number {
+            nr::MMAP => Operation::Mmap {
+                addr,
+                len,
+                prot: Prot::from_bits(c.bits()),
+                flags: MapFlags::from_bits(d.bits()),
+                fd: e.bits() as RawFd,
+                offset: f.bits() as u64,
+            },
+            nr::MUNMAP => Operation::Munmap { addr, len },
+            nr::MPROTECT => Operation::Mprotect { addr, len, prot: Prot::from_bits(c.bits()) },
+            nr::MSYNC => {
+                Operation::Msync { addr, len, flags: MsyncFlags::from_bits(c.bits() as i32) }
+            }
+            nr::MREMAP => Operation::Mremap {
+                old: addr,
+                old_len: len,
+                new_len: c.bits(),
+                flags: MremapFlags::from_bits(d.bits()),
+                new_addr: e.as_ptr(),
+            },
+            nr::MADVISE => {
+                Operation::Madvise { addr, len, advice: Advice::from_bits(c.bits() as i32) }
+            }
+            nr::MINCORE => Operation::Mincore { addr, len, vec: c.as_ptr() },
+            nr::MLOCK => Operation::Mlock { addr, len },
+            nr::MLOCK2 => {
+                Operation::Mlock2 { addr, len, flags: MlockFlags::from_bits(c.bits() as i32) }
+            }
+            nr::MUNLOCK => Operation::Munlock { addr, len },
+            nr::MLOCKALL => {
+                Operation::Mlockall { flags: MlockAllFlags::from_bits(a.bits() as i32) }
+            }
+            nr::MUNLOCKALL => Operation::Munlockall,
+            // The number is private, and each function that sets it takes it from this list.
+            _ => Operation::Mseal { addr, len, flags: MsealFlags::from_bits(c.bits()) },
+        }
+    }
+
+    /// Makes the call.
+    ///
+    /// One call, this one; the result is the kernel's word: the address for `mmap` and `mremap`,
+    /// else 0.
+    ///
+    /// # Errors
+    /// Those of the raw function of the same name.
+    ///
+    /// # Safety
+    /// That of the raw function of the same name.
+    ///
+    /// ```
+    /// use rawmap::{Advice, Call};
+    /// let call = Call::madvise(core::ptr::null_mut(), 0, Advice::DONTNEED);
+    /// // SAFETY: a range of length 0 holds no memory.
+    /// unsafe { call.make()? };
+    /// # Ok::<(), rawmap::Errno>(())
+    /// ```
+    pub unsafe fn make(self) -> Result<Word, Errno> {
+        let [a, b, c, d, e, f] = self.args;
+        // SAFETY: the caller's promise. More registers than the call takes are not read.
+        Errno::decode(unsafe { arch::syscall6(a, b, c, d, e, f, self.number) })
+    }
+}
+
+impl From<Operation> for Call {
+    fn from(operation: Operation) -> Self {
+        match operation {
+            Operation::Mmap { addr, len, prot, flags, fd, offset } => {
+                Self::mmap(addr, len, prot, flags, fd, offset)
+            }
+            Operation::Munmap { addr, len } => Self::munmap(addr, len),
+            Operation::Mprotect { addr, len, prot } => Self::mprotect(addr, len, prot),
+            Operation::Msync { addr, len, flags } => Self::msync(addr, len, flags),
+            Operation::Mremap { old, old_len, new_len, flags, new_addr } => {
+                Self::mremap(old, old_len, new_len, flags, new_addr)
+            }
+            Operation::Madvise { addr, len, advice } => Self::madvise(addr, len, advice),
+            Operation::Mincore { addr, len, vec } => Self::mincore(addr, len, vec),
+            Operation::Mlock { addr, len } => Self::mlock(addr, len),
+            Operation::Mlock2 { addr, len, flags } => Self::mlock2(addr, len, flags),
+            Operation::Munlock { addr, len } => Self::munlock(addr, len),
+            Operation::Mlockall { flags } => Self::mlockall(flags),
+            Operation::Munlockall => Self::munlockall(),
+            Operation::Mseal { addr, len, flags } => Self::mseal(addr, len, flags),
+        }
+    }
+}
+
+/// A pointer as strace prints it.
+struct Pointer(*mut u8);
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_null() { f.write_str("NULL") } else { write!(f, "{:#x}", self.0.addr()) }
+    }
+}
+
+impl fmt::Display for Call {
+    /// Prints the call as strace does.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.operation() {
+            Operation::Mmap { addr, len, prot, flags, fd, offset } => {
+                write!(f, "mmap({}, {len}, {prot:?}, {flags:?}, {fd}, ", Pointer(addr))?;
+                if offset == 0 { f.write_str("0)") } else { write!(f, "{offset:#x})") }
+            }
+            Operation::Munmap { addr, len } => write!(f, "munmap({}, {len})", Pointer(addr)),
+            Operation::Mprotect { addr, len, prot } => {
+                write!(f, "mprotect({}, {len}, {prot:?})", Pointer(addr))
+            }
+            Operation::Msync { addr, len, flags } => {
+                write!(f, "msync({}, {len}, {flags:?})", Pointer(addr))
+            }
+            Operation::Mremap { old, old_len, new_len, flags, new_addr } => {
+                write!(f, "mremap({}, {old_len}, {new_len}, {flags:?}", Pointer(old))?;
+                let hint = flags.contains(MremapFlags::DONTUNMAP) && !new_addr.is_null();
+                if flags.contains(MremapFlags::FIXED) || hint {
+                    write!(f, ", {}", Pointer(new_addr))?;
+                }
+                f.write_str(")")
+            }
+            Operation::Madvise { addr, len, advice } => {
+                write!(f, "madvise({}, {len}, {advice:?})", Pointer(addr))
+            }
+            Operation::Mincore { addr, len, vec } => {
+                write!(f, "mincore({}, {len}, {})", Pointer(addr), Pointer(vec))
+            }
+            Operation::Mlock { addr, len } => write!(f, "mlock({}, {len})", Pointer(addr)),
+            Operation::Mlock2 { addr, len, flags } => {
+                write!(f, "mlock2({}, {len}, {flags:?})", Pointer(addr))
+            }
+            Operation::Munlock { addr, len } => write!(f, "munlock({}, {len})", Pointer(addr)),
+            Operation::Mlockall { flags } => write!(f, "mlockall({flags:?})"),
+            Operation::Munlockall => f.write_str("munlockall()"),
+            Operation::Mseal { addr, len, flags } => {
+                write!(f, "mseal({}, {len}, {flags:?})", Pointer(addr))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Call {
+    /// Prints what `Display` prints.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
