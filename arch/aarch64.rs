@@ -137,6 +137,41 @@ pub mod nr {
 /// The page size in bytes where the architecture fixes it; `None` where the kernel chooses.
 pub const FIXED_PAGE_SIZE: Option<usize> = None;
 
+/// The largest address space in bytes that a process can have on this architecture (`TASK_SIZE`
+/// with the widest page tables).
+pub const MAX_ADDRESS_SPACE: usize = 1 << 52;
+
+/// The sizes that an address space can have, in bytes, ascending (`TASK_SIZE` by width of the page
+/// tables).
+pub(crate) const ADDRESS_SPACES: &[usize] =
+    &[1 << 36, 1 << 39, 1 << 42, 1 << 47, 1 << 48, MAX_ADDRESS_SPACE];
+
+/// An address as the kernel takes it from munmap, mprotect, msync, madvise, mincore, mlock, munlock,
+/// mseal and the first argument of mremap (`untagged_addr` in `arch/arm64/include/asm/uaccess.h`: bit 55 fills the top byte, and only what was set stays).
+pub(crate) const fn untagged(addr: usize) -> usize {
+    addr & (((addr << 8) as isize) >> 8) as usize
+}
+
+/// Whether huge pages of 2 to the power `log2` bytes can exist with pages of 2 to the power `page`
+/// (`arch/arm64/mm/hugetlbpage.c`: `__hugetlb_valid_size`; contiguous entries, then one table level up each).
+pub(crate) const fn huge_page_exists(log2: u32, page: u32) -> bool {
+    match page {
+        12 => matches!(log2, 16 | 21 | 25 | 30),
+        14 => matches!(log2, 21 | 25 | 30),
+        _ => matches!(log2, 21 | 29 | 34),
+    }
+}
+
+/// The `PROT_*` bits that `mprotect` knows or not depending on the CPU (`arch_validate_prot` in `arch/arm64/include/asm/mman.h`).
+pub(crate) const PROT_OF_CPU: usize = Prot::BTI.bits() | Prot::MTE.bits();
+
+/// The `MAP_*` bits that only this architecture has, and that `MAP_SHARED_VALIDATE` has always
+/// known (none here).
+pub(crate) const MAP_LEGACY: usize = 0;
+
+/// Those that it knows since Linux 6.6.
+pub(crate) const MAP_LEGACY_6_6: usize = 0;
+
 /// Names of the `PROT_*` bits that only this architecture has.
 pub(crate) const PROT_NAMES: &[(usize, &str)] =
     &[(Prot::BTI.bits(), "PROT_BTI"), (Prot::MTE.bits(), "PROT_MTE")];

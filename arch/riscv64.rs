@@ -98,6 +98,37 @@ pub mod nr {
 /// The page size in bytes where the architecture fixes it; `None` where the kernel chooses.
 pub const FIXED_PAGE_SIZE: Option<usize> = None;
 
+/// The largest address space in bytes that a process can have on this architecture (`TASK_SIZE`
+/// with the widest page tables).
+pub const MAX_ADDRESS_SPACE: usize = 1 << 56;
+
+/// The sizes that an address space can have, in bytes, ascending (`TASK_SIZE` by width of the page
+/// tables).
+pub(crate) const ADDRESS_SPACES: &[usize] = &[1 << 38, 1 << 47, MAX_ADDRESS_SPACE];
+
+/// An address as the kernel takes it from munmap, mprotect, msync, madvise, mincore, mlock, munlock,
+/// mseal and the first argument of mremap (without pointer masking, which a process must ask for: as it is).
+pub(crate) const fn untagged(addr: usize) -> usize {
+    addr
+}
+
+/// Whether huge pages of 2 to the power `log2` bytes can exist with pages of 2 to the power `page`
+/// (`arch/riscv/mm/hugetlbpage.c`: `__hugetlb_valid_size`; 64 KiB with Svnapot).
+pub(crate) const fn huge_page_exists(log2: u32, page: u32) -> bool {
+    let _ = page;
+    matches!(log2, 16 | 21 | 30)
+}
+
+/// The `PROT_*` bits that `mprotect` knows or not depending on the CPU (none here).
+pub(crate) const PROT_OF_CPU: usize = 0;
+
+/// The `MAP_*` bits that only this architecture has, and that `MAP_SHARED_VALIDATE` has always
+/// known (none here).
+pub(crate) const MAP_LEGACY: usize = 0;
+
+/// Those that it knows since Linux 6.6.
+pub(crate) const MAP_LEGACY_6_6: usize = 0;
+
 /// Names of the `PROT_*` bits that only this architecture has.
 pub(crate) const PROT_NAMES: &[(usize, &str)] = &[];
 

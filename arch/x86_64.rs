@@ -93,6 +93,37 @@ pub mod nr {
 /// The page size in bytes where the architecture fixes it; `None` where the kernel chooses.
 pub const FIXED_PAGE_SIZE: Option<usize> = Some(4096);
 
+/// The largest address space in bytes that a process can have on this architecture (`TASK_SIZE`
+/// with the widest page tables).
+pub const MAX_ADDRESS_SPACE: usize = (1 << 56) - 4096;
+
+/// The sizes that an address space can have, in bytes, ascending (`TASK_SIZE` by width of the page
+/// tables).
+pub(crate) const ADDRESS_SPACES: &[usize] = &[(1 << 47) - 4096, MAX_ADDRESS_SPACE];
+
+/// An address as the kernel takes it from munmap, mprotect, msync, madvise, mincore, mlock, munlock,
+/// mseal and the first argument of mremap (without linear address masking, which a process must ask for: as it is).
+pub(crate) const fn untagged(addr: usize) -> usize {
+    addr
+}
+
+/// Whether huge pages of 2 to the power `log2` bytes can exist with pages of 2 to the power `page`
+/// (`arch/x86/mm/hugetlbpage.c`: `arch_hugetlb_valid_size`; pages are always 4096 bytes).
+pub(crate) const fn huge_page_exists(log2: u32, page: u32) -> bool {
+    let _ = page;
+    matches!(log2, 21 | 30)
+}
+
+/// The `PROT_*` bits that `mprotect` knows or not depending on the CPU (none here).
+pub(crate) const PROT_OF_CPU: usize = 0;
+
+/// The `MAP_*` bits that only this architecture has, and that `MAP_SHARED_VALIDATE` has always
+/// known (`LEGACY_MAP_MASK` in `include/linux/mman.h`).
+pub(crate) const MAP_LEGACY: usize = MapFlags::MAP_32BIT.bits();
+
+/// Those that it knows since Linux 6.6.
+pub(crate) const MAP_LEGACY_6_6: usize = MapFlags::ABOVE4G.bits();
+
 /// Names of the `PROT_*` bits that only this architecture has.
 pub(crate) const PROT_NAMES: &[(usize, &str)] = &[];
 

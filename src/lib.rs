@@ -5,6 +5,7 @@
 #[path = "../arch/mod.rs"]
 pub mod arch;
 mod call;
+mod check;
 mod errno;
 mod flags;
 mod page_size;
@@ -14,6 +15,7 @@ mod std_types;
 mod word;
 
 pub use call::{Call, Operation};
+pub use check::{Limits, Reason, Refusal};
 pub use errno::Errno;
 pub use flags::{
     Advice, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags, MsyncFlags, Prot,
