@@ -162,6 +162,8 @@ impl core::error::Error for Refusal {}
 pub enum Reason {
     /// The address is not that of a page's first byte.
     AddressUnaligned { addr: usize, page: usize },
+    /// The fixed address is one of the last 4095, which the kernel takes for an error of its own.
+    AddressIsError { addr: usize },
     /// The fixed address is not that of a huge page's first byte.
     AddressUnalignedHuge { addr: usize, huge: usize },
     /// The offset is not a multiple of the page size.
@@ -233,6 +235,9 @@ impl fmt::Display for Reason {
         match *self {
             Self::AddressUnaligned { addr, page } => {
                 write!(f, "address {addr:#x} is not a multiple of the page size {page}")
+            }
+            Self::AddressIsError { addr } => {
+                write!(f, "fixed address {addr:#x} is an error to the kernel")
             }
             Self::AddressUnalignedHuge { addr, huge } => {
                 write!(f, "address {addr:#x} is not a multiple of the huge-page size {huge}")
@@ -329,6 +334,8 @@ const fn refuse(reason: Reason, errno: Errno, earlier: &'static [Errno]) -> Verd
 const NOTHING: &[Errno] = &[];
 /// What mmap may answer before it looks at fixed addresses: too many mappings.
 const MMAP_COUNT: &[Errno] = &[Errno::EBADF, Errno::ENOMEM, Errno::ENOSPC];
+/// The same, and EINVAL: for a file that may be on hugetlbfs, which rounds by its own page size.
+const MMAP_COUNT_HUGE: &[Errno] = &[Errno::EBADF, Errno::ENOMEM, Errno::ENOSPC, Errno::EINVAL];
 /// What mmap may answer before it looks at the sharing: the address is taken or forbidden, too
 /// much is locked.
 const MMAP_PLACE: &[Errno] = &[
@@ -354,6 +361,21 @@ const MMAP_FILE: &[Errno] = &[
     Errno::ETXTBSY,
     Errno::ENODEV,
 ];
+/// The same, and EINVAL: for a file that may be on hugetlbfs, or the default size of huge pages.
+const MMAP_FILE_HUGE: &[Errno] = &[
+    Errno::EBADF,
+    Errno::ENOMEM,
+    Errno::ENOSPC,
+    Errno::EPERM,
+    Errno::EEXIST,
+    Errno::EAGAIN,
+    Errno::EOVERFLOW,
+    Errno::EOPNOTSUPP,
+    Errno::EACCES,
+    Errno::ETXTBSY,
+    Errno::ENODEV,
+    Errno::EINVAL,
+];
 /// What mremap may answer for what is mapped at the old address.
 const MREMAP_OLD: &[Errno] = &[Errno::EFAULT, Errno::EPERM, Errno::ENOMEM];
 /// What the walk over a range may answer for its first part, before it comes to the hole.
@@ -369,7 +391,6 @@ const WALK: &[Errno] = &[
     Errno::EHWPOISON,
     Errno::ENOSPC,
     Errno::EDQUOT,
-    Errno::EOPNOTSUPP,
 ];
 
 impl Call {
@@ -391,6 +412,7 @@ impl Call {
     ///   and seals, EOPNOTSUPP of `MAP_SYNC`, and what its driver says;
     /// - limits and rights: EAGAIN, EPERM and ENOMEM of locking, RLIMIT_AS, `vm.max_map_count`,
     ///   `vm.mmap_min_addr`;
+    /// - files on hugetlbfs, and `MAP_HUGETLB` on any file unless it is known to be regular;
     /// - the kernel's configuration and the CPU: huge-page sizes that could exist and don't, advice
     ///   of KSM, transparent huge pages and memory failure, `PROT_BTI` and `PROT_MTE`; the default
     ///   huge-page size, and so the alignment of `MAP_HUGETLB` without a size;
@@ -513,45 +535,40 @@ impl Limits {
             None => 0,
         };
         if len == 0 {
-            let earlier: &[_] = if anonymous_huge { MMAP_COUNT } else { &[Errno::EBADF] };
-            return refuse(Reason::LengthZero, Errno::EINVAL, earlier);
+            return refuse(Reason::LengthZero, Errno::EINVAL, MMAP_COUNT);
         }
-        if anonymous_huge && log2 == 0 && len > usize::MAX / 2 {
-            // Refused, but the default size, which isn't known here, decides with what.
+        if hugetlb && granule == page && (!anonymous || len > usize::MAX / 2) {
+            // Whether it is a file of huge pages, and of which size, is not known; and near the
+            // end of all numbers the default size decides about the error.
             return Ok(());
         }
+        let count = if anonymous || self.regular_file { MMAP_COUNT } else { MMAP_COUNT_HUGE };
         // mm/mmap.c: do_mmap. A length that wrapped as huge pages is 0 by now.
         if granular == 0 {
-            let reason = Reason::LengthWraps { len };
-            if anonymous_huge {
-                return refuse(reason, Errno::EINVAL, MMAP_COUNT);
-            }
-            return refuse(reason, Errno::ENOMEM, &[Errno::EBADF]);
+            let errno = if anonymous_huge { Errno::EINVAL } else { Errno::ENOMEM };
+            return refuse(Reason::LengthWraps { len }, errno, count);
         }
         // mm/mmap.c: __get_unmapped_area. mmap doesn't strip tags.
         if granular > self.address_space {
-            return refuse(self.beyond(addr, len), Errno::ENOMEM, MMAP_COUNT);
+            return refuse(self.beyond(addr, len), Errno::ENOMEM, count);
         }
         if fixed {
-            // fs/hugetlbfs/inode.c: hugetlb_get_unmapped_area
-            if anonymous_huge && log2 != 0 && addr & (granule - 1) != 0 {
+            // fs/hugetlbfs/inode.c: hugetlb_get_unmapped_area. Every size is a multiple of the page.
+            if anonymous_huge && addr & (granule - 1) != 0 {
                 let reason = Reason::AddressUnalignedHuge { addr, huge: granule };
-                return refuse(reason, Errno::EINVAL, MMAP_COUNT);
+                return refuse(reason, Errno::EINVAL, count);
+            }
+            let count = if anonymous_huge && log2 == 0 { MMAP_COUNT_HUGE } else { count };
+            // mm/mmap.c: __get_unmapped_area takes the address for its own result, and looks
+            // whether that is an error.
+            if let Err(errno) = Errno::decode(Word::int(addr)) {
+                return refuse(Reason::AddressIsError { addr }, errno, count);
             }
             if !self.holds(addr, granular) {
-                if anonymous_huge && log2 == 0 {
-                    // As above: EINVAL first if the address is not a multiple of the default size.
-                    return refuse(
-                        self.beyond(addr, len),
-                        Errno::ENOMEM,
-                        &[Errno::EINVAL, Errno::ENOSPC],
-                    );
-                }
-                return refuse(self.beyond(addr, len), Errno::ENOMEM, MMAP_COUNT);
+                return refuse(self.beyond(addr, len), Errno::ENOMEM, count);
             }
             if !self.page.is_aligned(addr) {
-                let reason = Reason::AddressUnaligned { addr, page };
-                return refuse(reason, Errno::EINVAL, MMAP_COUNT);
+                return refuse(Reason::AddressUnaligned { addr, page }, Errno::EINVAL, count);
             }
         }
         // mm/mmap.c: do_mmap. Anonymous huge pages are a file by now.
@@ -597,13 +614,16 @@ impl Limits {
             | MapFlags::HUGE_1GB.bits()
             | arch::MAP_LEGACY;
 
-        // file_mmap_ok: len and offset against MAX_LFS_FILESIZE
+        let log2 = flags.huge_log2();
         let regular = self.regular_file || huge;
+        let granule_known = if huge { log2 != 0 } else { self.regular_file };
+        let earlier = if granule_known { MMAP_FILE } else { MMAP_FILE_HUGE };
+        // file_mmap_ok: len and offset against MAX_LFS_FILESIZE
         let max = isize::MAX as usize;
         if regular
             && (len > max || offset as usize >> self.page.log2() > (max - len) >> self.page.log2())
         {
-            return refuse(Reason::FileTooLong { offset, len }, Errno::EOVERFLOW, MMAP_PLACE);
+            return refuse(Reason::FileTooLong { offset, len }, Errno::EOVERFLOW, earlier);
         }
         match flags.sharing() {
             MapFlags::SHARED_VALIDATE => {
@@ -618,21 +638,20 @@ impl Limits {
                 let unknown = MapFlags::from_bits(flags.bits() & !known);
                 if !unknown.is_empty() {
                     let reason = Reason::UnknownMapFlags { flags: unknown };
-                    return refuse(reason, Errno::EOPNOTSUPP, MMAP_FILE);
+                    return refuse(reason, Errno::EOPNOTSUPP, earlier);
                 }
             }
             MapFlags::SHARED | MapFlags::PRIVATE => {}
-            MapFlags::FILE => return refuse(Reason::NoSharing, Errno::EINVAL, MMAP_FILE),
-            _ => return refuse(Reason::UnknownSharing { flags }, Errno::EINVAL, MMAP_FILE),
+            MapFlags::FILE => return refuse(Reason::NoSharing, Errno::EINVAL, earlier),
+            _ => return refuse(Reason::UnknownSharing { flags }, Errno::EINVAL, earlier),
         }
         if flags.contains(MapFlags::GROWSDOWN) {
-            return refuse(Reason::CannotGrow { flags }, Errno::EINVAL, MMAP_FILE);
+            return refuse(Reason::CannotGrow { flags }, Errno::EINVAL, earlier);
         }
         // fs/hugetlbfs/inode.c: hugetlbfs_file_mmap
-        let log2 = flags.huge_log2();
         if huge && log2 != 0 && offset & ((1 << log2) - 1) != 0 {
             let reason = Reason::OffsetUnalignedHuge { offset, huge: 1 << log2 };
-            return refuse(reason, Errno::EINVAL, MMAP_FILE);
+            return refuse(reason, Errno::EINVAL, earlier);
         }
         Ok(())
     }

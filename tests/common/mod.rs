@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub const RW: Prot = Prot::READ.union(Prot::WRITE);
 pub const ANON: MapFlags = MapFlags::PRIVATE.union(MapFlags::ANONYMOUS);
@@ -29,12 +30,17 @@ pub fn emulator() -> Option<String> {
     std::env::var("RAWMAP_EMULATOR").ok().filter(|name| !name.is_empty())
 }
 
+/// The major version of QEMU user mode, if it runs this test.
+pub fn qemu() -> Option<u32> {
+    emulator().map(|name| {
+        let version = name.strip_prefix("qemu-user-").expect("RAWMAP_EMULATOR=qemu-user-VERSION");
+        version.split('.').next().unwrap().parse().expect("a version number")
+    })
+}
+
 /// Whether the emulator is QEMU user mode of a major version below this one.
 pub fn qemu_before(major: u32) -> bool {
-    emulator().is_some_and(|name| {
-        let version = name.strip_prefix("qemu-user-").expect("RAWMAP_EMULATOR=qemu-user-VERSION");
-        version.split('.').next().unwrap().parse::<u32>().expect("a version number") < major
-    })
+    qemu().is_some_and(|version| version < major)
 }
 
 /// The running kernel's version, as (6, 12); under an emulator, that of the kernel below it.
@@ -67,9 +73,36 @@ macro_rules! departure {
     ($($reason:tt)*) => { $crate::common::say("emulator", $crate::this_test!(), format_args!($($reason)*)) };
 }
 
+/// Asserts Linux's answer: `answers!(Ok(()), call)`; or, where QEMU of the versions named departs
+/// from it, the answer that it gives: `answers!(Ok(()), call, qemu ..10 => Err(Errno::EINVAL), "why")`.
+#[macro_export]
+macro_rules! answers {
+    ($linux:expr, $call:expr $(, qemu $versions:pat => $answer:expr, $($why:expr),+)? $(,)?) => {{
+        let got = $call;
+        match $crate::common::qemu() {
+            $(Some($versions) => {
+                assert_eq!(got, $answer, "QEMU's answer to {}", stringify!($call));
+                $crate::departure!($($why),+);
+            })?
+            _ => assert_eq!(got, $linux, "Linux's answer to {}", stringify!($call)),
+        }
+    }};
+}
+
+/// Asserts that Linux refuses with this error: `refused!(EINVAL, call)`; QEMU as in [`answers!`].
+#[macro_export]
+macro_rules! refused {
+    ($errno:ident, $call:expr $(, $($qemu:tt)*)?) => {
+        $crate::answers!(Err(rawmap::Errno::$errno), $call.map(|_| ()) $(, $($qemu)*)?)
+    };
+}
+
 pub fn say(kind: &str, test: &str, reason: std::fmt::Arguments<'_>) {
-    // Not eprintln, which libtest captures.
-    std::io::stderr().write_all(format!("{kind}: {test}: {reason}\n").as_bytes()).unwrap();
+    let line = format!("{kind}: {test}: {reason}\n");
+    // Not eprintln, which libtest captures; and not by the standard library's lock, which another
+    // thread may have held when this child was forked.
+    // SAFETY: writes the line's bytes.
+    unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
 }
 
 /// How a child ended.
@@ -87,6 +120,22 @@ pub const OK: End = End::Exit(0);
 /// signal; SIGALRM after a minute.
 pub fn in_child(f: impl FnOnce() -> i32) -> End {
     wait_for(fork(f))
+}
+
+/// Makes claims in a forked child: for what changes the whole process, and for holes in the address
+/// space, which another thread could fill. A claim that fails there fails here, and is printed.
+#[track_caller]
+pub fn alone(claims: impl FnOnce()) {
+    let end = in_child(|| {
+        let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(claims)) else {
+            return 0;
+        };
+        // libtest, which captured the message, does not live in the child to tell it.
+        let message = panic.downcast_ref::<String>().map_or("a panic without a message", |it| it);
+        say("in a child", "a claim failed", format_args!("{message}"));
+        101
+    });
+    assert_eq!(end, OK, "how the child ended");
 }
 
 /// Starts `f` in a forked child, which ends with what `f` returns.
@@ -156,6 +205,14 @@ pub const RETURN_42: &[u8] = &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6]; 
 #[cfg(target_arch = "riscv64")]
 pub const RETURN_42: &[u8] = &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0]; // li a0, 42; ret
 
+/// A file of one page that begins with the code of [`RETURN_42`]. Not in the folder for temporary
+/// files, whose file system may be mounted noexec.
+pub fn code_file() -> File {
+    let mut file = memfd(page() as u64);
+    file.write_all(RETURN_42).unwrap();
+    file
+}
+
 /// New private anonymous memory of so many bytes, never unmapped unless the test does it.
 pub fn anonymous(len: usize, prot: Prot) -> *mut u8 {
     // SAFETY: a new mapping, which nothing else refers to.
@@ -172,7 +229,6 @@ pub fn temp_file() -> File {
 
 /// A new, empty file: its path, and it open for reading and writing.
 pub fn named_temp_file() -> (std::path::PathBuf, File) {
-    use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("rawmap-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let path = std::env::temp_dir().join(name);
@@ -218,6 +274,25 @@ pub fn map(
     unsafe { rawmap::mmap(ptr::null_mut(), len, prot, flags, file.as_raw_fd(), offset) }
 }
 
+/// The n-th word of a mapping that others write to at the same time.
+pub fn word<'a>(map: *mut u8, n: usize) -> &'a AtomicU32 {
+    // SAFETY: the caller's mapping is aligned to a page, has that word, and stays; whoever writes
+    // the word while it is borrowed does it by atomics too, or by a system call.
+    unsafe { AtomicU32::from_ptr(map.cast::<u32>().add(n)) }
+}
+
+/// Waits until another process has stored this value; half a minute at most.
+pub fn await_value(word: &AtomicU32, value: u32) {
+    let start = std::time::Instant::now();
+    while word.load(Ordering::Acquire) != value {
+        assert!(
+            start.elapsed().as_secs() < 30,
+            "waited half a minute for another process to store {value}, and there is {word:?}"
+        );
+        std::thread::yield_now();
+    }
+}
+
 /// Sets a soft and hard limit; for children only.
 pub fn limit(resource: libc::__rlimit_resource_t, value: u64) {
     let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
@@ -251,6 +326,23 @@ pub fn exec_self(test: &str, env: &[(&str, &str)]) -> std::process::Command {
     command
 }
 
+/// Starts a process of [`exec_self`], for [`assert_passed`] to wait for.
+pub fn start(peer: &mut std::process::Command) -> std::process::Child {
+    peer.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits for a process that [`start`] started; it must have run its one test, and passed.
+pub fn assert_passed(peer: std::process::Child) {
+    let output = peer.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "the other process: {}\n{said}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// The mappings of this process that touch `from .. to`, as /proc/self/smaps has them: the first
 /// line of each, and its fields by name.
 pub fn smaps(
@@ -274,6 +366,13 @@ pub fn smaps(
         parse(start) < to.addr() && from.addr() < parse(end)
     });
     found
+}
+
+/// The default size of the huge-page pool's pages, if the kernel has a pool at all, be it empty.
+pub fn huge_page() -> Option<usize> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let size = meminfo.lines().find_map(|line| line.strip_prefix("Hugepagesize:"))?;
+    Some(size.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10)
 }
 
 /// Whether each page of the range is resident, by `mincore`.

@@ -1,0 +1,553 @@
+//! The differential: hostile calls, checked, made for real, and compared.
+//!
+//! Calls come from a [`Source`] of numbers: a generator with a fixed seed in the tests, a fuzzer's
+//! bytes in `fuzz/`. They are made in forked children, which hold nothing that anyone would miss:
+//! a call may unmap the child's stack or code. Each child has no privileges, 64 MiB of address
+//! space to spare and 1 MiB to lock, so that no call can eat the machine; and it writes each answer
+//! to memory that it shares with its parent, so that its death loses only the call that killed it.
+#![allow(dead_code, unreachable_pub)]
+
+use rawmap::{
+    Advice, Call, Errno, Limits, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags,
+    MsyncFlags, Operation, PageSize, Prot, RawFd, Reason, Word, arch,
+};
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How many calls a child makes at most.
+pub const BATCH: usize = 512;
+/// Pages of the arena: private anonymous memory that calls may do anything with.
+const ARENA: usize = 64;
+/// What a child may map beside what it inherits, in bytes.
+const SPARE: u64 = 64 << 20;
+/// What a child may lock, in bytes.
+const LOCKABLE: u64 = 1 << 20;
+
+/// Where numbers come from. A source that has run dry gives 0.
+pub trait Source {
+    fn next(&mut self) -> u64;
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == n - 1
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
+}
+
+/// A generator with a seed (SplitMix64).
+pub struct Seeded(pub u64);
+
+impl Source for Seeded {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// A fuzzer's bytes, two to a number, and eight where the first two say so.
+pub struct Bytes<'a>(pub &'a [u8]);
+
+impl Source for Bytes<'_> {
+    fn next(&mut self) -> u64 {
+        let take = |bytes: &mut &[u8], n: usize| {
+            let (head, rest) = bytes.split_at(n.min(bytes.len()));
+            *bytes = rest;
+            head.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+        };
+        match take(&mut self.0, 2) {
+            0xffff => take(&mut self.0, 8),
+            number => number,
+        }
+    }
+}
+
+/// What calls are made in: the arena, the files, and what is known of the kernel.
+pub struct World {
+    pub limits: Limits,
+    page: usize,
+    address_space: usize,
+    arena: *mut u8,
+    regular: OwnedFd,
+    read_only: OwnedFd,
+    pipe: OwnedFd,
+    /// Addresses that the process lives on: code, stack, heap.
+    vital: [usize; 3],
+    huge_log2s: Vec<u32>,
+    advices: Vec<i32>,
+    answers: &'static Answers,
+    /// How many children there were: the number of the next one.
+    children: AtomicUsize,
+}
+
+/// What a child tells its parent. A hostile call may take this away from the child, or change the
+/// calls that are still to be made, so each answer carries the seal of the child and of the words
+/// that it made the call with, and counts only with the right one.
+struct Answers {
+    /// How many calls were started.
+    started: AtomicUsize,
+    results: [[AtomicUsize; 2]; BATCH],
+}
+
+/// The seal of an answer: of the child's number and the call's words.
+fn seal(child: usize, call: Call) -> usize {
+    call.args().iter().fold(child << 16 ^ call.number(), |seal, word| {
+        (seal.rotate_left(7) ^ word.bits()).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
+}
+
+impl World {
+    pub fn new() -> Self {
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+        let mut number = || numbers.next().unwrap().parse().unwrap();
+        let limits = Limits::find().unwrap().kernel(number(), number());
+        let page = PageSize::find().unwrap().bytes();
+        let shared = MapFlags::SHARED;
+        let rw = Prot::READ | Prot::WRITE;
+        // SAFETY: new mappings, which live as long as the process; all zeroes are valid Answers.
+        // The arena has room at each side, so that what runs over its end meets nothing else.
+        let (arena, answers) = unsafe {
+            let none = MapFlags::PRIVATE;
+            let arena = rawmap::mmap_anonymous(ptr::null_mut(), 3 * ARENA * page, rw, none);
+            let answers = rawmap::mmap_anonymous(ptr::null_mut(), size_of::<Answers>(), rw, shared);
+            (arena.unwrap().add(ARENA * page), &*answers.unwrap().cast::<Answers>())
+        };
+        // SAFETY: plain calls; the descriptors are new and ours.
+        let (regular, read_only, pipe) = unsafe {
+            let own = |fd: RawFd| {
+                assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+                OwnedFd::from_raw_fd(fd)
+            };
+            let regular = own(libc::memfd_create(c"rawmap".as_ptr(), 0));
+            assert_eq!(libc::ftruncate(regular.as_raw_fd(), 8 * page as i64), 0);
+            let path = format!("/proc/self/fd/{}\0", regular.as_raw_fd());
+            let read_only = own(libc::open(path.as_ptr().cast(), libc::O_RDONLY));
+            let mut ends = [0; 2];
+            assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
+            libc::close(ends[1]);
+            (regular, read_only, own(ends[0]))
+        };
+        let on_stack = 0_u8;
+        let on_heap = Box::new(0_u8);
+        let code = Self::new as fn() -> Self as usize;
+        let known = |advice: &i32| {
+            // SAFETY: a range of length 0 holds no memory.
+            unsafe { rawmap::madvise(ptr::null_mut(), 0, Advice::from_bits(*advice)) }.is_ok()
+        };
+        Self {
+            limits,
+            page,
+            address_space: address_space(&limits),
+            arena,
+            regular,
+            read_only,
+            pipe,
+            vital: [code, (&raw const on_stack).addr(), (&raw const *on_heap).addr()],
+            huge_log2s: huge_log2s(),
+            advices: (-2..128).filter(known).collect(),
+            answers,
+            children: AtomicUsize::new(1),
+        }
+    }
+
+    /// The limits under which a call is checked: `regular_file` only where that is so.
+    fn limits_of(&self, call: Call) -> Limits {
+        match call.operation() {
+            Operation::Mmap { fd, .. }
+                if fd == self.regular.as_raw_fd() || fd == self.read_only.as_raw_fd() =>
+            {
+                self.limits.regular_file()
+            }
+            _ => self.limits,
+        }
+    }
+
+    /// One call, of any kind, with edges weighted.
+    pub fn call(&self, source: &mut impl Source) -> Call {
+        let addr = self.address(source);
+        let len = self.length(source, addr.addr());
+        match source.below(13) {
+            0 | 1 => self.mmap(source, addr, len),
+            2 => Call::munmap(addr, len),
+            3 => Call::mprotect(addr, len, self.prot(source)),
+            4 => Call::msync(addr, len, MsyncFlags::from_bits(self.bits(source, 7) as i32)),
+            5 => {
+                let flags = MremapFlags::from_bits(self.bits(source, 7));
+                let new_addr = self.address(source);
+                let new_len =
+                    if source.one_in(3) { len } else { self.length(source, new_addr.addr()) };
+                Call::mremap(addr, len, new_len, flags, new_addr)
+            }
+            6 => Call::madvise(addr, len, self.advice(source)),
+            7 => Call::mincore(addr, len, self.address(source)),
+            8 => Call::mlock(addr, len),
+            9 => Call::mlock2(addr, len, MlockFlags::from_bits(self.bits(source, 1) as i32)),
+            10 => Call::munlock(addr, len),
+            11 => match source.below(8) {
+                0 => Call::munlockall(),
+                _ => Call::mlockall(MlockAllFlags::from_bits(self.bits(source, 7) as i32)),
+            },
+            _ => {
+                let flags = if source.one_in(4) { self.number(source) } else { 0 };
+                Call::mseal(addr, len, MsealFlags::from_bits(flags))
+            }
+        }
+    }
+
+    fn mmap(&self, source: &mut impl Source, addr: *mut u8, len: usize) -> Call {
+        let sharing = match source.below(8) {
+            0 => source.below(16) as usize,
+            1 => 0,
+            2 => 3,
+            3 => 8,
+            4 => 1,
+            _ => 2,
+        };
+        let mut flags = MapFlags::from_bits(sharing);
+        if !source.one_in(3) {
+            flags |= MapFlags::ANONYMOUS;
+        }
+        for flag in [
+            MapFlags::FIXED,
+            MapFlags::FIXED_NOREPLACE,
+            MapFlags::GROWSDOWN,
+            MapFlags::LOCKED,
+            MapFlags::NORESERVE,
+            MapFlags::POPULATE,
+            MapFlags::NONBLOCK,
+            MapFlags::STACK,
+            MapFlags::DENYWRITE,
+            MapFlags::EXECUTABLE,
+            MapFlags::SYNC,
+            MapFlags::UNINITIALIZED,
+        ] {
+            if source.one_in(6) {
+                flags |= flag;
+            }
+        }
+        if source.one_in(6) {
+            let sizes = [0, 1, 14, 16, 21, 21, 25, 29, 30, 34, 63, source.below(64) as u32];
+            flags |= MapFlags::huge(source.pick(&sizes));
+        }
+        if source.one_in(6) {
+            flags |= MapFlags::from_bits(self.number(source) & !MapFlags::TYPE.bits());
+        }
+        let fds = [
+            self.regular.as_raw_fd(),
+            self.regular.as_raw_fd(),
+            self.read_only.as_raw_fd(),
+            self.pipe.as_raw_fd(),
+            -1,
+            1 << 20,
+            i32::MIN,
+            i32::MAX,
+        ];
+        let offset = match source.below(4) {
+            0 => self.length(source, 0),
+            1 => source.below(10) as usize * self.page,
+            _ => 0,
+        };
+        Call::mmap(addr, len, self.prot(source), flags, source.pick(&fds), offset as u64)
+    }
+
+    /// A number near an edge, or any.
+    fn number(&self, source: &mut impl Source) -> usize {
+        let near = [0, 1, self.page - 1, self.page, self.page + 1, 2 * self.page];
+        let edges = [0, usize::MAX, isize::MIN as usize, self.address_space, 1 << 32];
+        match source.below(4) {
+            0 => 1 << source.below(64),
+            1 => (1_usize << source.below(64)).wrapping_sub(source.pick(&near)),
+            2 => {
+                let edge = source.pick(&edges);
+                let near = source.pick(&near);
+                if source.one_in(2) { edge.wrapping_add(near) } else { edge.wrapping_sub(near) }
+            }
+            _ => source.next() as usize,
+        }
+    }
+
+    fn address(&self, source: &mut impl Source) -> *mut u8 {
+        let addr = match source.below(16) {
+            0..=8 => self.arena.addr() + source.below(ARENA as u64) as usize * self.page,
+            9 => self.arena.addr() + source.below((ARENA * self.page) as u64) as usize,
+            10 => self.address_space.wrapping_sub(source.below(4) as usize * self.page),
+            11 if source.one_in(8) => source.pick(&self.vital) & !(self.page - 1),
+            // A tag in the top byte.
+            12 => self.arena.addr() | (source.below(256) as usize) << 56,
+            _ => self.number(source),
+        };
+        ptr::without_provenance_mut(addr)
+    }
+
+    fn length(&self, source: &mut impl Source, addr: usize) -> usize {
+        match source.below(16) {
+            0..=8 => source.below(8) as usize * self.page,
+            9 => source.below(4 * self.page as u64) as usize,
+            10 => 0,
+            // Just to the end of the address space, or of all numbers.
+            11 => self.address_space.wrapping_sub(addr).wrapping_add(source.below(3) as usize),
+            12 => addr.wrapping_neg().wrapping_sub(source.below(3) as usize),
+            _ => self.number(source),
+        }
+    }
+
+    /// Known bits mostly, others sometimes.
+    fn bits(&self, source: &mut impl Source, known: usize) -> usize {
+        let bits = source.below(8) as usize & known;
+        if source.one_in(8) { bits | self.number(source) } else { bits }
+    }
+
+    fn prot(&self, source: &mut impl Source) -> Prot {
+        let mut prot = Prot::from_bits(source.below(8) as usize);
+        for flag in [Prot::SEM, Prot::GROWSDOWN, Prot::GROWSUP] {
+            if source.one_in(12) {
+                prot |= flag;
+            }
+        }
+        if source.one_in(8) {
+            prot |= Prot::from_bits(self.number(source));
+        }
+        prot
+    }
+
+    fn advice(&self, source: &mut impl Source) -> Advice {
+        let advice = match source.below(8) {
+            0 => self.number(source) as i32,
+            1 => source.below(128) as i32,
+            2 => 100 + source.below(4) as i32,
+            _ => source.below(26) as i32,
+        };
+        Advice::from_bits(advice)
+    }
+
+    /// Makes the calls in children, and gives each with its answer to `see`; `None` where the call
+    /// killed the child, or took away what it reports to.
+    pub fn make(&self, calls: &[Call], mut see: impl FnMut(Call, Option<Result<Word, Errno>>)) {
+        let mut rest = calls;
+        while !rest.is_empty() {
+            let batch = &rest[..rest.len().min(BATCH)];
+            let child = self.children.fetch_add(1, Ordering::Relaxed);
+            self.answers.started.store(0, Ordering::Relaxed);
+            // SAFETY: the child only makes system calls, and ends.
+            let pid = unsafe { libc::fork() };
+            assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
+            if pid == 0 {
+                self.child(batch, child);
+            }
+            let mut status = 0;
+            // SAFETY: status is a valid place.
+            while unsafe { libc::waitpid(pid, &mut status, 0) } != pid {}
+            let started = self.answers.started.load(Ordering::Relaxed).min(batch.len());
+            assert!(started > 0, "a child did not start: status {status:#x}");
+            for (call, [result, sealed]) in batch.iter().zip(&self.answers.results[..started]) {
+                let whole = sealed.load(Ordering::Relaxed) == seal(child, *call);
+                let word = Word::int(result.load(Ordering::Relaxed));
+                see(*call, whole.then(|| Errno::decode(word)));
+            }
+            rest = &rest[started..];
+        }
+    }
+
+    fn child(&self, calls: &[Call], child: usize) -> ! {
+        // SAFETY: plain calls.
+        unsafe {
+            let set = |what, bytes| {
+                let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+                assert_eq!(libc::setrlimit(what, &limit), 0);
+            };
+            set(libc::RLIMIT_CORE, 0);
+            set(libc::RLIMIT_MEMLOCK, LOCKABLE);
+            set(libc::RLIMIT_AS, self.inherited() + SPARE);
+            if libc::getuid() == 0 {
+                assert_eq!(libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534), 0);
+            }
+            libc::signal(libc::SIGSEGV, libc::SIG_DFL);
+            libc::signal(libc::SIGBUS, libc::SIG_DFL);
+            libc::alarm(20);
+        }
+        for (n, call) in calls.iter().enumerate() {
+            self.answers.started.store(n + 1, Ordering::Relaxed);
+            let Some(call) = Call::from_words(call.number(), call.args()) else {
+                break; // An earlier one wrote over it.
+            };
+            let seal = seal(child, call);
+            let [a, b, c, d, e, f] = call.args();
+            // SAFETY: none is claimed: the child may die of it, and nobody else sees it. The stub
+            // itself, not `make`, so that decoding is the parent's.
+            let ret = unsafe { arch::syscall6(a, b, c, d, e, f, call.number()) };
+            self.answers.results[n][0].store(ret.bits(), Ordering::Relaxed);
+            self.answers.results[n][1].store(seal, Ordering::Relaxed);
+        }
+        // SAFETY: ends the child without running the parent's exit handlers.
+        unsafe { libc::_exit(0) }
+    }
+
+    /// The size of this process's address space in bytes.
+    fn inherited(&self) -> u64 {
+        // Not read_to_string: a child of a thread can't be sure of malloc everywhere.
+        let mut text = [0_u8; 64];
+        // SAFETY: plain calls with a buffer that is long enough.
+        let n = unsafe {
+            let fd = libc::open(c"/proc/self/statm".as_ptr(), libc::O_RDONLY);
+            let n = libc::read(fd, text.as_mut_ptr().cast(), text.len());
+            libc::close(fd);
+            n as usize
+        };
+        let digits = text[..n].iter().take_while(|byte| byte.is_ascii_digit());
+        let pages = digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+        pages * self.page as u64
+    }
+
+    /// Whether `check` and the kernel agree on a call; if not, how.
+    pub fn judge(
+        &self,
+        call: Call,
+        answer: Option<Result<Word, Errno>>,
+        tally: &mut Tally,
+    ) -> Result<(), String> {
+        let verdict = call.check(&self.limits_of(call));
+        let name = call.to_string().split('(').next().unwrap().to_owned();
+        *tally.calls.entry(name).or_default() += 1;
+        if let Err(refusal) = verdict {
+            let reason = format!("{:?}", refusal.reason());
+            let reason = reason.split([' ', '{']).next().unwrap().to_owned();
+            *tally.refusals.entry(reason).or_default() += 1;
+        }
+        // What is refused for its words changes nothing: if the answer was lost with a child that
+        // earlier calls had spoiled, a fresh one gives it.
+        let mut answer = answer;
+        if answer.is_none() {
+            tally.deaths += 1;
+            if verdict.is_ok() {
+                return Ok(());
+            }
+            self.make(&[call], |_, again| answer = again);
+        }
+        let Some(answer) = answer else {
+            return match verdict {
+                // A walk over all of memory to the hole behind it.
+                Err(refusal) if !refusal.earlier().is_empty() => Ok(()),
+                _ => Err(format!("unsound: {call} kills; check: {verdict:?}")),
+            };
+        };
+        match (verdict, answer) {
+            (Err(refusal), Err(errno)) if refusal.errno() == errno => Ok(()),
+            (Err(refusal), Err(errno)) if refusal.earlier().contains(&errno) => {
+                tally.earlier += 1;
+                Ok(())
+            }
+            (Err(refusal), answer) => Err(format!(
+                "unsound: {call} gives {answer:?}; check: {:?}, {refusal}",
+                refusal.errno()
+            )),
+            (Ok(()), Err(Errno::EINVAL | Errno::EOVERFLOW | Errno::EOPNOTSUPP)) => {
+                if self.by_state(call) {
+                    tally.by_state += 1;
+                    return Ok(());
+                }
+                Err(format!("incomplete: {call} gives {answer:?}; check: passes"))
+            }
+            (Ok(()), _) => Ok(()),
+        }
+    }
+
+    /// Whether EINVAL, EOVERFLOW or EOPNOTSUPP of a call that `check` passes comes from what check
+    /// says is out of its reach. Where a change of the call's state-dependent part to something
+    /// neutral can show it, the words of the changed call must pass the kernel too.
+    fn by_state(&self, call: Call) -> bool {
+        let accepted = |call: Call| {
+            let mut accepted = false;
+            self.make(&[call], |_, answer| accepted = answer != Some(Err(Errno::EINVAL)));
+            accepted
+        };
+        match call.operation() {
+            // Huge pages that this kernel doesn't have, or whose default size is not known here.
+            Operation::Mmap { flags, .. }
+                if flags.contains(MapFlags::HUGETLB | MapFlags::ANONYMOUS) =>
+            {
+                !self.huge_log2s.contains(&flags.huge_log2())
+            }
+            // What is not a regular file may be on hugetlbfs, or not; or on DAX storage; or be as
+            // long as numbers go.
+            Operation::Mmap { fd, flags, len, offset, .. } if fd == self.pipe.as_raw_fd() => {
+                flags.contains(MapFlags::HUGETLB)
+                    || flags.contains(MapFlags::SYNC)
+                    || len as u64 > u64::MAX - self.page as u64 - offset
+            }
+            // A mapping with allocation tags, where the CPU has them.
+            Operation::Mmap { prot, .. } => prot.bits() & CPU_PROT != 0,
+            // The kind of memory can't have it, or the kernel was built without it.
+            Operation::Madvise { addr, len, advice } => {
+                let known = self.advices.contains(&advice.bits());
+                let configured = matches!(advice.bits(), 12..=15 | 25 | 100..=101);
+                (known || configured) && accepted(Call::madvise(addr, len, Advice::NORMAL))
+            }
+            // It doesn't grow down there.
+            Operation::Mprotect { addr, len, prot } => {
+                let rest = prot & !(Prot::GROWSDOWN | Prot::from_bits(CPU_PROT));
+                rest != prot && accepted(Call::mprotect(addr, len, rest))
+            }
+            // A second mapping of private memory; or, where an earlier call had moved it, the vdso,
+            // which can't be left behind.
+            Operation::Mremap { old_len, flags, .. } => {
+                old_len == 0
+                    || old_len > usize::MAX - self.page + 1
+                    || flags.contains(MremapFlags::DONTUNMAP) && accepted(call)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Bits of mprotect's and mmap's protection that depend on the CPU (BTI and MTE).
+const CPU_PROT: usize = if cfg!(target_arch = "aarch64") { 0x30 } else { 0 };
+
+/// The address space of limits that were found: the first length that is behind it.
+fn address_space(limits: &Limits) -> usize {
+    let page = PageSize::find().unwrap().bytes();
+    let mut low = 0;
+    let mut high = usize::MAX / page;
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        let call = Call::munmap(ptr::null_mut(), middle * page);
+        match call.check(limits).map_err(|refusal| refusal.reason()) {
+            Err(Reason::BeyondAddressSpace { .. }) => high = middle - 1,
+            _ => low = middle,
+        }
+    }
+    low * page
+}
+
+/// log2 of the huge-page sizes that the running kernel has.
+fn huge_log2s() -> Vec<u32> {
+    let Ok(folder) = std::fs::read_dir("/sys/kernel/mm/hugepages") else { return Vec::new() };
+    let size = |name: &str| -> Option<u32> {
+        let kilobytes: usize = name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
+        Some((kilobytes << 10).ilog2())
+    };
+    folder.filter_map(|entry| size(entry.ok()?.file_name().to_str()?)).collect()
+}
+
+/// What was seen.
+#[derive(Default, Debug)]
+pub struct Tally {
+    pub calls: BTreeMap<String, u64>,
+    pub refusals: BTreeMap<String, u64>,
+    /// Refused, and the kernel found something else first.
+    pub earlier: u64,
+    /// Passed, and refused for what is out of check's reach.
+    pub by_state: u64,
+    /// The call killed the child.
+    pub deaths: u64,
+}
