@@ -388,6 +388,13 @@ impl World {
             let ret = unsafe { arch::syscall6(a, b, c, d, e, f, call.number()) };
             self.answers.results[n][0].store(ret.bits(), Ordering::Relaxed);
             self.answers.results[n][1].store(seal, Ordering::Relaxed);
+            // Huge pages can't be changed in part: EINVAL for what is mapped. A fresh child goes on.
+            let huge = |flags: MapFlags| flags.contains(MapFlags::HUGETLB);
+            if Errno::decode(ret).is_ok()
+                && matches!(call.operation(), Operation::Mmap { flags, .. } if huge(flags))
+            {
+                break;
+            }
         }
         // SAFETY: ends the child without running the parent's exit handlers.
         unsafe { libc::_exit(0) }
@@ -483,7 +490,7 @@ impl World {
             Operation::Mmap { fd, flags, len, offset, .. } if fd == self.pipe.as_raw_fd() => {
                 flags.contains(MapFlags::HUGETLB)
                     || flags.contains(MapFlags::SYNC)
-                    || len as u64 > u64::MAX - self.page as u64 - offset
+                    || offset.checked_add((len as u64).saturating_add(self.page as u64)).is_none()
             }
             // A mapping with allocation tags, where the CPU has them.
             Operation::Mmap { prot, .. } => prot.bits() & CPU_PROT != 0,
