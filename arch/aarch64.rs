@@ -132,6 +132,8 @@ pub mod nr {
     pub const MLOCK2: usize = 284;
     /// `mseal(2)`.
     pub const MSEAL: usize = 462;
+    /// `prctl(2)`, of which [`MapOptions::name`](crate::MapOptions::name) uses `PR_SET_VMA`.
+    pub const PRCTL: usize = 167;
 }
 
 /// The page size in bytes where the architecture fixes it; `None` where the kernel chooses.
@@ -171,6 +173,37 @@ pub(crate) const MAP_LEGACY: usize = 0;
 
 /// Those that it knows since Linux 6.6.
 pub(crate) const MAP_LEGACY_6_6: usize = 0;
+
+/// Makes what was written at `written` run at `run`, `len` bytes: cleans the data cache to the point
+/// of unification and invalidates the instruction cache, line by line, on all cores (Arm ARM
+/// B2.4.4). Linux lets user space do it (`arch/arm64/kernel/cpufeature.c`: CTR_EL0; SCTLR_EL1.UCI).
+///
+/// # Safety
+/// Both must be mapped for `len` bytes, and of the same memory.
+pub(crate) unsafe fn sync_instructions(written: *const u8, run: *const u8, len: usize) {
+    let ctr: usize;
+    // SAFETY: reads a register that has no effect.
+    unsafe { asm!("mrs {}, ctr_el0", out(reg) ctr, options(nomem, nostack, preserves_flags)) };
+    // Line sizes, as log2 of words.
+    let data_line = 4 << (ctr >> 16 & 0xf);
+    let instruction_line = 4 << (ctr & 0xf);
+    let mut at = written.addr() & !(data_line - 1);
+    while at < written.addr() + len {
+        // SAFETY: cache maintenance of a line that is mapped changes no contents.
+        unsafe { asm!("dc cvau, {}", in(reg) at, options(nostack, preserves_flags)) };
+        at += data_line;
+    }
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
+    let mut at = run.addr() & !(instruction_line - 1);
+    while at < run.addr() + len {
+        // SAFETY: as for the data cache.
+        unsafe { asm!("ic ivau, {}", in(reg) at, options(nostack, preserves_flags)) };
+        at += instruction_line;
+    }
+    // SAFETY: barriers.
+    unsafe { asm!("dsb ish", "isb", options(nostack, preserves_flags)) };
+}
 
 /// Names of the `PROT_*` bits that only this architecture has.
 pub(crate) const PROT_NAMES: &[(usize, &str)] =

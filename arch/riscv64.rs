@@ -93,6 +93,10 @@ pub mod nr {
     pub const MLOCK2: usize = 284;
     /// `mseal(2)`.
     pub const MSEAL: usize = 462;
+    /// `prctl(2)`, of which [`MapOptions::name`](crate::MapOptions::name) uses `PR_SET_VMA`.
+    pub const PRCTL: usize = 167;
+    /// `riscv_flush_icache` (`arch/riscv/kernel/sys_riscv.c`).
+    pub const RISCV_FLUSH_ICACHE: usize = 259;
 }
 
 /// The page size in bytes where the architecture fixes it; `None` where the kernel chooses.
@@ -128,6 +132,19 @@ pub(crate) const MAP_LEGACY: usize = 0;
 
 /// Those that it knows since Linux 6.6.
 pub(crate) const MAP_LEGACY_6_6: usize = 0;
+
+/// Makes what was written at `written` run at `run`, `len` bytes. `fence.i` acts on this hart only,
+/// and the thread may run on another one next, so the kernel is asked to do it for all threads of
+/// the process: one call, `riscv_flush_icache(start, end, 0)` (`arch/riscv/kernel/sys_riscv.c`).
+///
+/// # Safety
+/// Both must be mapped for `len` bytes, and of the same memory.
+pub(crate) unsafe fn sync_instructions(written: *const u8, run: *const u8, len: usize) {
+    let (start, end) = (Word::ptr(run.cast_mut()), Word::ptr(run.wrapping_add(len).cast_mut()));
+    let _ = written;
+    // SAFETY: it changes no memory. It fails only for flags it doesn't know, and there are none.
+    unsafe { syscall3(start, end, Word::ZERO, nr::RISCV_FLUSH_ICACHE) };
+}
 
 /// Names of the `PROT_*` bits that only this architecture has.
 pub(crate) const PROT_NAMES: &[(usize, &str)] = &[];

@@ -88,6 +88,8 @@ pub mod nr {
     pub const MLOCK2: usize = 325;
     /// `mseal(2)`.
     pub const MSEAL: usize = 462;
+    /// `prctl(2)`, of which [`MapOptions::name`](crate::MapOptions::name) uses `PR_SET_VMA`.
+    pub const PRCTL: usize = 157;
 }
 
 /// The page size in bytes where the architecture fixes it; `None` where the kernel chooses.
@@ -123,6 +125,15 @@ pub(crate) const MAP_LEGACY: usize = MapFlags::MAP_32BIT.bits();
 
 /// Those that it knows since Linux 6.6.
 pub(crate) const MAP_LEGACY_6_6: usize = MapFlags::ABOVE4G.bits();
+
+/// Makes what was written at `written` run at `run`, `len` bytes: nothing to do here, stores are seen
+/// by instruction fetch (Intel SDM 3A 12.6; AMD APM 2 7.6.1).
+///
+/// # Safety
+/// Both must be mapped for `len` bytes, and of the same memory.
+pub(crate) unsafe fn sync_instructions(written: *const u8, run: *const u8, len: usize) {
+    let _ = (written, run, len);
+}
 
 /// Names of the `PROT_*` bits that only this architecture has.
 pub(crate) const PROT_NAMES: &[(usize, &str)] = &[];

@@ -80,7 +80,11 @@ pub enum Operation {
 impl Call {
     const fn new(number: usize, args: &[Word]) -> Self {
         let mut all = [Word::ZERO; 6];
-        all.split_at_mut(args.len()).0.copy_from_slice(args);
+        let mut n = 0;
+        while n < args.len() {
+            all[n] = args[n];
+            n += 1;
+        }
         Self { number, args: all }
     }
 

@@ -700,7 +700,8 @@ impl Limits {
             return refuse(Reason::UnknownProt { prot: unknown }, Errno::EINVAL, NOTHING);
         }
         // From here on the kernel asks what is mapped, and BTI and MTE of the CPU.
-        let cpu: &[_] = if arch::PROT_OF_CPU & prot.bits() == 0 { NOTHING } else { WALK };
+        let of_cpu = prot.intersection(Prot::from_bits(arch::PROT_OF_CPU));
+        let cpu: &[_] = if of_cpu.is_empty() { NOTHING } else { WALK };
         if addr >= self.address_space {
             return refuse(self.beyond(addr, len), Errno::ENOMEM, cpu);
         }

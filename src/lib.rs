@@ -8,6 +8,7 @@ mod call;
 mod check;
 mod errno;
 mod flags;
+mod owners;
 mod page_size;
 mod raw;
 #[cfg(feature = "std")]
@@ -19,6 +20,10 @@ pub use check::{Limits, Reason, Refusal};
 pub use errno::Errno;
 pub use flags::{
     Advice, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags, MsyncFlags, Prot,
+};
+pub use owners::{
+    Access, Cursor, DualMapping, Error, Guarded, MapOptions, Mapping, Mode, PageAlloc, Placed,
+    Purged, Raw, ReadOnly, ReadWrite, Reservation, Ring, Sealed, Stack, set_page_size,
 };
 pub use page_size::PageSize;
 pub use raw::{

@@ -2,7 +2,7 @@
 
 extern crate std;
 
-use crate::{Errno, MapFlags, Prot, mmap};
+use crate::{Errno, Error, MapFlags, MapOptions, Mapping, Prot, Raw, mmap};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -16,6 +16,40 @@ impl From<Errno> for io::Error {
     /// ```
     fn from(errno: Errno) -> Self {
         Self::from_raw_os_error(errno.raw())
+    }
+}
+
+impl From<Error> for io::Error {
+    /// With the error number's kind, and the whole [`Error`] as its source.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let error = std::io::Error::from(MapOptions::new(0).anonymous().unwrap_err());
+    /// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    /// ```
+    fn from(error: Error) -> Self {
+        Self::new(Self::from(error.errno()).kind(), error)
+    }
+}
+
+impl MapOptions<Raw> {
+    /// [`file`](Self::file) of anything that lends its descriptor, such as `&File`. Safe, since of a
+    /// raw mapping only raw pointers can be had.
+    ///
+    /// # Errors
+    /// As [`file`](Self::file).
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Prot};
+    /// let file = std::fs::File::open("/proc/self/exe")?;
+    /// let map = MapOptions::new(4).prot(Prot::READ).file_of(&file, 0)?;
+    /// // SAFETY: four bytes that can be read.
+    /// assert_eq!(unsafe { map.as_ptr().cast::<[u8; 4]>().read() }, *b"\x7fELF");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn file_of(self, file: impl AsFd, offset: u64) -> Result<Mapping<Raw>, Error> {
+        // SAFETY: the descriptor is lent for the call, and Raw promises nothing of the bytes.
+        unsafe { self.file(file.as_fd().as_raw_fd(), offset) }
     }
 }
 

@@ -8,7 +8,7 @@ use rawmap::{
 
 /// What an error is turned into on its way out: by itself, or in a control into something that
 /// must make a check fail.
-#[cfg(not(control))]
+#[cfg(not(any(control = "memory", control = "panic")))]
 mod error {
     pub type Error = rawmap::Errno;
 

@@ -14,7 +14,7 @@
 #   looped     calls from which the same call can be reached again
 #   vector     instructions that use vector or predicate registers
 #   live       what lives across a call: REGISTER@ADDRESS OF THE CALL,... or none; or "unknown:"
-#              and why, when the code can't be judged
+#              and why (with _ for spaces), when the code can't be judged
 #
 # Liveness is the textbook's: a register lives at a point when on some path from there it is read
 # before it is written whole. What is not known for certain counts as read:
@@ -131,7 +131,8 @@ function registers(i, op, operands,    cut) {
     }
     if (op ~ /^csrr/) return enter(use, i, operands) * 0
     if (op !~ /^v/) return 0
-    enter(use, i, "vtype")
+    # What moves whole registers has no need of vl; to and from memory, not of vtype either.
+    if (op !~ /^v(l|s)[1248]r/) enter(use, i, "vtype")
     if (op !~ /^v(mv|l|s)[1248]r/) enter(use, i, "vl")
   }
   wide = 0
@@ -193,9 +194,11 @@ function finish(    i, r, op, target, insns, bounds, branches, stores, calls, lo
       target = args[i]
       if (match(target, /[0-9a-f]+ <[^>]*>$/)) {
         target = substr(target, RSTART)
-        sub(/ .*/, "", target)
         # Elsewhere than in this function: it is left.
-        if (target in at) next2[i] = at[target]
+        if (index(target, "<" name ">") || index(target, "<" name "+") || index(target, "<.L")) {
+          sub(/ .*/, "", target)
+          next2[i] = at[target]
+        }
       } else unknown = "computed jump: " op " " args[i]
     }
   }
@@ -217,9 +220,13 @@ function finish(    i, r, op, target, insns, bounds, branches, stores, calls, lo
   fact("stubs", stubs + 0)
   fact("looped", looped + 0)
   fact("vector", vector + 0)
+  gsub(/ /, "_", unknown)
   fact("live", unknown ? "unknown:" unknown : across ? across : "none")
   print line
 }
+
+# riscv64 has labels inside functions for its relocations.
+/^[0-9a-f]+ <\.L.*>:$/ { next }
 
 /^[0-9a-f]+ <.*>:$/ {
   finish()
@@ -236,7 +243,7 @@ function finish(    i, r, op, target, insns, bounds, branches, stores, calls, lo
 /^\t\t\t/ {
   # R_RISCV_RELAX and _BRANCH and the like only serve a linker that shortens code.
   if ($2 ~ /^R_RISCV_(RELAX|ALIGN|BRANCH|JAL|RVC_BRANCH|RVC_JUMP)$/) next
-  if ($3 ~ /syscall[0-6]/ && $2 ~ /CALL|PLT/) stubs++
+  if ($3 ~ /syscall[0-6]/ && $2 ~ /CALL|JUMP|PLT/) stubs++
   else relocs++
   next
 }

@@ -6,13 +6,13 @@ use core::ptr::{null_mut, without_provenance_mut};
 use rawmap::{MapFlags, Prot, arch::nr, mmap_anonymous, munmap};
 
 /// The system call, as one would write it without the crate; where the crate's stub is a function
-/// (aarch64), so is this one.
+/// (aarch64) so is this one, and visible from outside lest the compiler fit it to its few callers.
 mod hand {
     use core::arch::asm;
 
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    pub unsafe fn call2(a0: *mut u8, a1: usize, nr: usize) -> usize {
+    pub unsafe fn hand_syscall2(a0: *mut u8, a1: usize, nr: usize) -> usize {
         let ret;
         // SAFETY: never run.
         unsafe {
@@ -24,8 +24,14 @@ mod hand {
 
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    pub unsafe fn call6(
-        a0: *mut u8, a1: usize, a2: usize, a3: usize, a4: isize, a5: usize, nr: usize,
+    pub unsafe fn hand_syscall6(
+        a0: *mut u8,
+        a1: usize,
+        a2: usize,
+        a3: usize,
+        a4: isize,
+        a5: usize,
+        nr: usize,
     ) -> *mut u8 {
         let ret;
         // SAFETY: never run.
@@ -38,8 +44,9 @@ mod hand {
     }
 
     #[cfg(target_arch = "aarch64")]
+    #[unsafe(no_mangle)]
     #[inline(never)]
-    pub unsafe fn call2(a0: *mut u8, a1: usize, nr: usize) -> usize {
+    pub unsafe fn hand_syscall2(a0: *mut u8, a1: usize, nr: usize) -> usize {
         let ret;
         // SAFETY: never run.
         unsafe {
@@ -50,9 +57,16 @@ mod hand {
     }
 
     #[cfg(target_arch = "aarch64")]
+    #[unsafe(no_mangle)]
     #[inline(never)]
-    pub unsafe fn call6(
-        a0: *mut u8, a1: usize, a2: usize, a3: usize, a4: isize, a5: usize, nr: usize,
+    pub unsafe fn hand_syscall6(
+        a0: *mut u8,
+        a1: usize,
+        a2: usize,
+        a3: usize,
+        a4: isize,
+        a5: usize,
+        nr: usize,
     ) -> *mut u8 {
         let ret;
         // SAFETY: never run.
@@ -65,7 +79,7 @@ mod hand {
 
     #[cfg(target_arch = "riscv64")]
     #[inline(always)]
-    pub unsafe fn call2(a0: *mut u8, a1: usize, nr: usize) -> usize {
+    pub unsafe fn hand_syscall2(a0: *mut u8, a1: usize, nr: usize) -> usize {
         let ret;
         // SAFETY: never run.
         unsafe {
@@ -76,8 +90,14 @@ mod hand {
 
     #[cfg(target_arch = "riscv64")]
     #[inline(always)]
-    pub unsafe fn call6(
-        a0: *mut u8, a1: usize, a2: usize, a3: usize, a4: isize, a5: usize, nr: usize,
+    pub unsafe fn hand_syscall6(
+        a0: *mut u8,
+        a1: usize,
+        a2: usize,
+        a3: usize,
+        a4: isize,
+        a5: usize,
+        nr: usize,
     ) -> *mut u8 {
         let ret;
         // SAFETY: never run.
@@ -118,20 +138,20 @@ pairs! {
     ours_dropped, hand_dropped(addr: *mut u8, len: usize) -> () {
         { let _ = munmap(addr, len); }
     } {
-        { hand::call2(addr, len, nr::MUNMAP); }
+        { hand::hand_syscall2(addr, len, nr::MUNMAP); }
     }
     // Did it work?
     ours_worked, hand_worked(addr: *mut u8, len: usize) -> bool {
         munmap(addr, len).is_ok()
     } {
-        hand::call2(addr, len, nr::MUNMAP) < hand::ERRORS
+        hand::hand_syscall2(addr, len, nr::MUNMAP) < hand::ERRORS
     }
     // The error number, 0 for none.
     ours_number, hand_number(addr: *mut u8, len: usize) -> i32 {
         match munmap(addr, len) { Ok(()) => 0, Err(errno) => errno.raw() }
     } {
         {
-            let ret = hand::call2(addr, len, nr::MUNMAP);
+            let ret = hand::hand_syscall2(addr, len, nr::MUNMAP);
             if ret >= hand::ERRORS { (ret as i32).wrapping_neg() } else { 0 }
         }
     }
@@ -139,8 +159,8 @@ pairs! {
     ours_twice, hand_twice(addr: *mut u8, len: usize, other: *mut u8) -> bool {
         munmap(addr, len).and_then(|()| munmap(other, len)).is_ok()
     } {
-        hand::call2(addr, len, nr::MUNMAP) < hand::ERRORS
-            && hand::call2(other, len, nr::MUNMAP) < hand::ERRORS
+        hand::hand_syscall2(addr, len, nr::MUNMAP) < hand::ERRORS
+            && hand::hand_syscall2(other, len, nr::MUNMAP) < hand::ERRORS
     }
     // A pointer, null for an error.
     ours_map, hand_map(len: usize) -> *mut u8 {
@@ -148,7 +168,7 @@ pairs! {
             .unwrap_or(null_mut())
     } {
         {
-            let ret = hand::call6(null_mut(), len, 3, 0x22, -1, 0, nr::MMAP);
+            let ret = hand::hand_syscall6(null_mut(), len, 3, 0x22, -1, 0, nr::MMAP);
             if ret >= without_provenance_mut(hand::ERRORS) { null_mut() } else { ret }
         }
     }

@@ -1,0 +1,109 @@
+//! [`DualMapping`]: the same pages twice, once to write code and once to run it.
+
+use super::error::{check_within, made};
+use super::options::{Origin, own};
+use super::{Error, Mapping, Raw, page_size};
+use crate::{Call, MapFlags, MremapFlags, Prot, arch};
+use core::ptr::null_mut;
+use core::slice;
+
+/// Memory with two views: one that can be written and not run, and one that can be run and not
+/// written, so that no page is ever both (W^X) and none is flipped while others run it.
+///
+/// Three calls, no file descriptor: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS,
+/// -1, 0)`, `mremap(start, 0, len, MREMAP_MAYMOVE, NULL)`, which maps the same pages again, and
+/// `mprotect(second, len, PROT_READ|PROT_EXEC)`.
+///
+/// A forked child shares the pages; whoever forks must see to it that only one of both writes them.
+///
+/// ```
+/// use rawmap::DualMapping;
+/// let mut code = DualMapping::new(4096)?;
+/// code.write(0, &[0x90])?;
+/// // SAFETY: within the view, which can be read.
+/// assert_eq!(unsafe { code.run_ptr().read() }, 0x90);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct DualMapping {
+    written: Mapping<Raw>,
+    run: Mapping<Raw>,
+}
+
+impl DualMapping {
+    /// Two views of `len` bytes, rounded up to whole pages: zeroes.
+    ///
+    /// # Errors
+    /// Those of [`mmap`](crate::mmap), [`mremap`](crate::mremap) and [`mprotect`](crate::mprotect)
+    /// (EACCES where the system forbids it), and a length over `isize::MAX`. Nothing is left mapped.
+    pub fn new(len: usize) -> Result<Self, Error> {
+        let page = page_size()?;
+        let len = page
+            .round_up(len)
+            .filter(|len| *len <= isize::MAX as usize)
+            .ok_or(Error::TooLong { len })?;
+        let rw = Prot::READ.union(Prot::WRITE);
+        // SAFETY: a new mapping, in place of nothing.
+        let first = unsafe { made(Call::mmap_anonymous(null_mut(), len, rw, MapFlags::SHARED)) }?;
+        // SAFETY: mapped just now, whole pages; dropped, and so unmapped, if a later step fails.
+        let written: Mapping<Raw> = unsafe { own(first, len, page, Origin::SharedAnonymous) }?;
+        // SAFETY: with an old length of 0 nothing moves, and the new mapping replaces nothing.
+        let second =
+            unsafe { made(Call::mremap(first, 0, len, MremapFlags::MAYMOVE, null_mut())) }?;
+        // SAFETY: as above.
+        let run: Mapping<Raw> = unsafe { own(second, len, page, Origin::SharedAnonymous) }?;
+        run.protect(0, len, Prot::READ.union(Prot::EXEC))?;
+        Ok(Self { written, run })
+    }
+
+    /// The length in bytes of each view: whole pages.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)] // It is never empty.
+    pub const fn len(&self) -> usize {
+        self.run.len()
+    }
+
+    /// The first byte of the view that can be run and read.
+    #[must_use]
+    pub const fn run_ptr(&self) -> *const u8 {
+        self.run.as_ptr()
+    }
+
+    /// The first byte of the view that can be read and written.
+    #[must_use]
+    pub const fn write_ptr(&self) -> *mut u8 {
+        self.written.as_ptr()
+    }
+
+    /// Writes code at `offset`, and makes the processor see it: [`sync`](Self::sync) of what was
+    /// written.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`]; nothing is written then.
+    pub fn write(&mut self, offset: usize, code: &[u8]) -> Result<(), Error> {
+        check_within(offset, code.len(), self.len())?;
+        // SAFETY: just checked; by `&mut` nothing borrows the view.
+        unsafe { slice::from_raw_parts_mut(self.write_ptr().add(offset), code.len()) }
+            .copy_from_slice(code);
+        self.sync(offset, code.len())
+    }
+
+    /// Makes what was written through [`write_ptr`](Self::write_ptr) run through
+    /// [`run_ptr`](Self::run_ptr), on every core.
+    ///
+    /// x86_64: nothing to do. aarch64: cache maintenance, no call. riscv64: one call,
+    /// `riscv_flush_icache(start, end, 0)`. A thread that may have fetched the old code must still
+    /// pass through something that synchronises it (an `isb` on aarch64; a lock or a join is not
+    /// enough there if it branched to the old code before).
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`].
+    pub fn sync(&self, offset: usize, len: usize) -> Result<(), Error> {
+        check_within(offset, len, self.len())?;
+        // SAFETY: just checked; both views are mapped, and of the same memory.
+        unsafe {
+            arch::sync_instructions(self.write_ptr().add(offset), self.run_ptr().add(offset), len);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! Owners: types that hold page ranges and give them back.
+//!
+//! They know the granule of what they hold, check every sub-range, undo the earlier steps when a
+//! later one fails, and return errors that carry the call. Each says which calls it makes. Nothing
+//! is kept in statics but the page size.
+//!
+//! Fork: a child has a copy of the owner and of private memory, and what it drops, it unmaps in its
+//! own address space only. Signals: nothing here locks or allocates, so all of it may be called in a
+//! signal handler, as long as no owner is used that the handler interrupted.
+
+mod dual;
+mod error;
+mod mapping;
+mod options;
+mod page_alloc;
+mod reservation;
+mod ring;
+mod stack;
+
+pub use dual::DualMapping;
+pub use error::Error;
+pub use mapping::{Guarded, Mapping, Purged, Sealed};
+pub use options::{Access, MapOptions, Placed, Raw, ReadOnly, ReadWrite};
+pub use page_alloc::PageAlloc;
+pub use reservation::{Cursor, Mode, Reservation};
+pub use ring::Ring;
+pub use stack::Stack;
+
+use crate::{Call, MsyncFlags, PageSize};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// The page size in bytes, once it is known; 0 before.
+static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
+
+/// The page size that the owners use: found at the first call of any of them and kept.
+///
+/// A race is harmless: every thread finds the same.
+pub(crate) fn page_size() -> Result<PageSize, Error> {
+    if let Some(fixed) = PageSize::FIXED {
+        return Ok(fixed);
+    }
+    if let Some(known) = PageSize::new(PAGE_SIZE.load(Ordering::Relaxed)) {
+        return Ok(known);
+    }
+    match PageSize::find() {
+        Ok(found) => {
+            set_page_size(found);
+            Ok(found)
+        }
+        Err(errno) => {
+            let call = Call::msync(core::ptr::null_mut(), 0, MsyncFlags::ASYNC);
+            Err(Error::Refused { call, errno })
+        }
+    }
+}
+
+/// Tells the owners the page size, so that they need not ask the kernel for it: for a program that
+/// has the auxiliary vector. It must be the kernel's own; the owners' calls fail otherwise.
+///
+/// Without effect on x86_64, where it is 4096.
+pub fn set_page_size(page: PageSize) {
+    PAGE_SIZE.store(page.bytes(), Ordering::Relaxed);
+}

@@ -1,0 +1,396 @@
+//! How a new mapping shall be: [`MapOptions`], and the access that its type grants.
+
+use super::error::made;
+use super::{Error, Mapping, page_size};
+use crate::arch::{self, nr};
+use crate::{Call, Errno, MapFlags, NO_FD, PageSize, Prot, RawFd, Word};
+use core::ffi::CStr;
+use core::marker::PhantomData;
+use core::ptr::{NonNull, null_mut};
+
+/// What a mapping's type promises of its bytes. One of [`Raw`], [`ReadOnly`], [`ReadWrite`].
+pub trait Access: sealed::Sealed {}
+
+mod sealed {
+    /// Implemented for the three kinds of access only.
+    pub trait Sealed {}
+}
+
+/// Nothing is promised: any protection and any sharing, reached by raw pointers.
+#[derive(Debug)]
+pub enum Raw {}
+
+/// Every byte can be read, and nobody writes it: the mapping is a `&[u8]`.
+#[derive(Debug)]
+pub enum ReadOnly {}
+
+/// Every byte can be read and written, by the owner alone: the mapping is a `&mut [u8]`.
+#[derive(Debug)]
+pub enum ReadWrite {}
+
+impl sealed::Sealed for Raw {}
+impl sealed::Sealed for ReadOnly {}
+impl sealed::Sealed for ReadWrite {}
+impl Access for Raw {}
+impl Access for ReadOnly {}
+impl Access for ReadWrite {}
+
+/// Where a mapping's bytes come from, which decides what a purge does to them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    Anonymous,
+    SharedAnonymous,
+    File,
+    /// Parts of different origin.
+    Mixed,
+}
+
+/// Options for a new [`Mapping`]: length, protection, sharing, placement and the rest.
+///
+/// The type parameter is what the mapping's type will promise. It begins as [`ReadWrite`]: private
+/// memory that can be read and written, a `&mut [u8]`. [`read_only`](Self::read_only) makes it
+/// [`ReadOnly`]; what allows anything else ([`prot`](Self::prot), [`shared`](Self::shared)) makes it
+/// [`Raw`].
+///
+/// ```
+/// use rawmap::MapOptions;
+/// let mut memory = MapOptions::new(1 << 20).populate().anonymous()?;
+/// memory[0] = 1;
+/// assert_eq!(memory.len(), 1 << 20);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[must_use = "options do nothing until a mapping is made with them"]
+#[derive(Debug)]
+pub struct MapOptions<A: Access = ReadWrite> {
+    len: usize,
+    hint: *mut u8,
+    align: usize,
+    prot: Prot,
+    flags: MapFlags,
+    name: Option<&'static CStr>,
+    access: PhantomData<A>,
+}
+
+impl<A: Access> Clone for MapOptions<A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A: Access> Copy for MapOptions<A> {}
+
+impl MapOptions {
+    /// A private mapping of `len` bytes that can be read and written, placed by the kernel.
+    pub const fn new(len: usize) -> Self {
+        Self {
+            len,
+            hint: null_mut(),
+            align: 1,
+            prot: Prot::READ.union(Prot::WRITE),
+            flags: MapFlags::PRIVATE,
+            name: None,
+            access: PhantomData,
+        }
+    }
+
+    /// It can be read, and not written.
+    pub const fn read_only(self) -> MapOptions<ReadOnly> {
+        let mut options = self.with();
+        options.prot = Prot::READ;
+        options
+    }
+}
+
+impl<A: Access> MapOptions<A> {
+    const fn with<B: Access>(self) -> MapOptions<B> {
+        let Self { len, hint, align, prot, flags, name, access: _ } = self;
+        MapOptions { len, hint, align, prot, flags, name, access: PhantomData }
+    }
+
+    const fn flag(mut self, flag: MapFlags) -> Self {
+        self.flags = self.flags.union(flag);
+        self
+    }
+
+    /// Any protection, which leaves only raw pointers.
+    pub const fn prot(self, prot: Prot) -> MapOptions<Raw> {
+        let mut options = self.with();
+        options.prot = prot;
+        options
+    }
+
+    /// Shared: a file's bytes themselves, or anonymous memory that forked children share. Others
+    /// may write it, which leaves only raw pointers.
+    pub const fn shared(self) -> MapOptions<Raw> {
+        let mut options = self.with();
+        let unshared = self.flags.intersection(MapFlags::TYPE.complement());
+        options.flags = unshared.union(MapFlags::SHARED);
+        options
+    }
+
+    /// Where to place it, if that is free.
+    pub const fn hint(mut self, addr: *mut u8) -> Self {
+        self.hint = addr;
+        self
+    }
+
+    /// Place it at a multiple of `align` bytes, a power of two. Above the granule this costs up to
+    /// three more calls; for many, [`Reservation::aligned`](crate::Reservation::aligned) costs
+    /// hardly any.
+    pub const fn align(mut self, align: usize) -> Self {
+        self.align = align;
+        self
+    }
+
+    /// `MAP_POPULATE`: make it resident at once. Failure to is not reported;
+    /// [`Mapping::populate_write`] reports it.
+    pub const fn populate(self) -> Self {
+        self.flag(MapFlags::POPULATE)
+    }
+
+    /// `MAP_NORESERVE`: reserve no swap space for it.
+    pub const fn noreserve(self) -> Self {
+        self.flag(MapFlags::NORESERVE)
+    }
+
+    /// `MAP_LOCKED`: lock it into memory.
+    pub const fn locked(self) -> Self {
+        self.flag(MapFlags::LOCKED)
+    }
+
+    /// `MAP_STACK`: it is for a stack; keeps transparent huge pages away (Linux 6.7).
+    pub const fn stack(self) -> Self {
+        self.flag(MapFlags::STACK)
+    }
+
+    /// `MAP_GROWSDOWN`: it grows down when the page below it is touched. What it grows by is not
+    /// owned: it stays mapped when the owner is dropped.
+    pub const fn growsdown(self) -> MapOptions<Raw> {
+        self.flag(MapFlags::GROWSDOWN).with()
+    }
+
+    /// Memory that the kernel may take away when it needs it, after which it reads as zeroes
+    /// (`MAP_DROPPABLE`, Linux 6.11), which leaves only raw pointers. Anonymous only.
+    pub const fn droppable(self) -> MapOptions<Raw> {
+        let mut options = self.with();
+        let unshared = self.flags.intersection(MapFlags::TYPE.complement());
+        options.flags = unshared.union(MapFlags::DROPPABLE);
+        options
+    }
+
+    /// `MAP_HUGETLB` with pages of 2 to the power `log2` bytes: 21 for 2 MiB, 30 for 1 GiB. The
+    /// length is rounded up to them, and they are the granule. The system's default size, 0, is
+    /// refused ([`Error::HugeSizeUnknown`]): what it is can't be seen from here, and without it the
+    /// mapping could not be unmapped.
+    pub const fn huge(self, log2: u32) -> Self {
+        self.flag(MapFlags::huge(log2))
+    }
+
+    /// Any other flag of mmap, such as a new kernel's. A sharing among them is not taken, nor
+    /// `MAP_FIXED`.
+    pub const fn flags(self, flags: MapFlags) -> MapOptions<Raw> {
+        let mask = MapFlags::TYPE.union(MapFlags::FIXED).complement();
+        self.flag(flags.intersection(mask)).with()
+    }
+
+    /// The name of anonymous memory in /proc/pid/maps (Linux 5.17). One call more,
+    /// `prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, ...)`; its failure is not reported, since kernels
+    /// may be built without it.
+    pub const fn name(mut self, name: &'static CStr) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Maps anonymous memory: zeroes.
+    ///
+    /// One call: `mmap(hint, len, prot, flags|MAP_ANONYMOUS, -1, 0)`; with [`align`](Self::align)
+    /// and [`name`](Self::name) those that they cost.
+    ///
+    /// # Errors
+    /// Those of [`mmap`](crate::mmap); and a length over `isize::MAX`, or an alignment that is not a
+    /// power of two. Nothing is left mapped.
+    pub fn anonymous(self) -> Result<Mapping<A>, Error> {
+        let shared = self.flags.contains(MapFlags::SHARED);
+        let origin = if shared { Origin::SharedAnonymous } else { Origin::Anonymous };
+        // SAFETY: anonymous memory is reached through its owner alone.
+        unsafe { self.flag(MapFlags::ANONYMOUS).map(NO_FD, 0, origin) }
+    }
+
+    /// Maps `len` bytes of the open file `fd` from `offset` on, in bytes; a multiple of the page
+    /// size. The descriptor may be closed afterwards.
+    ///
+    /// One call: `mmap(hint, len, prot, flags, fd, offset)`; with [`align`](Self::align) those that
+    /// it costs. Pages wholly behind the end of the file are SIGBUS.
+    ///
+    /// # Errors
+    /// As [`anonymous`](Self::anonymous).
+    ///
+    /// # Safety
+    /// `fd` must be a descriptor that the caller may use. For [`ReadOnly`] and [`ReadWrite`],
+    /// nobody may write the file while it is mapped, since a `&[u8]` must not change; and it must
+    /// have the bytes that are mapped, also after the mapping grew.
+    ///
+    /// ```
+    /// # use std::os::fd::AsRawFd;
+    /// use rawmap::MapOptions;
+    /// let file = std::fs::File::open("/proc/self/exe")?;
+    /// // SAFETY: a program's file isn't written while it runs.
+    /// let map = unsafe { MapOptions::new(4).read_only().file(file.as_raw_fd(), 0) }.unwrap();
+    /// assert_eq!(&map[..], b"\x7fELF");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub unsafe fn file(self, fd: RawFd, offset: u64) -> Result<Mapping<A>, Error> {
+        // SAFETY: the caller's promise.
+        unsafe { self.map(fd, offset, Origin::File) }
+    }
+
+    /// Maps anonymous memory exactly at the hint, if nothing is mapped there.
+    ///
+    /// One call: `mmap(hint, len, prot, flags|MAP_ANONYMOUS|MAP_FIXED_NOREPLACE, -1, 0)`. A kernel
+    /// before 4.17, or an emulator, takes the flag for a hint: what it placed elsewhere is unmapped
+    /// again, with one more call. [`align`](Self::align) is not looked at.
+    ///
+    /// # Errors
+    /// As [`anonymous`](Self::anonymous), but that the place is taken is none.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Placed};
+    /// let first = MapOptions::new(1).anonymous()?;
+    /// let second = MapOptions::new(1).hint(first.as_ptr()).place()?;
+    /// assert!(matches!(second, Placed::Occupied));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn place(self) -> Result<Placed<A>, Error> {
+        let addr = self.hint;
+        let exact = self.align(1).flag(MapFlags::FIXED_NOREPLACE);
+        match exact.anonymous() {
+            Ok(mapping) if mapping.as_ptr().addr() == addr.addr() => Ok(Placed::Placed(mapping)),
+            Ok(stray) => stray.unmap().map(|()| Placed::Occupied).map_err(|(_, error)| error),
+            Err(Error::Refused { errno: Errno::EEXIST, .. }) => Ok(Placed::Occupied),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// # Safety
+    /// As for `file`.
+    unsafe fn map(self, fd: RawFd, offset: u64, origin: Origin) -> Result<Mapping<A>, Error> {
+        let granule = self.granule()?;
+        let Some(len) = granule.round_up(self.len).filter(|len| *len <= isize::MAX as usize) else {
+            return Err(Error::TooLong { len: self.len });
+        };
+        if !self.align.is_power_of_two() {
+            return Err(Error::BadAlignment { align: self.align });
+        }
+        let addr = if self.align > granule.bytes() && len != 0 {
+            // SAFETY: as below, and what is replaced is the room that was just made.
+            unsafe { self.aligned(len, granule, fd, offset) }?
+        } else {
+            let call = Call::mmap(self.hint, self.len, self.prot, self.flags, fd, offset);
+            // SAFETY: a new mapping, in place of nothing: `flags` has no FIXED.
+            unsafe { made(call) }?
+        };
+        self.set_name(addr, len, origin);
+        // SAFETY: mapped just now, whole granules.
+        unsafe { own(addr, self.len, granule, origin) }
+    }
+
+    /// The granule: the huge-page size, or the page size.
+    fn granule(&self) -> Result<PageSize, Error> {
+        let page = page_size()?;
+        if !self.flags.contains(MapFlags::HUGETLB) {
+            return Ok(page);
+        }
+        match self.flags.huge_log2() {
+            0 => Err(Error::HugeSizeUnknown),
+            // A size below any page's, the kernel refuses.
+            log2 => Ok(PageSize::new(1 << log2).unwrap_or(page)),
+        }
+    }
+
+    /// Maps at a multiple of the alignment: makes room that is too large, gives back both ends, and
+    /// maps over what is left, unless it is already what is wanted.
+    ///
+    /// # Safety
+    /// As for `map`.
+    unsafe fn aligned(
+        &self,
+        len: usize,
+        granule: PageSize,
+        fd: RawFd,
+        offset: u64,
+    ) -> Result<*mut u8, Error> {
+        let slack = self.align - granule.bytes();
+        let Some(all) = len.checked_add(slack).filter(|all| *all <= isize::MAX as usize) else {
+            return Err(Error::TooLong { len });
+        };
+        let eager = MapFlags::POPULATE.union(MapFlags::LOCKED);
+        let overlay = fd != NO_FD || !self.flags.intersection(eager).is_empty();
+        let room = if overlay {
+            let flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
+            Call::mmap_anonymous(self.hint, all, Prot::NONE, flags)
+        } else {
+            Call::mmap(self.hint, all, self.prot, self.flags, fd, offset)
+        };
+        // SAFETY: a new mapping, in place of nothing.
+        let base = unsafe { made(room) }?;
+        let head = base.addr().wrapping_neg() & (self.align - 1);
+        // SAFETY: mapped just now, whole granules; dropped, and so unmapped, if a later step fails.
+        let mut room: Mapping<Raw> = unsafe { own(base, all, granule, Origin::Anonymous) }?;
+        room.shrink(head + len)?;
+        room.shrink_front(head)?;
+        if overlay {
+            let flags = self.flags.union(MapFlags::FIXED);
+            let call = Call::mmap(room.as_ptr(), self.len, self.prot, flags, fd, offset);
+            // SAFETY: what is replaced is the room, to which nothing refers.
+            unsafe { made(call) }?;
+        }
+        Ok(room.into_raw().0.as_ptr())
+    }
+
+    fn set_name(&self, addr: *mut u8, len: usize, origin: Origin) {
+        const PR_SET_VMA: usize = 0x5356_4d41;
+        const PR_SET_VMA_ANON_NAME: usize = 0;
+        let Some(name) = self.name.filter(|_| origin != Origin::File) else { return };
+        // SAFETY: the kernel reads the name, which ends with a zero, and changes no memory.
+        unsafe {
+            arch::syscall5(
+                Word::int(PR_SET_VMA),
+                Word::int(PR_SET_VMA_ANON_NAME),
+                Word::ptr(addr),
+                Word::int(len),
+                Word::ptr(name.as_ptr().cast_mut().cast()),
+                nr::PRCTL,
+            );
+        }
+    }
+}
+
+/// The owner of what a call has mapped. At address 0, it is unmapped again.
+///
+/// # Safety
+/// As [`Mapping::new`].
+pub(super) unsafe fn own<A: Access>(
+    addr: *mut u8,
+    len: usize,
+    granule: PageSize,
+    origin: Origin,
+) -> Result<Mapping<A>, Error> {
+    match NonNull::new(addr) {
+        // SAFETY: the caller's promise.
+        Some(start) => Ok(unsafe { Mapping::new(start, len, granule, origin) }),
+        None => {
+            // SAFETY: by the caller's promise, it belongs to nobody else.
+            unsafe { made(Call::munmap(addr, granule.round_up(len).unwrap_or(len))) }?;
+            Err(Error::AtZero)
+        }
+    }
+}
+
+/// What became of a request for an exact place.
+#[derive(Debug)]
+pub enum Placed<A: Access = ReadWrite> {
+    /// It is there.
+    Placed(Mapping<A>),
+    /// Something else is mapped there, in whole or in part.
+    Occupied,
+}

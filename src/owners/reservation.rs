@@ -1,0 +1,263 @@
+//! [`Reservation`]: address space for an allocator, committed and given back by parts.
+
+use super::error::{check_range, made};
+use super::options::{Origin, own};
+use super::{Error, Mapping, Raw, page_size};
+use crate::{Advice, Call, Errno, MapFlags, NO_FD, PageSize, Prot};
+use core::ptr::{null_mut, without_provenance_mut};
+
+/// How a [`Reservation`] holds memory that isn't in use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Readable and writable from the start, without commit charge (`MAP_NORESERVE`): committing
+    /// costs no call and no mapping more. Fails at once under strict accounting
+    /// (`vm.overcommit_memory` 2) if there isn't so much memory.
+    Overcommit,
+    /// Inaccessible until it is committed, and again when it is decommitted, which gives the commit
+    /// charge back. Each boundary between the two is one more of the process's mappings, of which
+    /// it may have 65,530 (`vm.max_map_count`).
+    Strict,
+}
+
+/// Reserved address space: reserved in one call, then committed and decommitted by parts.
+///
+/// What is committed, the caller knows; nothing is recorded here, so all of it may be called from
+/// several threads at once. Offsets and lengths are in bytes; an offset must be a multiple of the
+/// page size, a length is rounded up to it.
+///
+/// | calls | [`Overcommit`](Mode::Overcommit) | [`Strict`](Mode::Strict) |
+/// |---|---|---|
+/// | [`new`](Self::new) | 1 `mmap` | 1 `mmap` |
+/// | [`commit`](Self::commit) | 0 | 1 `mprotect` |
+/// | [`purge`](Self::purge) | 1 `madvise` | 1 `madvise` |
+/// | [`decommit`](Self::decommit) | 1 `madvise` | 1 `mmap` over it |
+///
+/// ```
+/// use rawmap::{Mode, Reservation};
+/// let heap = Reservation::new(1 << 30, Mode::Overcommit)?;
+/// heap.commit(0, 4096)?;
+/// // SAFETY: committed, ours, and within the reservation.
+/// unsafe { heap.as_ptr().write(1) };
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Reservation {
+    /// All that is mapped; with slack, more than what is given out.
+    all: Mapping<Raw>,
+    start: usize,
+    len: usize,
+    mode: Mode,
+}
+
+/// Where the last aligned reservation was placed, and so where the next one probably can be. Kept
+/// by the caller, one for each size and alignment or one for all; a wrong one costs calls only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Cursor(usize);
+
+impl Cursor {
+    /// Nothing was placed yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(0)
+    }
+}
+
+impl Reservation {
+    /// Reserves `len` bytes, rounded up to whole pages.
+    ///
+    /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE or PROT_NONE,
+    /// MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE, -1, 0)`.
+    ///
+    /// # Errors
+    /// Those of [`mmap`](crate::mmap), and a length over `isize::MAX`.
+    pub fn new(len: usize, mode: Mode) -> Result<Self, Error> {
+        let page = page_size()?;
+        Self::place(null_mut(), len, page, mode)
+    }
+
+    /// Reserves `len` bytes at a multiple of `align`, a power of two. Needs 1.0 to 1.2 calls on
+    /// average, for it asks for the place below the last one, which the cursor holds.
+    ///
+    /// The calls: `mmap(hint, ...)`; if the kernel places it unaligned, `munmap`, and the same
+    /// again at the multiple below; and if that place is taken, `munmap`, `mmap` of
+    /// `len + align` bytes, and up to two `munmap` of what is too much.
+    ///
+    /// # Errors
+    /// Those of [`mmap`](crate::mmap); [`Error::BadAlignment`]; a length over `isize::MAX`. Nothing
+    /// is left mapped.
+    pub fn aligned(
+        len: usize,
+        align: usize,
+        cursor: &mut Cursor,
+        mode: Mode,
+    ) -> Result<Self, Error> {
+        let page = page_size()?;
+        let rounded = Self::rounded(len, page)?;
+        let align = Self::alignment(align, page)?;
+        let below = |addr: usize| without_provenance_mut(addr & !(align - 1));
+        let mut hint = below(cursor.0.saturating_sub(rounded));
+        for _ in 0..2 {
+            let tried = Self::place(hint, len, page, mode)?;
+            let addr = tried.as_ptr().addr();
+            if addr & (align - 1) == 0 {
+                cursor.0 = addr;
+                return Ok(tried);
+            }
+            tried.all.unmap().map_err(|(_, error)| error)?;
+            hint = below(addr);
+        }
+        let mut reserved = Self::slack(len, align, mode)?;
+        reserved.trim()?;
+        cursor.0 = reserved.as_ptr().addr();
+        Ok(reserved)
+    }
+
+    /// Reserves `len` bytes at a multiple of `align`, and keeps the address space that is too much:
+    /// always exactly one call, `mmap` of `len + align - page` bytes.
+    ///
+    /// # Errors
+    /// As [`aligned`](Self::aligned).
+    pub fn keep_slack(len: usize, align: usize, mode: Mode) -> Result<Self, Error> {
+        Self::slack(len, Self::alignment(align, page_size()?)?, mode)
+    }
+
+    fn slack(len: usize, align: usize, mode: Mode) -> Result<Self, Error> {
+        let page = page_size()?;
+        let rounded = Self::rounded(len, page)?;
+        let total = rounded.checked_add(align - page.bytes()).ok_or(Error::TooLong { len })?;
+        let all = Self::place(null_mut(), total, page, mode)?.all;
+        let start = all.as_ptr().addr().wrapping_neg() & (align - 1);
+        Ok(Self { all, start, len: rounded, mode })
+    }
+
+    /// Unmaps what is too much at both ends.
+    fn trim(&mut self) -> Result<(), Error> {
+        self.all.shrink(self.start + self.len)?;
+        self.all.shrink_front(self.start)?;
+        self.start = 0;
+        Ok(())
+    }
+
+    fn rounded(len: usize, page: PageSize) -> Result<usize, Error> {
+        page.round_up(len).filter(|len| *len <= isize::MAX as usize).ok_or(Error::TooLong { len })
+    }
+
+    fn alignment(align: usize, page: PageSize) -> Result<usize, Error> {
+        if align.is_power_of_two() {
+            Ok(align.max(page.bytes()))
+        } else {
+            Err(Error::BadAlignment { align })
+        }
+    }
+
+    fn place(hint: *mut u8, len: usize, page: PageSize, mode: Mode) -> Result<Self, Error> {
+        let rounded = Self::rounded(len, page)?;
+        let prot = match mode {
+            Mode::Overcommit => Prot::READ.union(Prot::WRITE),
+            Mode::Strict => Prot::NONE,
+        };
+        let call = Call::mmap_anonymous(hint, rounded, prot, Self::FLAGS);
+        // SAFETY: a new mapping, in place of nothing.
+        let addr = unsafe { made(call) }?;
+        // SAFETY: mapped just now, whole pages.
+        let all = unsafe { own(addr, rounded, page, Origin::Anonymous) }?;
+        Ok(Self { all, start: 0, len: rounded, mode })
+    }
+
+    const FLAGS: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
+
+    /// The first byte.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut u8 {
+        // SAFETY: `start` is within what is mapped.
+        unsafe { self.all.as_ptr().add(self.start) }
+    }
+
+    /// The length in bytes: whole pages.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)] // A reservation is never empty.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The mode it was made with.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    fn range(&self, offset: usize, len: usize) -> Result<*mut u8, Error> {
+        check_range(offset, len, self.len, self.all.granule())?;
+        // SAFETY: just checked: the offset is within the reservation.
+        Ok(unsafe { self.as_ptr().add(offset) })
+    }
+
+    /// Makes a range readable and writable. What was not used yet, or decommitted, is zeroes.
+    ///
+    /// [`Overcommit`](Mode::Overcommit): no call. [`Strict`](Mode::Strict): one,
+    /// `mprotect(start + offset, len, PROT_READ|PROT_WRITE)`.
+    ///
+    /// # Errors
+    /// A range that is not within the reservation; in strict mode those of
+    /// [`mprotect`](crate::mprotect): ENOMEM if there isn't so much memory, or the process has too
+    /// many mappings.
+    pub fn commit(&self, offset: usize, len: usize) -> Result<(), Error> {
+        let addr = self.range(offset, len)?;
+        match self.mode {
+            Mode::Overcommit => Ok(()),
+            Mode::Strict => {
+                let call = Call::mprotect(addr, len, Prot::READ.union(Prot::WRITE));
+                // SAFETY: the range is ours, and gains rights only.
+                unsafe { made(call) }.map(|_| ())
+            }
+        }
+    }
+
+    /// Gives a range back until it is committed again. Its contents are lost.
+    ///
+    /// [`Overcommit`](Mode::Overcommit): one call, `madvise(start + offset, len, MADV_DONTNEED)`.
+    /// [`Strict`](Mode::Strict): one, `mmap(start + offset, len, PROT_NONE,
+    /// MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_FIXED, -1, 0)`, which gives the commit charge
+    /// back as well. Length 0 is no error.
+    ///
+    /// # Errors
+    /// A range that is not within the reservation; those of [`madvise`](crate::madvise) or
+    /// [`mmap`](crate::mmap): ENOMEM if the process has too many mappings.
+    pub fn decommit(&self, offset: usize, len: usize) -> Result<(), Error> {
+        let addr = self.range(offset, len)?;
+        if self.mode == Mode::Overcommit || len == 0 {
+            return self.purge(offset, len);
+        }
+        let flags = Self::FLAGS.union(MapFlags::ANONYMOUS).union(MapFlags::FIXED);
+        let call = Call::mmap(addr, len, Prot::NONE, flags, NO_FD, 0);
+        // SAFETY: what is replaced is ours; who uses the reservation's pointers has given this range
+        // back.
+        unsafe { made(call) }.map(|_| ())
+    }
+
+    /// Frees a range's memory, and leaves it committed: it reads as zeroes.
+    ///
+    /// One call: `madvise(start + offset, len, MADV_DONTNEED)`; if part of the range is locked, one
+    /// more, `MADV_DONTNEED_LOCKED`.
+    ///
+    /// # Errors
+    /// Those of [`madvise`](crate::madvise), and a range that is not within the reservation.
+    pub fn purge(&self, offset: usize, len: usize) -> Result<(), Error> {
+        let addr = self.range(offset, len)?;
+        // SAFETY: as for decommit.
+        let done = unsafe { made(Call::madvise(addr, len, Advice::DONTNEED)) };
+        match done {
+            Err(Error::Refused { errno: Errno::EINVAL, .. }) => {
+                // SAFETY: as above.
+                unsafe { made(Call::madvise(addr, len, Advice::DONTNEED_LOCKED)) }.map(|_| ())
+            }
+            done => done.map(|_| ()),
+        }
+    }
+
+    /// The mapping beneath, slack included, for what is not offered here.
+    #[must_use]
+    pub fn into_mapping(self) -> Mapping<Raw> {
+        self.all
+    }
+}

@@ -1,0 +1,91 @@
+//! [`Ring`]: a buffer that is mapped twice in a row, so that what wraps around is contiguous.
+
+use super::error::made;
+use super::options::{Origin, own};
+use super::{Error, Mapping, Raw, page_size};
+use crate::{Call, MapFlags, MremapFlags, Prot};
+use core::slice;
+
+/// A mirrored buffer: byte `n` and byte `n + len` are the same memory.
+///
+/// Two calls, no file descriptor: `mmap(NULL, 2 * len, PROT_READ|PROT_WRITE,
+/// MAP_SHARED|MAP_ANONYMOUS, -1, 0)`, and `mremap(start, 0, len, MREMAP_MAYMOVE|MREMAP_FIXED,
+/// start + len)`, which maps the first half's pages over the second.
+///
+/// A forked child shares the buffer; whoever forks must see to it that only one of both uses it.
+///
+/// ```
+/// use rawmap::Ring;
+/// let mut ring = Ring::new(4096)?;
+/// let len = ring.len();
+/// ring.slice_mut(len - 2, 4).copy_from_slice(b"wrap");
+/// assert_eq!(ring.slice(0, 2), b"ap");
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Ring {
+    both: Mapping<Raw>,
+    len: usize,
+}
+
+impl Ring {
+    /// A ring of `len` bytes, rounded up to whole pages: zeroes.
+    ///
+    /// # Errors
+    /// Those of [`mmap`](crate::mmap) and [`mremap`](crate::mremap), and twice the length over
+    /// `isize::MAX`. Nothing is left mapped.
+    pub fn new(len: usize) -> Result<Self, Error> {
+        let page = page_size()?;
+        let len = page
+            .round_up(len)
+            .filter(|len| *len <= isize::MAX as usize / 2)
+            .ok_or(Error::TooLong { len })?;
+        let flags = MapFlags::SHARED;
+        let rw = Prot::READ.union(Prot::WRITE);
+        // SAFETY: a new mapping, in place of nothing.
+        let addr =
+            unsafe { made(Call::mmap_anonymous(core::ptr::null_mut(), 2 * len, rw, flags)) }?;
+        // SAFETY: mapped just now, whole pages; dropped, and so unmapped, if the next step fails.
+        let both = unsafe { own(addr, 2 * len, page, Origin::SharedAnonymous) }?;
+        let flags = MremapFlags::MAYMOVE.union(MremapFlags::FIXED);
+        // SAFETY: what is replaced is the second half, to which nothing refers.
+        unsafe { made(Call::mremap(addr, 0, len, flags, addr.add(len))) }?;
+        Ok(Self { both, len })
+    }
+
+    /// The first byte. Valid for reads and writes of `2 * len` bytes, of which each is there twice.
+    #[must_use]
+    pub const fn as_ptr(&self) -> *mut u8 {
+        self.both.as_ptr()
+    }
+
+    /// The length in bytes, counted once.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)] // A ring is never empty.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// `count` bytes from position `at` on, modulo the length.
+    ///
+    /// # Panics
+    /// If `count` is more than the length, as indexing a slice does.
+    #[must_use]
+    pub fn slice(&self, at: usize, count: usize) -> &[u8] {
+        assert!(count <= self.len, "{count} bytes of a ring of {}", self.len);
+        // SAFETY: less than `len` plus at most `len` is within the mapping; written by `&mut` only.
+        unsafe { slice::from_raw_parts(self.as_ptr().add(at % self.len), count) }
+    }
+
+    /// `count` bytes from position `at` on, modulo the length, to be written.
+    ///
+    /// # Panics
+    /// If `count` is more than the length, as indexing a slice does.
+    #[must_use]
+    pub fn slice_mut(&mut self, at: usize, count: usize) -> &mut [u8] {
+        assert!(count <= self.len, "{count} bytes of a ring of {}", self.len);
+        // SAFETY: as for slice; at most `len` bytes hold none twice, and by `&mut` this is the only
+        // borrow.
+        unsafe { slice::from_raw_parts_mut(self.as_ptr().add(at % self.len), count) }
+    }
+}
