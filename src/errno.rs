@@ -5,6 +5,8 @@ use core::{fmt, num::NonZeroUsize};
 
 /// The number of an error, 1 to 4095, as the kernel returns it (negated) from a system call.
 ///
+/// The kernel returns it; there is no `errno` variable, and libc's is not touched.
+///
 /// It is a word that is never 0: `Result<(), Errno>` is one register, and `Result<*mut u8, Errno>`
 /// two. Numbers without a name are kept: a new kernel's new error is an `Errno` like any other.
 ///

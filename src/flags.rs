@@ -177,8 +177,8 @@ open! {
     ///
     /// `mmap` ignores bits it doesn't know; `mprotect` refuses them with EINVAL. What the hardware
     /// can't tell apart, the kernel can't refuse: on x86_64 a page that may be written or executed
-    /// may also be read, unless the CPU has protection keys (then execute-only is real). On
-    /// aarch64 and riscv64 execute-only is real, and write implies read.
+    /// may also be read, unless the CPU has protection keys (then execute-only is real). On riscv64
+    /// execute-only is real, on aarch64 where the CPU has FEAT_PAN3; on both, write implies read.
     ///
     /// Source: `include/uapi/asm-generic/mman-common.h`, mmap(2), mprotect(2).
     ///
@@ -215,7 +215,7 @@ open! {
     /// What kind of mapping [`mmap`](crate::mmap) makes, and how.
     ///
     /// Two parts are fields, not bits. The low four bits are the *sharing* (`MAP_TYPE`): exactly
-    /// one of [`SHARED`](Self::SHARED), [`PRIVATE`](Self::PRIVATE),
+    /// one of [`SHARED`](Self::SHARED), [`PRIVATE`](Self::PRIVATE) (old texts know these two only),
     /// [`SHARED_VALIDATE`](Self::SHARED_VALIDATE) and [`DROPPABLE`](Self::DROPPABLE). Bits 26 to
     /// 31 are log2 of the *huge-page size*. [`contains`](Self::contains) compares a field whole.
     ///
@@ -263,7 +263,8 @@ open! {
         ///
         /// Old texts say that anonymous memory "can't be shared with other processes". With
         /// [`SHARED`](Self::SHARED) it is, since Linux 2.4: between parent and child over fork.
-        /// Unrelated processes need a file for it, or a memfd whose descriptor is passed.
+        /// Unrelated processes, for which old texts recommend it, need a file, or a memfd whose
+        /// descriptor is passed.
         ANONYMOUS = 0x20;
         /// `MAP_NORESERVE`: reserve no swap space (commit charge) for the mapping; ignored under
         /// strict accounting (`vm.overcommit_memory` 2).

@@ -10,7 +10,8 @@ use crate::{
     Word,
 };
 
-/// A file descriptor, as C and the kernel have it; [`NO_FD`] where there is none.
+/// A file descriptor, as C and the kernel have it; [`NO_FD`] where there is none. Not C's `FILE *`,
+/// which `fopen` makes: of that, `fileno`.
 pub type RawFd = core::ffi::c_int;
 
 /// The file descriptor that stands for no file: -1.
@@ -37,25 +38,28 @@ fn unit(ret: Word) -> Result<(), Errno> {
 /// [`FIXED_NOREPLACE`](MapFlags::FIXED_NOREPLACE); null leaves the choice to the kernel. `len`, in
 /// bytes, is rounded up to whole pages. `offset`, in bytes, must be a multiple of the page size,
 /// for anonymous memory too. The file may be closed once it is mapped. Bytes of the last page
-/// behind the end of the file read as zeroes and are not written back; pages wholly behind it are
-/// SIGBUS.
+/// behind the end of the file read as zeroes and are not written back (on tmpfs, and so in a memfd,
+/// they come to light when the file grows); pages wholly behind it are SIGBUS. A file that was just
+/// created is empty: give it a length first.
 ///
 /// One call: `mmap(addr, len, prot, flags, fd, offset)`.
 ///
 /// # Errors
 /// - EBADF: `fd` is not an open file, and `flags` has no [`ANONYMOUS`](MapFlags::ANONYMOUS). Seen
-///   before any other error.
+///   before any other error but an unaligned offset.
 /// - EINVAL: `len` is 0; `offset` is not a multiple of the page size; `flags` has no sharing, or
 ///   one that the kernel doesn't know; a fixed address is not a multiple of the page size;
 ///   `GROWSDOWN` with a shared mapping.
 /// - EACCES: the file is not open for reading; or the mapping is `SHARED` and `WRITE` and the file
-///   is not open for writing, or is append-only.
+///   is not open for writing, or is append-only. `SHARED` alone, as old texts have it, requires no
+///   writable file.
 /// - EPERM: `EXEC` and the file system is mounted noexec; a file sealed against writing; `LOCKED`
 ///   with no right to lock; a fixed address below `vm.mmap_min_addr`; a fixed address over sealed
 ///   memory.
 /// - ENOMEM: no room in the address space, or above RLIMIT_AS, RLIMIT_DATA or `vm.max_map_count`;
-///   `len` wraps when rounded up.
-/// - EAGAIN: `LOCKED` over RLIMIT_MEMLOCK.
+///   `len` wraps when rounded up. More can be mapped than the machine has memory.
+/// - EAGAIN: `LOCKED` over RLIMIT_MEMLOCK. That the file is locked, as old texts have it, is no
+///   error: mandatory locks are gone since Linux 5.15.
 /// - EEXIST: `FIXED_NOREPLACE`, and something is mapped there.
 /// - ENODEV: the file can't be mapped (a directory, a pipe, a file of /proc).
 /// - EOVERFLOW: `offset + len` is more than a file can have.

@@ -43,6 +43,11 @@ pub fn qemu_before(major: u32) -> bool {
     qemu().is_some_and(|version| version < major)
 }
 
+/// What QEMU says to an advice that it does not have.
+pub fn unknown_advice_in_qemu() -> Result<(), Errno> {
+    if qemu_before(11) { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
 /// The running kernel's version, as (6, 12); under an emulator, that of the kernel below it.
 pub fn kernel() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
@@ -147,6 +152,8 @@ pub fn fork(f: impl FnOnce() -> i32) -> libc::pid_t {
         // SAFETY: plain calls; a fault shall kill the child and leave no core file.
         unsafe {
             libc::alarm(60);
+            // An emulated child may loop where no alarm reaches it.
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
             let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             libc::setrlimit(libc::RLIMIT_CORE, &none);
             libc::signal(libc::SIGSEGV, libc::SIG_DFL);
