@@ -1,6 +1,18 @@
-//! How Rust code without a libc talks to Linux about memory.
+#![doc = include_str!("../README.md")]
+//!
+//! ## Where to begin
+//!
+//! | for | see |
+//! |---|---|
+//! | one system call | [`mmap`], [`munmap`], [`mprotect`], [`msync`], [`mremap`], [`madvise`] and the rest |
+//! | its flags | [`Prot`], [`MapFlags`], [`MsyncFlags`], [`MremapFlags`], [`Advice`] |
+//! | its errors | [`Errno`] |
+//! | a call as a value, and what the kernel will say | [`Call`], [`Operation`], [`Limits`], [`Refusal`], [`Reason`] |
+//! | memory that is given back | [`MapOptions`], [`Mapping`] |
+//! | address space for an allocator | [`Reservation`], [`PageAlloc`] |
+//! | special shapes | [`Ring`], [`DualMapping`], [`Stack`] |
+//! | any other system call | [`arch`], [`Word`] |
 #![no_std]
-#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[path = "../arch/mod.rs"]
 pub mod arch;

@@ -405,16 +405,14 @@ impl<A: Access> Mapping<A> {
     /// Moves the pages over those of `place`, which must have the same mapped length, and whose own
     /// pages are unmapped. No byte is copied.
     ///
-    /// One call: `mremap(start, mapped_len, mapped_len, MREMAP_MAYMOVE|MREMAP_FIXED, place)`.
+    /// One call: `mremap(start, mapped_len, mapped_len, MREMAP_MAYMOVE|MREMAP_FIXED, place)`. Before
+    /// Linux 6.17 the kernel may have unmapped `place` when it fails; then it is mapped again,
+    /// inaccessible, with one more call.
     ///
     /// # Errors
-    /// Those of [`mremap`](crate::mremap), and [`Error::OutOfRange`] if the lengths differ. Both
-    /// mappings come back; after EFAULT, ENOMEM and EAGAIN, before Linux 6.17, `place` may have lost
-    /// its pages, and is mapped anew.
-    pub fn move_into<B: Access>(
-        self,
-        place: Mapping<B>,
-    ) -> Result<Self, (Self, Mapping<B>, Error)> {
+    /// Those of [`mremap`](crate::mremap): before Linux 6.17, EFAULT if the mapping's parts differ;
+    /// and [`Error::OutOfRange`] if the lengths or granules differ. Both mappings come back.
+    pub fn move_into(self, place: Mapping<Raw>) -> Result<Self, (Self, Mapping<Raw>, Error)> {
         let (len, size) = (self.mapped_len(), place.mapped_len());
         if len != size || self.granule != place.granule {
             return Err((self, place, Error::OutOfRange { offset: 0, len, size }));
@@ -429,7 +427,10 @@ impl<A: Access> Mapping<A> {
                 moved.start = ManuallyDrop::new(place).start;
                 Ok(moved)
             }
-            Err(error) => Err((self, place, error)),
+            Err(error) => {
+                place.hold(place.as_ptr(), size);
+                Err((self, place, error))
+            }
         }
     }
 
@@ -450,7 +451,8 @@ impl<A: Access> Mapping<A> {
         let mut first = self;
         // SAFETY: an address within the mapping is not null.
         let second = unsafe { NonNull::new_unchecked(second) };
-        let len = first.len.max(mid + 1) - mid;
+        // `mid` is a granule's start within the mapping, whose last granule `len` reaches into.
+        let len = first.len - mid;
         first.len = mid;
         // SAFETY: the rest of what was mapped, which the first part no longer owns.
         let second = unsafe { Self::new(second, len, first.granule, first.origin) };
@@ -495,6 +497,23 @@ impl<A: Access> Mapping<A> {
 }
 
 impl Mapping<Raw> {
+    /// Takes a range again that the kernel may have unmapped before it failed to map something else
+    /// there, so that what is owned is not a hole that somebody else comes to lie in.
+    ///
+    /// One call: `mmap(addr, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|
+    /// MAP_FIXED_NOREPLACE, -1, 0)`, which is EEXIST if nothing was unmapped.
+    fn hold(&self, addr: *mut u8, len: usize) {
+        let flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE).union(MapFlags::FIXED_NOREPLACE);
+        // SAFETY: it replaces nothing. A kernel that takes the flag for a hint places it there, or,
+        // where the range is still mapped, elsewhere.
+        if let Ok(held) = unsafe { made(Call::mmap_anonymous(addr, len, Prot::NONE, flags)) } {
+            if held != addr {
+                // SAFETY: mapped just now, and nobody's.
+                let _ = unsafe { made(Call::munmap(held, len)) };
+            }
+        }
+    }
+
     /// Sets what a range may be used for.
     ///
     /// One call: `mprotect(start + offset, len, prot)`.
@@ -542,9 +561,9 @@ impl Mapping<Raw> {
     /// One call: `mmap(start + offset, len, prot, flags|MAP_FIXED, fd, file_offset)`.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap), and a range that is not within the mapping. It is as it was,
-    /// but that the kernel may have unmapped the range before it failed (ENOMEM, and what the
-    /// file's driver says).
+    /// Those of [`mmap`](crate::mmap), and a range that is not within the mapping. The range is as
+    /// it was, or inaccessible: the kernel may have unmapped it before it failed, and it is then
+    /// mapped again, with one more call.
     ///
     /// # Safety
     /// `fd` must be a descriptor that the caller may use, if `flags` are not `ANONYMOUS`.
@@ -561,7 +580,11 @@ impl Mapping<Raw> {
         let flags = flags.union(MapFlags::FIXED);
         self.origin = Origin::Mixed;
         // SAFETY: what is replaced is ours, and of a raw mapping there are no references.
-        unsafe { made(Call::mmap(addr, len, prot, flags, fd, file_offset)) }.map(|_| ())
+        let done = unsafe { made(Call::mmap(addr, len, prot, flags, fd, file_offset)) };
+        if done.is_err() {
+            self.hold(addr, len);
+        }
+        done.map(|_| ())
     }
 
     /// Frees a range of the shared file or memory itself: it reads as zeroes afterwards, in every
