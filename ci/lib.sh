@@ -381,3 +381,58 @@ qemu_is_new() {
   local version
   version=$(qemu_version "$1") && ((${version%%.*} >= 10))
 }
+
+# ---- QEMU's virtual machines ------------------------------------------------------------------
+
+# use_qemu_system ARCH: sets QEMU_SYSTEM to the command that emulates a machine of ARCH, and
+# QEMU_VERSION to its version. Version 7.2 panics at random with newer kernels, so 10 is the least.
+# It is unpacked, not installed: an installation would remove other versions of QEMU's packages.
+use_qemu_system() {
+  local arch=$1 folder=$CACHE/qemu-system found codename suite host_deb libs path=''
+  found=$(command -v "qemu-system-$arch" || true)
+  if [[ -n $found ]] && qemu_is_new "$found"; then
+    QEMU_SYSTEM=("$found")
+    QEMU_VERSION=$(qemu_version "$found")
+    return
+  fi
+  host_deb=$(deb_arch_of "$HOST_ARCH")
+  if [[ ! -d $folder ]]; then
+    codename=$(debian_codename) || die "there is no qemu-system-$arch; install QEMU, 10 or later"
+    for suite in "$codename-backports" "$codename"; do
+      [[ $(deb_version "$host_deb" "$suite" qemu-system-x86) =~ ^[0-9]+:([0-9]+)\. ]] || continue
+      ((BASH_REMATCH[1] >= 10)) || continue
+      fetch_debs "$host_deb" "$suite" "$folder" qemu-system-x86 qemu-system-arm qemu-system-riscv \
+        qemu-system-common qemu-system-data opensbi seabios && break
+    done
+    [[ -d $folder ]] || die "found no QEMU from version 10 on; install qemu-system-$arch"
+  fi
+  fetch_libraries "$CACHE/qemu-system-libraries" qemu-system-x86 qemu-system-arm qemu-system-riscv
+  for libs in "$CACHE"/qemu-system-libraries{,/usr}/lib/*-linux-gnu; do path+=${path:+:}$libs; done
+  QEMU_SYSTEM=(env "LD_LIBRARY_PATH=$path"
+    "$folder/usr/bin/qemu-system-$arch" -L "$folder/usr/share/qemu" -L "$folder/usr/share/seabios")
+  QEMU_VERSION=$("${QEMU_SYSTEM[@]}" --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p')
+  [[ -n $QEMU_VERSION ]] || die "QEMU in $folder does not start (above); delete it and its libraries to get them anew"
+}
+
+# fetch_libraries FOLDER PKG...: downloads and unpacks into FOLDER those libraries which the packages
+# depend on and which are not installed on this machine.
+fetch_libraries() {
+  local folder=$1 codename host_deb libraries
+  shift
+  [[ -d $folder ]] && return
+  host_deb=$(deb_arch_of "$HOST_ARCH")
+  codename=$(debian_codename) || return 1
+  with_lock "apt-$codename-$host_deb" papt_update "$host_deb" "$codename" || return 1
+  libraries=$(papt "$host_deb" "$codename" apt-cache depends -i "$@" | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p' | sort -u)
+  # Of these, and of what they depend on in turn: what apt would install here, but for newer versions
+  # of what is installed (which have the old version in brackets).
+  # shellcheck disable=SC2086 # a list
+  libraries=$(papt "$host_deb" "$codename" apt-get -o Dir::State::status=/var/lib/dpkg/status install -s -q \
+    --no-install-recommends $libraries </dev/null | sed -n 's/^Inst \([^ ]*\) (.*/\1/p') || return 1
+  if [[ -z $libraries ]]; then
+    mkdir -p "$folder"
+  else
+    # shellcheck disable=SC2086 # a list
+    fetch_debs "$host_deb" "$codename" "$folder" $libraries
+  fi
+}

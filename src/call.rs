@@ -18,11 +18,17 @@ use core::fmt;
 /// The number is that of the architecture. A call may be sent to another thread, or its bytes to
 /// another process, which reads them back with `from_words`.
 ///
-/// `Display` prints what strace prints. It differs in four points, all of which keep more:
-/// [`mincore`](Self::mincore)'s third argument is the pointer, not the bytes behind it; `mremap`
-/// has its fifth argument also for `MREMAP_DONTUNMAP`, if it is not null; a number without any
-/// named bit has no `/* PROT_??? */` behind it; and bits 32 to 63 of mmap's flags are shown. Flags
-/// without a sharing print no `MAP_FILE`, unless there is no other flag.
+/// `Display` prints what strace prints, but for these points:
+///
+/// - [`mincore`](Self::mincore)'s third argument is the pointer, not the bytes behind it;
+/// - `mremap` has its fifth argument also for `MREMAP_DONTUNMAP`, if it is not null;
+/// - bits 32 to 63 of mmap's flags are shown;
+/// - there is no `/* PROT_??? */` behind a number that no name is known for;
+/// - flags without a sharing print no `MAP_FILE`, unless there is no other flag;
+/// - the flags that only one architecture has, such as `MAP_32BIT`, are the last names;
+/// - `MAP_UNINITIALIZED` without `MAP_HUGETLB` has its name, not `1<<MAP_HUGE_SHIFT`;
+/// - what a strace is too old to know (6.1: `mseal`, `MAP_DROPPABLE`, `MAP_ABOVE4G`,
+///   `MADV_GUARD_INSTALL`, `MADV_GUARD_REMOVE`) it prints as numbers.
 ///
 /// ```
 /// use rawmap::{Call, MapFlags, Prot};

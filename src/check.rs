@@ -62,22 +62,23 @@ impl Limits {
     /// Finds page size and address space of the running process.
     ///
     /// Calls of the family only: those of [`PageSize::find`], and one or two for each width that
-    /// the architecture can have: `mmap(last page, page, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|
-    /// MAP_FIXED_NOREPLACE, -1, 0)`, which is ENOMEM where that page doesn't exist, and `munmap` of
-    /// the page where it does and was free.
+    /// the architecture can have: `mmap(first page behind it, page, PROT_NONE,
+    /// MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED_NOREPLACE, -1, 0)`, which is ENOMEM where that page
+    /// doesn't exist, and `munmap` of the page where it does and was free. The first width with
+    /// nothing behind it is the one; so that under an emulator, whose address space may be of none
+    /// of these widths, it is the next larger.
     ///
     /// # Errors
     /// What those calls answer that says nothing of the address: EPERM or ENOSYS under a seccomp
-    /// filter; ENOMEM if no width fits.
+    /// filter.
     pub fn find() -> Result<Self, Errno> {
         let page = PageSize::find()?;
-        let mut found = Err(Errno::ENOMEM);
         for &bytes in arch::ADDRESS_SPACES {
-            if page_exists(bytes - page.bytes(), page)? {
-                found = Ok(Self::new(page).address_space(bytes));
+            if !page_exists(bytes, page)? {
+                return Ok(Self::new(page).address_space(bytes));
             }
         }
-        found
+        Ok(Self::new(page))
     }
 
     /// Whether the kernel is known to be of this version or a later one.

@@ -100,14 +100,21 @@ impl<A: Access> Mapping<A> {
     ///
     /// # Errors
     /// [`Error::Refused`] if the page size can't be found; [`Error::Unaligned`] if the address is
-    /// not that of a page.
+    /// not that of a page; [`Error::OutOfRange`] if the length is 0; [`Error::TooLong`] if it is over
+    /// `isize::MAX`.
     ///
     /// # Safety
     /// `len` bytes, rounded up to whole pages, must be mapped at `start` and belong to nobody else;
-    /// and for [`ReadOnly`] and [`ReadWrite`], must stay readable or writable and be written by
-    /// nobody else.
+    /// they must be private anonymous memory, not on huge pages; and for [`ReadOnly`] and
+    /// [`ReadWrite`], must stay readable or writable and be written by nobody else.
     pub unsafe fn from_raw(start: NonNull<u8>, len: usize) -> Result<Self, Error> {
         let granule = page_size()?;
+        if len == 0 {
+            return Err(Error::OutOfRange { offset: 0, len, size: 0 });
+        }
+        if granule.round_up(len).is_none_or(|len| len > isize::MAX as usize) {
+            return Err(Error::TooLong { len });
+        }
         if !granule.is_aligned(start.addr().get()) {
             return Err(Error::Unaligned { value: start.addr().get(), granule: granule.bytes() });
         }
@@ -156,11 +163,12 @@ impl<A: Access> Mapping<A> {
         }
     }
 
-    /// The address of a range, if it lies within the mapping.
-    fn range(&self, offset: usize, len: usize) -> Result<*mut u8, Error> {
+    /// The address of a range, if it lies within the mapping, and its length in whole granules: the
+    /// kernel would round it up to pages only, and on huge pages refuse that, or do nothing.
+    fn range(&self, offset: usize, len: usize) -> Result<(*mut u8, usize), Error> {
         check_range(offset, len, self.mapped_len(), self.granule)?;
         // SAFETY: just checked: the offset is within the mapping, which is one allocation.
-        Ok(unsafe { self.start.as_ptr().add(offset) })
+        Ok((unsafe { self.start.as_ptr().add(offset) }, self.round_up(len)))
     }
 
     /// The same mapping by raw pointers only.
@@ -194,7 +202,7 @@ impl<A: Access> Mapping<A> {
     /// # Errors
     /// Those of [`msync`](crate::msync), and a range that is not within the mapping.
     pub fn sync(&self, offset: usize, len: usize, flags: MsyncFlags) -> Result<(), Error> {
-        let addr = self.range(offset, len)?;
+        let (addr, len) = self.range(offset, len)?;
         // SAFETY: msync changes no memory.
         unsafe { made(Call::msync(addr, len, flags)) }.map(|_| ())
     }
@@ -206,7 +214,7 @@ impl<A: Access> Mapping<A> {
     /// # Errors
     /// Those of [`mlock`](crate::mlock), and a range that is not within the mapping.
     pub fn lock(&self, offset: usize, len: usize) -> Result<(), Error> {
-        let addr = self.range(offset, len)?;
+        let (addr, len) = self.range(offset, len)?;
         // SAFETY: locking changes no memory.
         unsafe { made(Call::mlock(addr, len)) }.map(|_| ())
     }
@@ -218,7 +226,7 @@ impl<A: Access> Mapping<A> {
     /// # Errors
     /// Those of [`munlock`](crate::munlock), and a range that is not within the mapping.
     pub fn unlock(&self, offset: usize, len: usize) -> Result<(), Error> {
-        let addr = self.range(offset, len)?;
+        let (addr, len) = self.range(offset, len)?;
         // SAFETY: unlocking changes no memory.
         unsafe { made(Call::munlock(addr, len)) }.map(|_| ())
     }
@@ -237,7 +245,7 @@ impl<A: Access> Mapping<A> {
         len: usize,
         pages: &'a mut [u8],
     ) -> Result<&'a [u8], Error> {
-        let addr = self.range(offset, len)?;
+        let (addr, _) = self.range(offset, len)?;
         let count = len.div_ceil(page_size()?.bytes());
         let size = pages.len();
         let Some(pages) = pages.get_mut(..count) else {
@@ -275,7 +283,7 @@ impl<A: Access> Mapping<A> {
     /// # Safety
     /// The advice must leave the bytes as `A` promises them while they are borrowed.
     unsafe fn advise_range(&self, offset: usize, len: usize, advice: Advice) -> Result<(), Error> {
-        let addr = self.range(offset, len)?;
+        let (addr, len) = self.range(offset, len)?;
         // SAFETY: the caller's promise.
         unsafe { made(Call::madvise(addr, len, advice)) }.map(|_| ())
     }
@@ -332,9 +340,9 @@ impl<A: Access> Mapping<A> {
         }
         let kept = self.round_up(len);
         if kept < size {
-            let tail = self.range(kept, size - kept)?;
+            let (tail, len) = self.range(kept, size - kept)?;
             // SAFETY: the tail is ours, and by `&mut`, nothing borrows it.
-            unsafe { made(Call::munmap(tail, size - kept)) }?;
+            unsafe { made(Call::munmap(tail, len)) }?;
         }
         self.len = len;
         Ok(())
@@ -355,14 +363,15 @@ impl<A: Access> Mapping<A> {
         Ok(())
     }
 
-    /// Grows the mapping to `len` bytes, where it is or elsewhere, without copying. New anonymous
-    /// memory is zeroes.
+    /// Grows the mapping to `len` bytes, where it is or elsewhere, without copying. New private
+    /// anonymous memory is zeroes; shared anonymous memory stays as long as it was made, and what is
+    /// mapped behind it is SIGBUS, as behind the end of a file.
     ///
     /// One call, if that takes more granules: `mremap(start, mapped_len, len, MREMAP_MAYMOVE, NULL)`.
     ///
     /// # Errors
-    /// Those of [`mremap`](crate::mremap): EFAULT if its parts differ in protection; huge pages
-    /// don't grow. [`Error::OutOfRange`] if `len` is smaller than the mapping; a length over
+    /// Those of [`mremap`](crate::mremap): EFAULT if the kernel holds it in several parts (since they
+    /// differ in protection, lock or advice, or were joined); EINVAL or EFAULT on huge pages. [`Error::OutOfRange`] if `len` is smaller than the mapping; a length over
     /// `isize::MAX`. The mapping is as it was.
     pub fn grow(&mut self, len: usize) -> Result<(), Error> {
         self.remap(len, MremapFlags::MAYMOVE)
@@ -378,7 +387,7 @@ impl<A: Access> Mapping<A> {
 
     fn remap(&mut self, len: usize, flags: MremapFlags) -> Result<(), Error> {
         let old_len = self.mapped_len();
-        if len < self.len {
+        if len < self.len || old_len == 0 {
             return Err(Error::OutOfRange { offset: 0, len: self.len, size: len });
         }
         let Some(new_len) = self.granule.round_up(len).filter(|len| *len <= isize::MAX as usize)
@@ -392,8 +401,10 @@ impl<A: Access> Mapping<A> {
             let moved =
                 unsafe { made(Call::mremap(self.as_ptr(), old_len, new_len, flags, null)) }?;
             let Some(start) = NonNull::new(moved) else {
-                // Not owned, as there is no way to hold it; nor is the old range any more.
+                // There is no way to hold it, and the old range is ours no more.
                 self.len = 0;
+                // SAFETY: it is nobody's.
+                unsafe { made(Call::munmap(moved, new_len)) }?;
                 return Err(Error::AtZero);
             };
             self.start = start;
@@ -444,7 +455,7 @@ impl<A: Access> Mapping<A> {
     pub fn split_at(self, mid: usize) -> Result<(Self, Self), (Self, Error)> {
         let size = self.mapped_len();
         let second = match self.range(mid, 1) {
-            Ok(second) if mid != 0 => second,
+            Ok((second, _)) if mid != 0 => second,
             Ok(_) => return Err((self, Error::OutOfRange { offset: 0, len: 0, size })),
             Err(error) => return Err((self, error)),
         };
@@ -459,7 +470,8 @@ impl<A: Access> Mapping<A> {
         Ok((first, second))
     }
 
-    /// Joins two mappings that lie next to each other, this one first.
+    /// Joins two mappings that lie next to each other, this one first. The kernel may go on holding
+    /// them as two, and then doesn't [grow](Self::grow) them.
     ///
     /// No call.
     ///
@@ -519,9 +531,13 @@ impl Mapping<Raw> {
     /// One call: `mprotect(start + offset, len, prot)`.
     ///
     /// # Errors
-    /// Those of [`mprotect`](crate::mprotect), and a range that is not within the mapping.
+    /// Those of [`mprotect`](crate::mprotect), and a range that is not within the mapping; nor is one
+    /// with `PROT_GROWSDOWN` or `PROT_GROWSUP`, which mean all that the kernel holds together with it.
     pub fn protect(&self, offset: usize, len: usize, prot: Prot) -> Result<(), Error> {
-        let addr = self.range(offset, len)?;
+        let (addr, len) = self.range(offset, len)?;
+        if !prot.intersection(Prot::GROWSDOWN.union(Prot::GROWSUP)).is_empty() {
+            return Err(Error::OutOfRange { offset, len, size: self.mapped_len() });
+        }
         // SAFETY: of a raw mapping there are no references; who uses its pointers minds the
         // protection.
         unsafe { made(Call::mprotect(addr, len, prot)) }.map(|_| ())
@@ -541,7 +557,8 @@ impl Mapping<Raw> {
     /// Makes every access to a range SIGSEGV, and drops what it held.
     ///
     /// One call where the kernel has it (Linux 6.13): `madvise(.., MADV_GUARD_INSTALL)`, which splits
-    /// no mapping; else a second, `mprotect(.., PROT_NONE)`, which keeps the contents.
+    /// no mapping; else a second, `mprotect(.., PROT_NONE)`, which keeps the contents. QEMU's user
+    /// mode before 11 says that it has it, and guards nothing.
     ///
     /// # Errors
     /// Those of [`mprotect`](crate::mprotect), and a range that is not within the mapping.
@@ -565,8 +582,12 @@ impl Mapping<Raw> {
     /// it was, or inaccessible: the kernel may have unmapped it before it failed, and it is then
     /// mapped again, with one more call.
     ///
+    /// With `MAP_HUGETLB` the length must be whole huge pages ([`Error::Unaligned`]), since the kernel
+    /// would round it up.
+    ///
     /// # Safety
-    /// `fd` must be a descriptor that the caller may use, if `flags` are not `ANONYMOUS`.
+    /// `fd` must be a descriptor that the caller may use, if `flags` are not `ANONYMOUS`; if it is of
+    /// a file on hugetlbfs, the range must be whole huge pages of that, or the kernel replaces more.
     pub unsafe fn overlay(
         &mut self,
         offset: usize,
@@ -576,7 +597,13 @@ impl Mapping<Raw> {
         fd: RawFd,
         file_offset: u64,
     ) -> Result<(), Error> {
-        let addr = self.range(offset, len)?;
+        let (addr, len) = self.range(offset, len)?;
+        if flags.contains(MapFlags::HUGETLB) {
+            let granule = flags.huge_granule().ok_or(Error::HugeSizeUnknown)?;
+            if !granule.is_aligned(len) {
+                return Err(Error::Unaligned { value: len, granule: granule.bytes() });
+            }
+        }
         let flags = flags.union(MapFlags::FIXED);
         self.origin = Origin::Mixed;
         // SAFETY: what is replaced is ours, and of a raw mapping there are no references.

@@ -134,9 +134,14 @@ impl<A: Access> MapOptions<A> {
         self
     }
 
-    /// Place it at a multiple of `align` bytes, a power of two. Above the granule this costs up to
-    /// three more calls; for many, [`Reservation::aligned`](crate::Reservation::aligned) costs
-    /// hardly any.
+    /// Place it at a multiple of `align` bytes, a power of two. Above the granule this costs two more
+    /// calls at most: `munmap` of what is too much at both ends. Where pages are made at once (a file,
+    /// [`populate`](Self::populate), [`locked`](Self::locked), [`huge`](Self::huge)) room is looked
+    /// for first, `mmap(hint, len + align - page, PROT_NONE, ...)` and `munmap`, and then taken with
+    /// `MAP_FIXED_NOREPLACE`, which starts again if another thread was faster (EEXIST after the
+    /// eighth time).
+    ///
+    /// For many, [`Reservation::aligned`](crate::Reservation::aligned) costs hardly any.
     pub const fn align(mut self, align: usize) -> Self {
         self.align = align;
         self
@@ -182,14 +187,20 @@ impl<A: Access> MapOptions<A> {
     /// length is rounded up to them, and they are the granule. The system's default size, 0, is
     /// refused ([`Error::HugeSizeUnknown`]): what it is can't be seen from here, and without it the
     /// mapping could not be unmapped.
-    pub const fn huge(self, log2: u32) -> Self {
+    ///
+    /// A file on hugetlbfs needs this too, with its own size: its pages are huge without the flag, and
+    /// a mapping of another granule would not be unmapped whole.
+    pub const fn huge(mut self, log2: u32) -> Self {
+        let field = MapFlags::huge(MapFlags::HUGE_MASK as u32);
+        self.flags = self.flags.intersection(field.complement());
         self.flag(MapFlags::huge(log2))
     }
 
     /// Any other flag of mmap, such as a new kernel's. A sharing among them is not taken, nor
-    /// `MAP_FIXED`.
+    /// `MAP_FIXED`, nor `MAP_FIXED_NOREPLACE`, which is [`place`](Self::place).
     pub const fn flags(self, flags: MapFlags) -> MapOptions<Raw> {
-        let mask = MapFlags::TYPE.union(MapFlags::FIXED).complement();
+        let fixed = MapFlags::FIXED.union(MapFlags::FIXED_NOREPLACE);
+        let mask = MapFlags::TYPE.union(fixed).complement();
         self.flag(flags.intersection(mask)).with()
     }
 
@@ -203,8 +214,8 @@ impl<A: Access> MapOptions<A> {
 
     /// Maps anonymous memory: zeroes.
     ///
-    /// One call: `mmap(hint, len, prot, flags|MAP_ANONYMOUS, -1, 0)`; with [`align`](Self::align)
-    /// and [`name`](Self::name) those that they cost.
+    /// One call: `mmap(hint, len, prot, flags|MAP_ANONYMOUS, -1, 0)`, with the length rounded up to
+    /// the granule; with [`align`](Self::align) and [`name`](Self::name) those that they cost.
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap); and a length over `isize::MAX`, or an alignment that is not a
@@ -285,7 +296,8 @@ impl<A: Access> MapOptions<A> {
             // SAFETY: as below, and what is replaced is the room that was just made.
             unsafe { self.aligned(len, granule, fd, offset) }?
         } else {
-            let call = Call::mmap(self.hint, self.len, self.prot, self.flags, fd, offset);
+            // Rounded up here: a file on hugetlbfs is mapped by its own huge pages, be they smaller.
+            let call = Call::mmap(self.hint, len, self.prot, self.flags, fd, offset);
             // SAFETY: a new mapping, in place of nothing: `flags` has no FIXED.
             unsafe { made(call) }?
         };
@@ -307,8 +319,7 @@ impl<A: Access> MapOptions<A> {
         }
     }
 
-    /// Maps at a multiple of the alignment: makes room that is too large, gives back both ends, and
-    /// maps over what is left, unless it is already what is wanted.
+    /// Maps at a multiple of the alignment: too much, of which both ends are given back.
     ///
     /// # Safety
     /// As for `map`.
@@ -319,32 +330,68 @@ impl<A: Access> MapOptions<A> {
         fd: RawFd,
         offset: u64,
     ) -> Result<*mut u8, Error> {
-        let slack = self.align - granule.bytes();
-        let Some(all) = len.checked_add(slack).filter(|all| *all <= isize::MAX as usize) else {
-            return Err(Error::TooLong { len });
-        };
-        let eager = MapFlags::POPULATE.union(MapFlags::LOCKED);
-        let overlay = fd != NO_FD || !self.flags.intersection(eager).is_empty();
-        let room = if overlay {
-            let flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
-            Call::mmap_anonymous(self.hint, all, Prot::NONE, flags)
-        } else {
-            Call::mmap(self.hint, all, self.prot, self.flags, fd, offset)
-        };
+        let eager = MapFlags::POPULATE.union(MapFlags::LOCKED).union(MapFlags::HUGETLB);
+        let anonymous = self.flags.contains(MapFlags::ANONYMOUS);
+        if !anonymous || !self.flags.intersection(eager).is_empty() {
+            // SAFETY: the caller's promise.
+            return unsafe { self.aligned_exactly(len, fd, offset) };
+        }
+        let all = self.with_slack(len, granule)?;
         // SAFETY: a new mapping, in place of nothing.
-        let base = unsafe { made(room) }?;
+        let base = unsafe { made(Call::mmap(self.hint, all, self.prot, self.flags, fd, offset)) }?;
         let head = base.addr().wrapping_neg() & (self.align - 1);
         // SAFETY: mapped just now, whole granules; dropped, and so unmapped, if a later step fails.
         let mut room: Mapping<Raw> = unsafe { own(base, all, granule, Origin::Anonymous) }?;
         room.shrink(head + len)?;
         room.shrink_front(head)?;
-        if overlay {
-            let flags = self.flags.union(MapFlags::FIXED);
-            let call = Call::mmap(room.as_ptr(), self.len, self.prot, flags, fd, offset);
-            // SAFETY: what is replaced is the room, to which nothing refers.
-            unsafe { made(call) }?;
-        }
         Ok(room.into_raw().0.as_ptr())
+    }
+
+    /// Maps at a multiple of the alignment: looks where there is room, and takes it if it is still
+    /// free. Not by `MAP_FIXED` over room that is held, which the kernel may unmap before it fails,
+    /// so that another thread could come to lie in it.
+    ///
+    /// # Safety
+    /// As for `map`.
+    unsafe fn aligned_exactly(
+        &self,
+        len: usize,
+        fd: RawFd,
+        offset: u64,
+    ) -> Result<*mut u8, Error> {
+        let all = self.with_slack(len, page_size()?)?;
+        let room_flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
+        let room = Call::mmap_anonymous(self.hint, all, Prot::NONE, room_flags);
+        let flags = self.flags.union(MapFlags::FIXED_NOREPLACE);
+        let mut tries = 8;
+        loop {
+            // SAFETY: a new mapping, in place of nothing, which nothing uses before it goes.
+            let base = unsafe {
+                let base = made(room)?;
+                made(Call::munmap(base, all))?;
+                base
+            };
+            let place = base.wrapping_add(base.addr().wrapping_neg() & (self.align - 1));
+            let call = Call::mmap(place, len, self.prot, flags, fd, offset);
+            tries -= 1;
+            // SAFETY: a new mapping, in place of nothing.
+            match unsafe { made(call) } {
+                Ok(addr) if addr.addr() == place.addr() => return Ok(addr),
+                // SAFETY: mapped just now, by a kernel that takes the flag for a hint.
+                Ok(stray) => unsafe { made(Call::munmap(stray, len)) }.map(|_| ())?,
+                Err(Error::Refused { errno: Errno::EEXIST, .. }) if tries > 0 => continue,
+                Err(error) => return Err(error),
+            }
+            if tries == 0 {
+                return Err(Error::Refused { call, errno: Errno::EEXIST });
+            }
+        }
+    }
+
+    /// So many bytes that, wherever granules lie, `len` of them lie at a multiple of the alignment.
+    fn with_slack(&self, len: usize, granule: PageSize) -> Result<usize, Error> {
+        let all = len.checked_add(self.align - granule.bytes());
+        all.filter(|all| *all <= isize::MAX as usize).ok_or(Error::TooLong { len })
     }
 
     fn set_name(&self, addr: *mut u8, len: usize, origin: Origin) {

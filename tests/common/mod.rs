@@ -358,20 +358,24 @@ pub fn smaps(
 ) -> Vec<(String, std::collections::HashMap<String, String>)> {
     let text = std::fs::read_to_string("/proc/self/smaps").unwrap();
     let mut found: Vec<(String, std::collections::HashMap<String, String>)> = Vec::new();
+    // Nothing is kept of the others: QEMU makes each page by which malloc grows a mapping.
+    let mut touches = false;
     for line in text.lines() {
         let first = line.split(' ').next().unwrap();
         if let Some(name) = first.strip_suffix(':') {
-            let value = line[first.len()..].trim().to_owned();
-            found.last_mut().unwrap().1.insert(name.to_owned(), value);
+            if touches {
+                let value = line[first.len()..].trim().to_owned();
+                found.last_mut().unwrap().1.insert(name.to_owned(), value);
+            }
         } else {
-            found.push((line.to_owned(), Default::default()));
+            let (start, end) = first.split_once('-').unwrap();
+            let parse = |hex| usize::from_str_radix(hex, 16).unwrap();
+            touches = parse(start) < to.addr() && from.addr() < parse(end);
+            if touches {
+                found.push((line.to_owned(), Default::default()));
+            }
         }
     }
-    found.retain(|(head, _)| {
-        let (start, end) = head.split(' ').next().unwrap().split_once('-').unwrap();
-        let parse = |hex| usize::from_str_radix(hex, 16).unwrap();
-        parse(start) < to.addr() && from.addr() < parse(end)
-    });
     found
 }
 

@@ -7,11 +7,17 @@
 //! to memory that it shares with its parent, so that its death loses only the call that killed it.
 #![allow(dead_code, unreachable_pub)]
 
+mod departures;
+pub mod source;
+
+pub use source::Source;
+
 use rawmap::{
     Advice, Call, Errno, Limits, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags,
-    MsyncFlags, Operation, PageSize, Prot, RawFd, Reason, Word, arch,
+    MsyncFlags, Operation, PageSize, Prot, RawFd, Reason, Refusal, Word, arch,
 };
 use std::collections::BTreeMap;
+use std::fmt;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,53 +30,6 @@ const ARENA: usize = 64;
 const SPARE: u64 = 64 << 20;
 /// What a child may lock, in bytes.
 const LOCKABLE: u64 = 1 << 20;
-
-/// Where numbers come from. A source that has run dry gives 0.
-pub trait Source {
-    fn next(&mut self) -> u64;
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == n - 1
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
-    }
-}
-
-/// A generator with a seed (SplitMix64).
-pub struct Seeded(pub u64);
-
-impl Source for Seeded {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
-
-/// A fuzzer's bytes, two to a number, and eight where the first two say so.
-pub struct Bytes<'a>(pub &'a [u8]);
-
-impl Source for Bytes<'_> {
-    fn next(&mut self) -> u64 {
-        let take = |bytes: &mut &[u8], n: usize| {
-            let (head, rest) = bytes.split_at(n.min(bytes.len()));
-            *bytes = rest;
-            head.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
-        };
-        match take(&mut self.0, 2) {
-            0xffff => take(&mut self.0, 8),
-            number => number,
-        }
-    }
-}
 
 /// What calls are made in: the arena, the files, and what is known of the kernel.
 pub struct World {
@@ -88,6 +47,8 @@ pub struct World {
     answers: &'static Answers,
     /// How many children there were: the number of the next one.
     children: AtomicUsize,
+    /// QEMU user mode runs this, not a kernel.
+    emulated: bool,
 }
 
 /// What a child tells its parent. A hostile call may take this away from the child, or change the
@@ -111,8 +72,21 @@ impl World {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
         let mut numbers = release.split(|c: char| !c.is_ascii_digit());
         let mut number = || numbers.next().unwrap().parse().unwrap();
-        let limits = Limits::find().unwrap().kernel(number(), number());
+        let mut limits = Limits::find().unwrap().kernel(number(), number());
         let page = PageSize::find().unwrap().bytes();
+        let emulated = std::env::var("RAWMAP_EMULATOR").is_ok_and(|name| !name.is_empty());
+        if emulated {
+            // The emulator's is that of the machine below: on x86_64 a page less than a power of two.
+            let bytes = address_space(&limits) - page;
+            let last = ptr::without_provenance_mut(bytes);
+            let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;
+            // SAFETY: replaces nothing.
+            if unsafe { rawmap::mmap_anonymous(last, page, Prot::NONE, flags) }
+                == Err(Errno::ENOMEM)
+            {
+                limits = limits.address_space(bytes);
+            }
+        }
         let shared = MapFlags::SHARED;
         let rw = Prot::READ | Prot::WRITE;
         // SAFETY: new mappings, which live as long as the process; all zeroes are valid Answers.
@@ -158,6 +132,7 @@ impl World {
             advices: (-2..128).filter(known).collect(),
             answers,
             children: AtomicUsize::new(1),
+            emulated,
         }
     }
 
@@ -175,6 +150,20 @@ impl World {
 
     /// One call, of any kind, with edges weighted.
     pub fn call(&self, source: &mut impl Source) -> Call {
+        let call = self.any_call(source);
+        match call.operation() {
+            // RLIMIT_AS is nothing to the emulator: it would make the whole range resident.
+            Operation::Mmap { addr, len, prot, flags, fd, offset }
+                if self.emulated && len as u64 > SPARE =>
+            {
+                let flags = flags & !(MapFlags::POPULATE | MapFlags::LOCKED);
+                Call::mmap(addr, len, prot, flags, fd, offset)
+            }
+            _ => call,
+        }
+    }
+
+    fn any_call(&self, source: &mut impl Source) -> Call {
         let addr = self.address(source);
         let len = self.length(source, addr.addr());
         match source.below(13) {
@@ -253,9 +242,11 @@ impl World {
             i32::MIN,
             i32::MAX,
         ];
-        let offset = match source.below(4) {
-            0 => self.length(source, 0),
-            1 => source.below(10) as usize * self.page,
+        let offset = match source.below(8) {
+            0 | 1 => self.length(source, 0),
+            2 | 3 => source.below(10) as usize * self.page,
+            // About where no file reaches: half of all numbers, less a few pages.
+            4 => (1 << 63) - source.below(10) as usize * self.page,
             _ => 0,
         };
         Call::mmap(addr, len, self.prot(source), flags, source.pick(&fds), offset as u64)
@@ -422,14 +413,11 @@ impl World {
         call: Call,
         answer: Option<Result<Word, Errno>>,
         tally: &mut Tally,
-    ) -> Result<(), String> {
+    ) -> Result<(), Disagreement> {
         let verdict = call.check(&self.limits_of(call));
-        let name = call.to_string().split('(').next().unwrap().to_owned();
-        *tally.calls.entry(name).or_default() += 1;
+        *tally.calls.entry(name_of_call(call)).or_default() += 1;
         if let Err(refusal) = verdict {
-            let reason = format!("{:?}", refusal.reason());
-            let reason = reason.split([' ', '{']).next().unwrap().to_owned();
-            *tally.refusals.entry(reason).or_default() += 1;
+            *tally.refusals.entry(name_of(refusal.reason())).or_default() += 1;
         }
         // What is refused for its words changes nothing: if the answer was lost with a child that
         // earlier calls had spoiled, a fresh one gives it.
@@ -441,32 +429,29 @@ impl World {
             }
             self.make(&[call], |_, again| answer = again);
         }
-        let Some(answer) = answer else {
-            return match verdict {
-                // A walk over all of memory to the hole behind it.
-                Err(refusal) if !refusal.earlier().is_empty() => Ok(()),
-                _ => Err(format!("unsound: {call} kills; check: {verdict:?}")),
-            };
-        };
-        match (verdict, answer) {
-            (Err(refusal), Err(errno)) if refusal.errno() == errno => Ok(()),
-            (Err(refusal), Err(errno)) if refusal.earlier().contains(&errno) => {
+        let agrees = match (verdict, answer) {
+            // A walk over all of memory to the hole behind it.
+            (Err(refusal), None) => !refusal.earlier().is_empty(),
+            (Err(refusal), Some(Err(errno))) if refusal.earlier().contains(&errno) => {
                 tally.earlier += 1;
-                Ok(())
+                true
             }
-            (Err(refusal), answer) => Err(format!(
-                "unsound: {call} gives {answer:?}; check: {:?}, {refusal}",
-                refusal.errno()
-            )),
-            (Ok(()), Err(Errno::EINVAL | Errno::EOVERFLOW | Errno::EOPNOTSUPP)) => {
-                if self.by_state(call) {
-                    tally.by_state += 1;
-                    return Ok(());
-                }
-                Err(format!("incomplete: {call} gives {answer:?}; check: passes"))
+            (Err(refusal), Some(answer)) => answer == Err(refusal.errno()),
+            (Ok(()), Some(Err(Errno::EINVAL | Errno::EOVERFLOW | Errno::EOPNOTSUPP))) => {
+                let by_state = self.by_state(call);
+                tally.by_state += u64::from(by_state);
+                by_state
             }
-            (Ok(()), _) => Ok(()),
+            (Ok(()), _) => true,
+        };
+        let disagreement = Disagreement { call, verdict, answer };
+        if agrees {
+            return Ok(());
         }
+        let known = if self.emulated { departures::known(&disagreement) } else { None };
+        let why = known.ok_or(disagreement)?;
+        *tally.departures.entry(why).or_default() += 1;
+        Ok(())
     }
 
     /// Whether EINVAL, EOVERFLOW or EOPNOTSUPP of a call that `check` passes comes from what check
@@ -546,6 +531,47 @@ fn huge_log2s() -> Vec<u32> {
     folder.filter_map(|entry| size(entry.ok()?.file_name().to_str()?)).collect()
 }
 
+/// A call about which check and the kernel don't agree.
+#[derive(Clone, Copy)]
+pub struct Disagreement {
+    pub call: Call,
+    pub verdict: Result<(), Refusal>,
+    /// `None` where the call killed.
+    pub answer: Option<Result<Word, Errno>>,
+}
+
+impl Disagreement {
+    /// What many of a kind have in common: the call, the reason, the answer.
+    pub fn kind(&self) -> String {
+        let call = name_of_call(self.call);
+        let verdict = self.verdict.map_or_else(|it| name_of(it.reason()), |()| "passes".into());
+        let answer = self.answer.map(|answer| answer.map(|_| ()));
+        format!("{call}: check {verdict}, kernel {answer:?}")
+    }
+}
+
+impl fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { call, verdict, answer } = self;
+        let broken = if verdict.is_err() { "unsound" } else { "incomplete" };
+        write!(f, "{broken}: {call} gives {answer:?}; ")?;
+        match verdict {
+            Ok(()) => f.write_str("check: passes"),
+            Err(refusal) => write!(f, "check: {:?}, {refusal}", refusal.errno()),
+        }
+    }
+}
+
+/// A call's name: `mmap`.
+pub fn name_of_call(call: Call) -> String {
+    call.to_string().split('(').next().unwrap().to_owned()
+}
+
+/// A reason's name: `LengthZero`.
+pub fn name_of(reason: Reason) -> String {
+    format!("{reason:?}").split([' ', '{']).next().unwrap().to_owned()
+}
+
 /// What was seen.
 #[derive(Default, Debug)]
 pub struct Tally {
@@ -557,4 +583,6 @@ pub struct Tally {
     pub by_state: u64,
     /// The call killed the child.
     pub deaths: u64,
+    /// An emulator's known departures.
+    pub departures: BTreeMap<&'static str, u64>,
 }

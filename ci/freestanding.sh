@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Builds examples/freestanding, which has no libc and no standard library, and runs it.
+# shellcheck source=ci/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+usage_if_asked "usage: ci/freestanding.sh [ARCH...]
+
+Builds the program for each ARCH: x86_64, aarch64, riscv64 (all three when none is named), checks that
+it is static and needs nothing, and that it counts lines as wc does: natively or under QEMU's user mode.
+For this machine's own architecture, checks formatting and lints too. Prints the program's size.
+What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}." "$@"
+
+arches=("$@")
+((${#arches[@]})) || arches=(x86_64 aarch64 riscv64)
+cd "$ROOT/examples/freestanding"
+export CARGO_TERM_COLOR=never
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# verdict NAME STATUS
+verdict() {
+  if (($2 == 0)); then say "$arch: $1: ok" && echo ok >>"$work/results"; else
+    say "$arch: $1: FAILED"
+    echo "failed $arch: $1" >>"$work/results"
+  fi
+}
+
+# check NAME COMMAND...
+check() {
+  local name=$1 status=0
+  shift
+  "$@" || status=$?
+  verdict "$name" "$status"
+}
+
+# What a static program at fixed addresses doesn't have.
+needs_nothing() {
+  local shown
+  shown=$(readelf -W --program-headers --dynamic --relocs --dyn-syms "$program")
+  ! grep -E 'INTERP|DYNAMIC|NEEDED|R_[A-Z0-9]+_|^ +[0-9]+: ' <<<"$shown"
+}
+
+# The linker refuses undefined symbols of a static program, unless they are weak.
+no_undefined_symbol() {
+  local symbols
+  symbols=$(readelf -W --syms "$unstripped")
+  grep -q ' _start$' <<<"$symbols" || return 1 # else this looked at nothing
+  ! awk '$7 == "UND" && $8 != ""' <<<"$symbols" | grep .
+}
+
+# counts FILE...: the program says of each what wc says.
+counts() {
+  local status=0 file
+  $runner "$program" "$@" >"$work/out" || status=$?
+  cat "$work/out"
+  for file; do
+    grep -qxF "$(wc -l <"$file") $(wc -c <"$file") $file" "$work/out" || { say "wrong or missing: $file" && status=1; }
+  done
+  grep -qx 'freestanding: passed' "$work/out" || status=1
+  return "$status"
+}
+
+refuses_a_missing_file() {
+  local status=0
+  $runner "$program" "$work/none" >"$work/out" || status=$?
+  cat "$work/out"
+  ((status == 1)) && grep -qxF "$work/none: ENOENT: no such file or directory" "$work/out"
+}
+
+one_arch() {
+  local program unstripped runner='timeout -s KILL 60' args
+  use_target "$arch"
+  # The folder's .cargo/config.toml has the flags; these would replace them.
+  unset RUSTFLAGS
+  [[ -z ${CARGO_UNSTABLE_BUILD_STD:-} ]] || export CARGO_UNSTABLE_BUILD_STD=core,alloc
+  say "$arch: $RUST_FROM"
+  if [[ $arch != "$HOST_ARCH" ]]; then
+    need_linker "$arch"
+    use_qemu_user "$arch"
+    runner="prlimit --data=$((3 << 30)) $runner $QEMU"
+    say "emulator: $QEMU, version $QEMU_VERSION"
+  fi
+  command -v readelf >/dev/null || need_packages binutils
+  args=(--locked --release --target "$TRIPLE")
+  if [[ $arch == "$HOST_ARCH" ]]; then
+    check formatting run cargo fmt --check -- --color never
+    # By its own name, as in lint.sh.
+    check clippy run cargo-clippy clippy "${args[@]}" -- -D warnings
+  fi
+  unstripped=$work/$arch
+  run env CARGO_PROFILE_RELEASE_STRIP=none cargo build "${args[@]}" || { verdict build 1 && return; }
+  cp "$ROOT/target/freestanding/$TRIPLE/release/freestanding" "$unstripped"
+  run cargo build "${args[@]}"
+  program=$ROOT/target/freestanding/$TRIPLE/release/freestanding
+  check 'static, needs nothing' needs_nothing
+  check 'no undefined symbol' no_undefined_symbol
+  check 'counts lines' counts "$ROOT/Cargo.lock" "$ROOT/src/check.rs" "$work/empty" "$work/open" "$work/page" "$work/large"
+  check 'counts its own lines' counts "$program"
+  check 'refuses a missing file' refuses_a_missing_file
+  printf '%s %s bytes\n' "$arch" "$(stat -c %s "$program")" >>"$work/sizes"
+}
+
+: >"$work/empty"
+printf 'two\nlines, and no end' >"$work/open"
+head -c 65536 /dev/zero | tr '\0' '\n' >"$work/page" # whole pages, of any size
+seq 500000 >"$work/large"
+
+for arch in "${arches[@]}"; do
+  set +e
+  (
+    set -e
+    one_arch
+  )
+  status=$?
+  set -e
+  ((status == 0)) || verdict 'the run ended early' 1
+done
+
+printf '\nsize of the program, stripped:\n'
+cat "$work/sizes" || :
+sed -n 's/^failed /failed: /p' "$work/results"
+failed=$(grep -c '^failed' "$work/results" || :)
+printf '%s passed, %s failed, 0 skipped\n' "$(grep -c '^ok' "$work/results" || :)" "$failed"
+((failed == 0))

@@ -1,0 +1,97 @@
+//! A program with no libc and no standard library: own `_start`, output through the crate's stubs,
+//! and `alloc` on an allocator on top of the crate. Maps the file that it is given, and counts lines
+//! and words.
+//!
+//! `cd examples/freestanding && cargo run --release -- FILE`
+//!
+//! It is static and has no dynamic section; `ci/freestanding.sh` prints its size. It also runs as
+//! the first program of a machine: it counts its own lines then, if it is given no file, and powers
+//! the machine off.
+#![no_std]
+#![no_main]
+// Lest the compiler make a call of memcpy of the loop in memcpy.
+#![no_builtins]
+
+extern crate alloc;
+
+#[path = "../../allocator/heap.rs"]
+mod heap;
+mod libc_parts;
+mod sys;
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+use core::fmt::Write;
+use rawmap::{MapOptions, PageSize, ReadOnly, set_page_size};
+
+#[global_allocator]
+static HEAP: heap::Heap = heap::Heap::new();
+
+macro_rules! say {
+    // That there is nowhere to write is nothing that could be told.
+    ($($text:tt)*) => {{ let _ = writeln!(sys::Out, $($text)*); }};
+}
+
+extern "C" fn start(sp: *const usize) -> ! {
+    // SAFETY: `_start` passes what Linux gave it.
+    let stack = unsafe { sys::Stack::new(sp) };
+    const AT_PAGESZ: usize = 6;
+    if let Some(page) = stack.auxv(AT_PAGESZ).and_then(PageSize::new) {
+        set_page_size(page);
+        say!("pages of {page} bytes");
+    }
+    // The program's own name is also its file's, as a rule: what to count if nothing else is given.
+    let mut files: Vec<_> = stack.args().collect();
+    if files.len() > 1 {
+        files.remove(0);
+    }
+    let mut failed = false;
+    for file in files {
+        if let Err(why) = count(file) {
+            say!("{}: {why}", file.to_string_lossy());
+            failed = true;
+        }
+    }
+    say!(
+        "{} blocks, {} mappings in use",
+        HEAP.classes().map(|it| it.1).sum::<usize>(),
+        HEAP.mappings()
+    );
+    say!("freestanding: {}", if failed { "failed" } else { "passed" });
+    sys::exit(failed.into())
+}
+
+/// Prints a file's lines and most frequent words.
+fn count(path: &CStr) -> Result<(), String> {
+    let (fd, len) = sys::open(path).map_err(|errno| alloc::format!("{errno}"))?;
+    let options: MapOptions<ReadOnly> = MapOptions::new(len).read_only();
+    // A file of no bytes can't be mapped. (Its descriptor goes with the program.)
+    let file = match len {
+        0 => None,
+        // SAFETY: whoever calls this program doesn't change the file meanwhile.
+        _ => Some(unsafe { options.file(fd, 0) }.map_err(|error| alloc::format!("{error}"))?),
+    };
+    let bytes = file.as_deref().unwrap_or_default();
+    let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+    say!("{lines} {len} {}", path.to_string_lossy());
+
+    let mut words = BTreeMap::new();
+    for word in bytes.split(|byte| !byte.is_ascii_alphabetic()).filter(|word| word.len() > 3) {
+        *words.entry(String::from_utf8_lossy(word).to_lowercase()).or_insert(0) += 1;
+    }
+    let mut words: Vec<(String, u32)> = words.into_iter().collect();
+    words.sort_by(|(a, m), (b, n)| n.cmp(m).then(a.cmp(b)));
+    words.truncate(3);
+    for (word, times) in words {
+        say!("  {times} times {word:?}");
+    }
+    Ok(())
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    say!("{info}");
+    sys::exit(101)
+}

@@ -1,0 +1,176 @@
+//! What holds of calls, verdicts, page sizes and errors, whatever the words are.
+#![allow(dead_code, unreachable_pub)]
+
+use super::source::Source;
+use rawmap::arch::{self, nr};
+use rawmap::{
+    Advice, Call, Errno, Limits, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags,
+    MsyncFlags, PageSize, Prot, Reason, Refusal, Word,
+};
+
+/// Name and number of each call, how many words it takes, and which of them the kernel reads as an
+/// `int`.
+pub const SHAPES: [(&str, usize, usize, Option<usize>); 13] = [
+    ("mmap", nr::MMAP, 6, Some(4)),
+    ("munmap", nr::MUNMAP, 2, None),
+    ("mprotect", nr::MPROTECT, 3, None),
+    ("msync", nr::MSYNC, 3, Some(2)),
+    ("mremap", nr::MREMAP, 5, None),
+    ("madvise", nr::MADVISE, 3, Some(2)),
+    ("mincore", nr::MINCORE, 3, None),
+    ("mlock", nr::MLOCK, 2, None),
+    ("mlock2", nr::MLOCK2, 3, Some(2)),
+    ("munlock", nr::MUNLOCK, 2, None),
+    ("mlockall", nr::MLOCKALL, 1, Some(0)),
+    ("munlockall", nr::MUNLOCKALL, 0, None),
+    ("mseal", nr::MSEAL, 3, None),
+];
+
+/// Any word, those near powers of two and small ones often.
+pub fn word(source: &mut impl Source) -> usize {
+    match source.below(4) {
+        0 => source.below(1 << 16) as usize,
+        1 => (1_usize << source.below(64)).wrapping_add(source.below(9) as usize).wrapping_sub(4),
+        2 => (source.below(1 << 16) as usize) << source.below(64),
+        _ => (0..4).fold(0, |word, _| word << 16 ^ source.next() as usize),
+    }
+}
+
+/// Asserts every law, of what the source gives.
+pub fn hold(source: &mut impl Source) {
+    let page = PageSize::new(1 << (12 + source.below(52))).unwrap();
+    of_page_sizes(page, word(source));
+    of_errors(Word::int(word(source)));
+    of_flags(word(source));
+    let number = if source.one_in(16) { word(source) } else { source.pick(&SHAPES).1 };
+    let words = std::array::from_fn(|_| Word::int(word(source)));
+    let Some(call) = of_words(number, words) else { return };
+
+    let (mut less, mut more) = (Limits::new(page), Limits::new(page));
+    // A limit that both have, that only one has, or that none has.
+    let space = word(source) % (arch::MAX_ADDRESS_SPACE + 1);
+    let minor = 1 + source.below(30) as u16;
+    for which in 0..3 {
+        let with = |limits: Limits| match which {
+            0 => limits.address_space(space),
+            1 => limits.kernel(6, minor),
+            _ => limits.regular_file(),
+        };
+        let stated = source.below(3);
+        if stated > 0 {
+            more = with(more);
+        }
+        if stated > 1 {
+            less = with(less);
+        }
+    }
+    of_verdicts(call, &less, &more);
+    // Nonsense is no panic.
+    let _ = call.check(&less.address_space(word(source)).kernel(minor, minor));
+}
+
+fn of_page_sizes(page: PageSize, n: usize) {
+    let (bytes, down) = (page.bytes(), page.round_down(n));
+    assert!(bytes == 1 << page.log2() && PageSize::new(bytes) == Some(page));
+    assert!(down <= n && n - down < bytes && page.is_aligned(down));
+    assert_eq!(page.is_aligned(n), down == n);
+    match page.round_up(n) {
+        Some(up) => assert!(up >= n && up - n < bytes && page.is_aligned(up)),
+        None => assert!(n > page.round_down(usize::MAX)),
+    }
+    assert_eq!(format!("{page} {page:?}"), format!("{bytes} PageSize({bytes})"));
+}
+
+fn of_errors(word: Word) {
+    match Errno::decode(word) {
+        Ok(same) => {
+            assert!(same == word && (word.bits() as isize) < -4095 || word.bits() as isize >= 0)
+        }
+        Err(errno) => {
+            assert_eq!(errno.encode(), word);
+            assert_eq!(errno.raw() as isize, -(word.bits() as isize));
+            assert_eq!(Errno::from_raw(errno.raw()), Some(errno));
+            assert_eq!(errno.name().is_some(), Errno::NAMED.contains(&errno));
+            printable(&errno.to_string());
+        }
+    }
+}
+
+fn of_flags(bits: usize) {
+    printable(&format!("{:?}", Prot::from_bits(bits)));
+    printable(&format!("{:?}", MapFlags::from_bits(bits)));
+    printable(&format!("{:?}", MremapFlags::from_bits(bits)));
+    printable(&format!("{:?}", MsealFlags::from_bits(bits)));
+    printable(&format!("{:?}", MsyncFlags::from_bits(bits as i32)));
+    printable(&format!("{:?}", MlockFlags::from_bits(bits as i32)));
+    printable(&format!("{:?}", MlockAllFlags::from_bits(bits as i32)));
+    printable(&format!("{:?}", Advice::from_bits(bits as i32)));
+    assert_eq!(MapFlags::huge(bits as u32).huge_log2() as usize, (bits as u32).min(63) as usize);
+    assert!(MapFlags::from_bits(bits).contains(MapFlags::from_bits(bits)));
+}
+
+fn printable(text: &str) {
+    assert!(!text.is_empty() && text.chars().all(|c| c == ' ' || c.is_ascii_graphic()), "{text:?}");
+}
+
+/// Reads a call back from words, and holds it against its shape.
+fn of_words(number: usize, words: [Word; 6]) -> Option<Call> {
+    let shape = SHAPES.iter().find(|shape| shape.1 == number);
+    let call = Call::from_words(number, words);
+    assert_eq!(call.is_some(), shape.is_some(), "number {number}");
+    let (call, (name, _, arity, int)) = (call?, shape?);
+    let kept = |(n, word): (usize, Word)| match n {
+        _ if n >= *arity => Word::ZERO,
+        _ if Some(n) == *int => Word::signed(word.bits() as i32),
+        _ => word,
+    };
+    let expected: Vec<Word> = words.into_iter().enumerate().map(kept).collect();
+    assert_eq!((call.number(), call.args().as_slice()), (number, expected.as_slice()));
+    assert_eq!(Call::from_words(number, call.args()), Some(call));
+    assert_eq!(Call::from(call.operation()), call);
+    let text = call.to_string();
+    printable(&text);
+    assert_eq!((text.split('(').next(), text.ends_with(')')), (Some(*name), true), "{text}");
+    assert_eq!(format!("{call:?}"), text);
+    printable(&format!("{:?}", call.operation()));
+    Some(call)
+}
+
+/// `more` states everything that `less` does.
+fn of_verdicts(call: Call, less: &Limits, more: &Limits) {
+    let (loose, strict) = (call.check(less), call.check(more));
+    for refusal in [loose, strict].iter().filter_map(|verdict| verdict.as_ref().err()) {
+        of_refusals(call, refusal);
+    }
+    if let Err(loose) = loose {
+        let Err(strict) = strict else { panic!("{call}: {loose}, but not under {more:?}") };
+        let may = loose.errno() == strict.errno() || loose.earlier().contains(&strict.errno());
+        assert!(may, "{call}: {loose:?} under {less:?}, but {strict:?} under {more:?}");
+    }
+    // A tag changes nothing where the kernel strips it.
+    let tagged = cfg!(target_arch = "aarch64") && !matches!(call.number(), nr::MMAP | nr::MADVISE);
+    let mut words = call.args();
+    let addr = words[0].bits();
+    if tagged && call.number() != nr::MLOCKALL && addr >> 55 & 1 == 0 {
+        words[0] = Word::int(addr ^ 0xa5 << 56);
+        let errno = |verdict: Result<(), Refusal>| verdict.map_err(|refusal| refusal.errno());
+        let other = Call::from_words(call.number(), words).unwrap();
+        assert_eq!(errno(other.check(more)), errno(strict), "{call} and {other}");
+    }
+}
+
+fn of_refusals(call: Call, refusal: &Refusal) {
+    let (errno, earlier) = (refusal.errno(), refusal.earlier());
+    match refusal.reason() {
+        Reason::AddressIsError { addr } => assert_eq!(errno.encode(), Word::int(addr)),
+        _ => {
+            assert!(Errno::NAMED.contains(&errno) && errno < Errno::ERESTARTSYS, "{call}: {errno}")
+        }
+    }
+    for (n, other) in earlier.iter().enumerate() {
+        assert!(!earlier[..n].contains(other), "{call}: {refusal:?}");
+    }
+    let text = refusal.to_string();
+    printable(&text);
+    assert!(!text.ends_with('.') && text == refusal.reason().to_string(), "{text}");
+}
