@@ -802,9 +802,13 @@ impl Limits {
                 return refuse(reason, Errno::EINVAL, mapped);
             }
         }
-        // vma_lookup: nothing is mapped there.
+        // vma_lookup: nothing is mapped there. A new range that is too long for Linux 6.17, or for a
+        // smaller address space, would have been refused before.
         if old >= self.address_space {
-            return refuse(self.beyond(old, old_len), Errno::EFAULT, &[Errno::ENOMEM]);
+            let certain = self.kernel.is_some() && self.address_space < arch::MAX_ADDRESS_SPACE;
+            let earlier: &[_] =
+                if certain { &[Errno::ENOMEM] } else { &[Errno::ENOMEM, Errno::EINVAL] };
+            return refuse(self.beyond(old, old_len), Errno::EFAULT, earlier);
         }
         // What it shrinks by is unmapped as munmap does it.
         if old_aligned > new_aligned

@@ -245,7 +245,8 @@ open! {
         /// unspecified (on Linux it does).
         PRIVATE = 2;
         /// `MAP_SHARED_VALIDATE` (Linux 4.15): as `SHARED`, but flags that the kernel or the file
-        /// system doesn't know are refused with EOPNOTSUPP. For files; EINVAL with `ANONYMOUS`.
+        /// system doesn't know are refused with EOPNOTSUPP, and so is
+        /// [`FIXED_NOREPLACE`](Self::FIXED_NOREPLACE). For files; EINVAL with `ANONYMOUS`.
         SHARED_VALIDATE = 3;
         /// `MAP_DROPPABLE` (Linux 6.11): private anonymous memory that the kernel may drop, and
         /// then reads as zeroes, under memory pressure; never in a core dump, never swapped,
@@ -276,7 +277,7 @@ open! {
         /// turns `POPULATE` off.
         NONBLOCK = 0x1_0000;
         /// `MAP_GROWSDOWN`: the mapping grows down when the page below it is touched, as the
-        /// main stack does. With a shared mapping, EINVAL.
+        /// main stack does. Private anonymous memory only, else EINVAL.
         GROWSDOWN = 0x100;
         /// `MAP_DENYWRITE`: accepted and **ignored**, as it has been since Linux 2.x; old texts
         /// say that other writes to the file are refused (ETXTBSY), and they are not.
@@ -293,11 +294,13 @@ open! {
         /// counted in huge pages; ENOMEM where the pool is too small.
         HUGETLB = 0x4_0000;
         /// `MAP_SYNC` (Linux 4.15): with `SHARED_VALIDATE` and a DAX file: what was written stays
-        /// reachable in the file after a crash. EOPNOTSUPP elsewhere; ignored with `SHARED`.
+        /// reachable in the file after a crash. EOPNOTSUPP for other files; with another sharing,
+        /// ignored by most file systems, and EOPNOTSUPP on ext4.
         SYNC = 0x8_0000;
         /// `MAP_FIXED_NOREPLACE` (Linux 4.17): place exactly at `addr`, or answer EEXIST if
         /// anything is mapped there. Kernels before 4.17, and QEMU user mode before 8.1, take it
-        /// for a hint: compare the address that comes back.
+        /// for a hint: compare the address that comes back. With `SHARED_VALIDATE` on a file,
+        /// EOPNOTSUPP.
         FIXED_NOREPLACE = 0x10_0000;
         /// `MAP_UNINITIALIZED` (Linux 2.6.33): don't clear the pages. Only kernels without an MMU
         /// that are configured so honour it; ignored elsewhere. It is the lowest bit of the
@@ -532,7 +535,8 @@ open! {
         /// till then they read as before or as zeroes. Private anonymous memory only, else EINVAL.
         FREE = 8;
         /// `MADV_REMOVE` (Linux 2.6.16): punch a hole in the file under a shared writable mapping:
-        /// the way to free shared memory. EINVAL for locked or private, EACCES for read-only.
+        /// the way to free shared memory. EINVAL for locked memory and where there is no file,
+        /// EACCES for a private mapping and where the file was opened for reading only.
         REMOVE = 9;
         /// `MADV_DONTFORK` (Linux 2.6.16): a forked child doesn't get the range.
         DONTFORK = 10;

@@ -49,7 +49,9 @@ fn unit(ret: Word) -> Result<(), Errno> {
 ///   before any other error but an unaligned offset.
 /// - EINVAL: `len` is 0; `offset` is not a multiple of the page size; `flags` has no sharing, or
 ///   one that the kernel doesn't know; a fixed address is not a multiple of the page size;
-///   `GROWSDOWN` with a shared mapping.
+///   `GROWSDOWN` with a shared mapping or a file; `DROPPABLE` with a file, `LOCKED`, `GROWSDOWN` or
+///   `HUGETLB`; `HUGETLB` with a size that the kernel doesn't have, or on a file of another file
+///   system.
 /// - EACCES: the file is not open for reading; or the mapping is `SHARED` and `WRITE` and the file
 ///   is not open for writing, or is append-only. `SHARED` alone, as old texts have it, requires no
 ///   writable file.
@@ -61,10 +63,11 @@ fn unit(ret: Word) -> Result<(), Errno> {
 /// - EAGAIN: `LOCKED` over RLIMIT_MEMLOCK. That the file is locked, as old texts have it, is no
 ///   error: mandatory locks are gone since Linux 5.15.
 /// - EEXIST: `FIXED_NOREPLACE`, and something is mapped there.
-/// - ENODEV: the file can't be mapped (a directory, a pipe, a file of /proc).
+/// - ENODEV: the file can't be mapped (a directory, a pipe, a file of /proc/pid).
 /// - EOVERFLOW: `offset + len` is more than a file can have.
 /// - EOPNOTSUPP: [`SHARED_VALIDATE`](MapFlags::SHARED_VALIDATE), and a flag that is not known.
-/// - ENFILE, ETXTBSY, and what the file's own driver says.
+/// - ETXTBSY: `SHARED` and `WRITE`, and the file is used for swapping.
+/// - ENFILE, and what the file's own driver says: EIO for other files of /proc.
 ///
 /// # Safety
 /// With `FIXED`, no Rust reference may point into the range that is replaced, nor may anything
@@ -223,7 +226,8 @@ pub unsafe fn mprotect(addr: *mut u8, len: usize, prot: Prot) -> Result<(), Errn
 /// # Errors
 /// - EINVAL: `addr` is not a multiple of the page size; `flags` has a bit that the kernel doesn't
 ///   know, or both of `SYNC` and `ASYNC`.
-/// - ENOMEM: part of the range is not mapped; `len` wraps.
+/// - ENOMEM: part of the range is not mapped; `addr` and the rounded `len` together wrap. (A `len`
+///   that itself wraps to 0 when rounded up is no error.)
 /// - EBUSY: `INVALIDATE`, and part of the range is locked.
 /// - EIO, ENOSPC, and what the file system says of the writing.
 ///
@@ -316,11 +320,14 @@ pub unsafe fn mremap(
 /// - EINVAL: `addr` is not a multiple of the page size; `len` wraps; the advice is not known, or
 ///   can't be for this kind of memory (each [`Advice`] says which).
 /// - ENOMEM: part of the range is not mapped.
-/// - EACCES: [`REMOVE`](Advice::REMOVE) of a mapping that is not shared and writable.
-/// - EAGAIN: out of some kernel resource; try again.
+/// - EACCES: [`REMOVE`](Advice::REMOVE) of a mapping that is not shared, or whose file was opened for
+///   reading only.
+/// - EAGAIN: a mapping would be split, and the process has `vm.max_map_count` of them already; out of
+///   some other kernel resource.
 /// - EBADF: [`WILLNEED`](Advice::WILLNEED) of anonymous memory, on a kernel without swap.
 /// - EBUSY: [`COLLAPSE`](Advice::COLLAPSE) could not get a huge page's parts.
-/// - EFAULT, EHWPOISON: `POPULATE_READ`, `POPULATE_WRITE`: the access would fault.
+/// - EFAULT, EHWPOISON: `POPULATE_READ`, `POPULATE_WRITE`: the access would fault, as behind the end
+///   of a file. (Where the protection forbids it, EINVAL.)
 /// - EPERM: `HWPOISON` and `SOFT_OFFLINE` without privilege; discarding of read-only sealed memory.
 /// - EIO: read-in failed.
 ///
@@ -345,8 +352,8 @@ pub unsafe fn madvise(addr: *mut u8, len: usize, advice: Advice) -> Result<(), E
 /// `mincore(2)`: writes one byte for each page of `addr .. addr + len` to `vec`; its lowest bit
 /// says whether the page is in memory.
 ///
-/// `len`, in bytes, is rounded up to whole pages. For files that the caller may not write, since
-/// Linux 5.2 the answer is always 1.
+/// `len`, in bytes, is rounded up to whole pages. For files that the caller neither owns nor may
+/// write, since Linux 5.2 the answer is always 1.
 ///
 /// One call: `mincore(addr, len, vec)`.
 ///
@@ -387,11 +394,11 @@ pub unsafe fn mincore(addr: *mut u8, len: usize, vec: *mut u8) -> Result<(), Err
 /// One call: `mlock(addr, len)`.
 ///
 /// # Errors
-/// - ENOMEM: part of the range is not mapped or can't be made resident; over RLIMIT_MEMLOCK; over
-///   `vm.max_map_count`.
+/// - ENOMEM: part of the range is not mapped, or can't be made resident, as inaccessible pages and
+///   those behind the end of a file; over RLIMIT_MEMLOCK; over `vm.max_map_count`.
 /// - EPERM: RLIMIT_MEMLOCK is 0 and the caller has no CAP_IPC_LOCK.
 /// - EAGAIN: some pages could not be locked.
-/// - EINVAL: `addr + len` wraps.
+/// - EINVAL: `addr` and the rounded `len` together wrap.
 ///
 /// # Safety
 /// None beyond that of all raw functions: nothing in memory changes.
@@ -440,7 +447,7 @@ pub unsafe fn mlock2(addr: *mut u8, len: usize, flags: MlockFlags) -> Result<(),
 ///
 /// # Errors
 /// - ENOMEM: part of the range is not mapped; over `vm.max_map_count`.
-/// - EINVAL: `addr + len` wraps.
+/// - EINVAL: `addr` and the rounded `len` together wrap.
 ///
 /// # Safety
 /// None beyond that of all raw functions: nothing in memory changes.

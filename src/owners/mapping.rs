@@ -1,7 +1,7 @@
 //! [`Mapping`]: a page range that is unmapped when it is dropped.
 
 use super::error::{check_range, made};
-use super::options::Origin;
+use super::options::{Origin, granule};
 use super::{Access, Error, Raw, ReadOnly, ReadWrite, page_size};
 use crate::{
     Advice, Call, Errno, MapFlags, MremapFlags, MsealFlags, MsyncFlags, PageSize, Prot, RawFd,
@@ -598,11 +598,9 @@ impl Mapping<Raw> {
         file_offset: u64,
     ) -> Result<(), Error> {
         let (addr, len) = self.range(offset, len)?;
-        if flags.contains(MapFlags::HUGETLB) {
-            let granule = flags.huge_granule().ok_or(Error::HugeSizeUnknown)?;
-            if !granule.is_aligned(len) {
-                return Err(Error::Unaligned { value: len, granule: granule.bytes() });
-            }
+        let granule = granule(flags)?;
+        if !granule.is_aligned(len) {
+            return Err(Error::Unaligned { value: len, granule: granule.bytes() });
         }
         let flags = flags.union(MapFlags::FIXED);
         self.origin = Origin::Mixed;

@@ -44,7 +44,7 @@ pub(crate) fn page_size() -> Result<PageSize, Error> {
     }
     match PageSize::find() {
         Ok(found) => {
-            set_page_size(found);
+            PAGE_SIZE.store(found.bytes(), Ordering::Relaxed);
             Ok(found)
         }
         Err(errno) => {
@@ -55,9 +55,13 @@ pub(crate) fn page_size() -> Result<PageSize, Error> {
 }
 
 /// Tells the owners the page size, so that they need not ask the kernel for it: for a program that
-/// has the auxiliary vector. It must be the kernel's own; the owners' calls fail otherwise.
+/// has the auxiliary vector.
 ///
 /// Without effect on x86_64, where it is 4096.
-pub fn set_page_size(page: PageSize) {
+///
+/// # Safety
+/// It must be the kernel's own. With another one an owner would believe that it owns more or less
+/// than is mapped, and unmap what is another's.
+pub unsafe fn set_page_size(page: PageSize) {
     PAGE_SIZE.store(page.bytes(), Ordering::Relaxed);
 }

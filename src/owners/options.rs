@@ -285,7 +285,7 @@ impl<A: Access> MapOptions<A> {
     /// # Safety
     /// As for `file`.
     unsafe fn map(self, fd: RawFd, offset: u64, origin: Origin) -> Result<Mapping<A>, Error> {
-        let granule = self.granule()?;
+        let granule = granule(self.flags)?;
         let Some(len) = granule.round_up(self.len).filter(|len| *len <= isize::MAX as usize) else {
             return Err(Error::TooLong { len: self.len });
         };
@@ -304,19 +304,6 @@ impl<A: Access> MapOptions<A> {
         self.set_name(addr, len, origin);
         // SAFETY: mapped just now, whole granules.
         unsafe { own(addr, self.len, granule, origin) }
-    }
-
-    /// The granule: the huge-page size, or the page size.
-    fn granule(&self) -> Result<PageSize, Error> {
-        let page = page_size()?;
-        if !self.flags.contains(MapFlags::HUGETLB) {
-            return Ok(page);
-        }
-        match self.flags.huge_log2() {
-            0 => Err(Error::HugeSizeUnknown),
-            // A size below any page's, the kernel refuses.
-            log2 => Ok(PageSize::new(1 << log2).unwrap_or(page)),
-        }
     }
 
     /// Maps at a multiple of the alignment: too much, of which both ends are given back.
@@ -353,17 +340,12 @@ impl<A: Access> MapOptions<A> {
     ///
     /// # Safety
     /// As for `map`.
-    unsafe fn aligned_exactly(
-        &self,
-        len: usize,
-        fd: RawFd,
-        offset: u64,
-    ) -> Result<*mut u8, Error> {
+    unsafe fn aligned_exactly(&self, len: usize, fd: RawFd, offset: u64) -> Result<*mut u8, Error> {
         let all = self.with_slack(len, page_size()?)?;
         let room_flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
         let room = Call::mmap_anonymous(self.hint, all, Prot::NONE, room_flags);
         let flags = self.flags.union(MapFlags::FIXED_NOREPLACE);
-        let mut tries = 8;
+        let mut tries = 0;
         loop {
             // SAFETY: a new mapping, in place of nothing, which nothing uses before it goes.
             let base = unsafe {
@@ -373,16 +355,16 @@ impl<A: Access> MapOptions<A> {
             };
             let place = base.wrapping_add(base.addr().wrapping_neg() & (self.align - 1));
             let call = Call::mmap(place, len, self.prot, flags, fd, offset);
-            tries -= 1;
             // SAFETY: a new mapping, in place of nothing.
             match unsafe { made(call) } {
                 Ok(addr) if addr.addr() == place.addr() => return Ok(addr),
                 // SAFETY: mapped just now, by a kernel that takes the flag for a hint.
                 Ok(stray) => unsafe { made(Call::munmap(stray, len)) }.map(|_| ())?,
-                Err(Error::Refused { errno: Errno::EEXIST, .. }) if tries > 0 => continue,
+                Err(Error::Refused { errno: Errno::EEXIST, .. }) => {}
                 Err(error) => return Err(error),
             }
-            if tries == 0 {
+            tries += 1;
+            if tries == 8 {
                 return Err(Error::Refused { call, errno: Errno::EEXIST });
             }
         }
@@ -409,6 +391,19 @@ impl<A: Access> MapOptions<A> {
                 nr::PRCTL,
             );
         }
+    }
+}
+
+/// What a mapping with these flags is made of: the huge-page size, or the page size.
+pub(super) fn granule(flags: MapFlags) -> Result<PageSize, Error> {
+    let page = page_size()?;
+    if !flags.contains(MapFlags::HUGETLB) {
+        return Ok(page);
+    }
+    match flags.huge_log2() {
+        0 => Err(Error::HugeSizeUnknown),
+        // A size below any page's, the kernel refuses.
+        log2 => Ok(PageSize::new(1 << log2).unwrap_or(page)),
     }
 }
 

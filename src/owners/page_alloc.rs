@@ -17,7 +17,7 @@ use core::ptr::{null_mut, without_provenance_mut};
 /// |---|---|
 /// | `alloc`, `alloc_zeroed` | 1 `mmap`; aligned above a page, up to 2 `munmap` more |
 /// | `dealloc` | 1 `munmap` |
-/// | `realloc` | 0 within the same pages, else 1 `mremap`; aligned above a page, where it must move: as `alloc` and `dealloc`, and a copy |
+/// | `realloc` | 0 within the same pages, else 1 `mremap`; where that is refused (aligned above a page and no room behind it, or the block's parts differ by advice): as `alloc` and `dealloc`, and a copy |
 ///
 /// It has no state and takes no lock, so it may be used from several threads, from a signal handler
 /// that interrupted it, and in a forked child. A failure is a null pointer, as `GlobalAlloc` has it.
@@ -110,10 +110,7 @@ unsafe impl GlobalAlloc for PageAlloc {
         if let Ok(moved) = unsafe { made(Call::mremap(block, old, new, flags, null)) } {
             return moved;
         }
-        if movable {
-            return null_mut();
-        }
-        // It must move, to a place that is aligned.
+        // It must move to a place that is aligned, or the kernel holds it in several parts.
         let Ok(layout_new) = Layout::from_size_align(size, layout.align()) else {
             return null_mut();
         };

@@ -3,7 +3,7 @@
 use super::error::{check_range, made};
 use super::options::{Origin, own};
 use super::{Error, Mapping, Raw, page_size};
-use crate::{Advice, Call, Errno, MapFlags, NO_FD, PageSize, Prot};
+use crate::{Advice, Call, Errno, MapFlags, PageSize, Prot};
 use core::ptr::{null_mut, without_provenance_mut};
 
 /// How a [`Reservation`] holds memory that isn't in use.
@@ -13,7 +13,8 @@ pub enum Mode {
     /// costs no call and no mapping more. Fails at once under strict accounting
     /// (`vm.overcommit_memory` 2) if there isn't so much memory.
     Overcommit,
-    /// Inaccessible until it is committed, and again when it is decommitted, which gives the commit
+    /// Inaccessible until it is committed, which charges it (ENOMEM over the limit of
+    /// `vm.overcommit_memory` 2 or RLIMIT_DATA), and again when it is decommitted, which gives the
     /// charge back. Each boundary between the two is one more of the process's mappings, of which
     /// it may have 65,530 (`vm.max_map_count`).
     Strict,
@@ -65,8 +66,8 @@ impl Cursor {
 impl Reservation {
     /// Reserves `len` bytes, rounded up to whole pages.
     ///
-    /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE or PROT_NONE,
-    /// MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE, -1, 0)`.
+    /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE, -1,
+    /// 0)`, or in strict mode `mmap(NULL, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`.
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap), and a length over `isize::MAX`.
@@ -152,19 +153,20 @@ impl Reservation {
 
     fn place(hint: *mut u8, len: usize, page: PageSize, mode: Mode) -> Result<Self, Error> {
         let rounded = Self::rounded(len, page)?;
-        let prot = match mode {
-            Mode::Overcommit => Prot::READ.union(Prot::WRITE),
-            Mode::Strict => Prot::NONE,
+        let call = match mode {
+            Mode::Overcommit => {
+                let flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
+                Call::mmap_anonymous(hint, rounded, Prot::READ.union(Prot::WRITE), flags)
+            }
+            // Not NORESERVE: what is mapped so is never charged, when it is committed either.
+            Mode::Strict => Call::mmap_anonymous(hint, rounded, Prot::NONE, MapFlags::PRIVATE),
         };
-        let call = Call::mmap_anonymous(hint, rounded, prot, Self::FLAGS);
         // SAFETY: a new mapping, in place of nothing.
         let addr = unsafe { made(call) }?;
         // SAFETY: mapped just now, whole pages.
         let all = unsafe { own(addr, rounded, page, Origin::Anonymous) }?;
         Ok(Self { all, start: 0, len: rounded, mode })
     }
-
-    const FLAGS: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
 
     /// The first byte.
     #[must_use]
@@ -217,8 +219,8 @@ impl Reservation {
     ///
     /// [`Overcommit`](Mode::Overcommit): one call, `madvise(start + offset, len, MADV_DONTNEED)`.
     /// [`Strict`](Mode::Strict): one, `mmap(start + offset, len, PROT_NONE,
-    /// MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_FIXED, -1, 0)`, which gives the commit charge
-    /// back as well. Length 0 is no error.
+    /// MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)`, which gives the commit charge back as well.
+    /// Length 0 is no error.
     ///
     /// # Errors
     /// A range that is not within the reservation; those of [`madvise`](crate::madvise) or
@@ -228,8 +230,8 @@ impl Reservation {
         if self.mode == Mode::Overcommit || len == 0 {
             return self.purge(offset, len);
         }
-        let flags = Self::FLAGS.union(MapFlags::ANONYMOUS).union(MapFlags::FIXED);
-        let call = Call::mmap(addr, len, Prot::NONE, flags, NO_FD, 0);
+        let flags = MapFlags::PRIVATE.union(MapFlags::FIXED);
+        let call = Call::mmap_anonymous(addr, len, Prot::NONE, flags);
         // SAFETY: what is replaced is ours; who uses the reservation's pointers has given this range
         // back.
         unsafe { made(call) }.map(|_| ())

@@ -5,6 +5,7 @@ use super::options::{Origin, own};
 use super::{Error, Mapping, Raw, page_size};
 use crate::{Call, MapFlags, MremapFlags, Prot};
 use core::slice;
+use core::sync::atomic::{Ordering, compiler_fence};
 
 /// A mirrored buffer: byte `n` and byte `n + len` are the same memory.
 ///
@@ -53,7 +54,8 @@ impl Ring {
         Ok(Self { both, len })
     }
 
-    /// The first byte. Valid for reads and writes of `2 * len` bytes, of which each is there twice.
+    /// The first byte. Valid for reads and writes of `2 * len` bytes, of which each is there twice:
+    /// between uses of the two, there must be a [`compiler_fence`], which the slices here have.
     #[must_use]
     pub const fn as_ptr(&self) -> *mut u8 {
         self.both.as_ptr()
@@ -73,6 +75,7 @@ impl Ring {
     #[must_use]
     pub fn slice(&self, at: usize, count: usize) -> &[u8] {
         assert!(count <= self.len, "{count} bytes of a ring of {}", self.len);
+        Self::forget_what_is_where();
         // SAFETY: less than `len` plus at most `len` is within the mapping; written by `&mut` only.
         unsafe { slice::from_raw_parts(self.as_ptr().add(at % self.len), count) }
     }
@@ -84,8 +87,16 @@ impl Ring {
     #[must_use]
     pub fn slice_mut(&mut self, at: usize, count: usize) -> &mut [u8] {
         assert!(count <= self.len, "{count} bytes of a ring of {}", self.len);
+        Self::forget_what_is_where();
         // SAFETY: as for slice; at most `len` bytes hold none twice, and by `&mut` this is the only
         // borrow.
         unsafe { slice::from_raw_parts_mut(self.as_ptr().add(at % self.len), count) }
+    }
+
+    /// The compiler takes two addresses for two memories. So before each borrow, it must store what
+    /// was written through an earlier one, and keep nothing that it has read: here it may come by
+    /// the other address.
+    fn forget_what_is_where() {
+        compiler_fence(Ordering::SeqCst);
     }
 }

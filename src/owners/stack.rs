@@ -26,8 +26,8 @@ impl Stack {
     /// A stack of `len` usable bytes, rounded up to whole pages, above a guard of one page.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap) and [`mprotect`](crate::mprotect), and a length over
-    /// `isize::MAX`. Nothing is left mapped.
+    /// Those of [`mmap`](crate::mmap) (EINVAL for length 0) and [`mprotect`](crate::mprotect), and a
+    /// length over `isize::MAX`. Nothing is left mapped.
     pub fn new(len: usize) -> Result<Self, Error> {
         Self::with_guard(len, page_size()?.bytes())
     }
@@ -41,7 +41,9 @@ impl Stack {
         let page = page_size()?;
         let guard = page.round_up(guard).ok_or(Error::TooLong { len: guard })?;
         let usable = page.round_up(len).ok_or(Error::TooLong { len })?;
-        let total = usable.checked_add(guard).ok_or(Error::TooLong { len })?;
+        // Without a usable part it is 0 bytes in all, which the kernel refuses.
+        let guarded = if usable == 0 { 0 } else { guard };
+        let total = usable.checked_add(guarded).ok_or(Error::TooLong { len })?;
         let all = MapOptions::new(total).prot(Prot::NONE).noreserve().stack().anonymous()?;
         all.protect(guard, usable, Prot::READ.union(Prot::WRITE))?;
         Ok(Self { all, guard })
