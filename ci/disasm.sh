@@ -420,5 +420,5 @@ done
 
 passed=$(grep -c ok "$work/results" || :)
 failed=$(grep -c failed "$work/results" || :)
-printf '%s passed, %s failed\n' "$passed" "$failed"
+printf '%s passed, %s failed, 0 skipped\n' "$passed" "$failed"
 ((failed == 0))

@@ -28,7 +28,8 @@ Kernels come from Debian's packages, QEMU as well; both are kept in ${CACHE/#$HO
 Fails when a test failed, a machine did not come to its end, or a test met an emulator's answer.
 
   RAWMAP_TEST_SECONDS   how long one machine may run (default 300)
-  RAWMAP_CASES          how many calls the differential makes (default 30000: emulation is slow)
+  RAWMAP_CASES, RAWMAP_SEQUENCES   how many calls and sequences of calls are tried (default 30000
+                        and 300: emulation is slow)
   RAWMAP_CACHE, RAWMAP_RUST: see ci/lib.sh" "$@"
 
 refuse() {
@@ -57,6 +58,7 @@ done
 cd "$ROOT"
 seconds=${RAWMAP_TEST_SECONDS:-300}
 cases=${RAWMAP_CASES:-30000}
+sequences=${RAWMAP_SEQUENCES:-300}
 work=$(mktemp -d)
 results=$work/results
 mkdir "$results"
@@ -172,6 +174,9 @@ build_arch() {
     command -v strip >/dev/null || need_packages binutils
     export CARGO_BUILD_TARGET=$TRIPLE RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }-C target-feature=+crt-static"
   fi
+  # Unoptimized they would take minutes, since processors are emulated here; and so the crate is
+  # tested optimized too. In a folder of its own, lest other scripts build everything again.
+  export CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$ROOT/target/kernel
   run cargo test --no-run --features std 2>&1 | tee "$work/build"
   # Executable tests/files.rs (target/.../files-0123456789abcdef)
   sed -n 's/^ *Executable \(unittests \)\?\([^ ]*\) (\(.*\))$/\2 \3/p' "$work/build" >"$work/executables"
@@ -182,13 +187,17 @@ build_arch() {
     printf '%s\n' "$name" >>"$out/tests"
   done <"$work/executables"
   run cargo build --examples --features std
-  for path in examples/*.rs; do
+  for path in examples/*.rs examples/*/main.rs; do
+    path=${path%/main.rs}
     name=${path##*/} name=${name%.rs}
-    "$strip" -o "$out/t/$name" "target/$TRIPLE/debug/examples/$name"
+    "$strip" -o "$out/t/$name" "target/kernel/$TRIPLE/debug/examples/$name"
     printf '%s\n' "$name" >>"$out/examples"
   done
+  # This one has its flags in a file of its own, which RUSTFLAGS would replace.
+  [[ ! -d examples/freestanding ]] ||
+    (cd examples/freestanding && unset RUSTFLAGS && run cargo build --release --target "$TRIPLE" && cp "$CARGO_TARGET_DIR/$TRIPLE/release/freestanding" "$out")
 
-  build=(--manifest-path ci/kernel/Cargo.toml --release --target "$TRIPLE" --target-dir target/kernel)
+  build=(--manifest-path ci/kernel/Cargo.toml --release --target "$TRIPLE")
   run cargo rustc "${build[@]}" --bin init -- -C relocation-model=static -C 'link-args=-nostartfiles -nostdlib -static'
   "$strip" -o "$out/init" "target/kernel/$TRIPLE/release/init"
   case $arch in
@@ -232,7 +241,7 @@ expect_run() {
 
 expect_tests() { # NAME PROGRAM [VARIABLE]
   take "t/$1" "$work/$arch/t/$2"
-  plan tests "RAWMAP_CASES=$cases" ${3:+"$3"} "/t/$1"
+  plan tests "RAWMAP_CASES=$cases" "RAWMAP_SEQUENCES=$sequences" ${3:+"$3"} "/t/$1"
   printf '%s\n' "$1" >>"$machine/tests"
 }
 
@@ -284,8 +293,16 @@ test_runs() {
   done <"$work/$arch/examples"
 }
 
-# boot CPU: runs the machine; what it says, from init on, comes at once, and is kept in $machine/log.
+# boot CPU: runs the machine, and judges.
 boot() {
+  local status=0
+  power_on "$1" 'rawmap-init: Linux' || status=$?
+  judge "$status"
+}
+
+# power_on CPU PATTERN: runs the machine. What it says comes at once, beginning with the first line
+# that has PATTERN, and is kept in $machine/log.
+power_on() {
   local type=virt console=ttyS0 disk=() status=0
   case $arch in
     x86_64) type=q35 ;;
@@ -299,9 +316,31 @@ boot() {
     -serial stdio -no-reboot "${disk[@]}" -kernel "$kernel/vmlinuz" -initrd "$machine/initramfs" \
     -append "console=$console oops=panic panic=-1 quiet loglevel=4 $option" </dev/null 2>&1 |
     sed -u 's/\r//g; s/\x1b\[[0-9;?=]*[a-zA-Z]//g; s/\x1bc//g' | tee "$machine/log" |
-    sed -un '/rawmap-init: Linux/,$p' || status=$?
+    sed -un "/$2/,\$p" || status=$?
   rm -f "$machine/initramfs" "$machine/disk"
-  judge "$status"
+  return "$status"
+}
+
+# console_tail STATUS: says that the machine did not come to its end, and shows the end of the log.
+console_tail() {
+  if (($1 == 137)); then fail "the machine was stopped after $seconds s"; else fail 'the machine stopped before it was done'; fi
+  say "$row: the end of what the console said:"
+  tail -n 40 "$machine/log"
+}
+
+# The example without a libc, as the first and only program of a machine.
+boot_freestanding() { # CPU
+  local status=0
+  [[ -f $work/$arch/freestanding ]] || return 0
+  new_machine freestanding
+  files=("init=$work/$arch/freestanding")
+  power_on "$1" '^pages of' || status=$?
+  if grep -qx 'freestanding: passed' "$machine/log" && grep -qx "pages of $((${pages%k} * 1024)) bytes" "$machine/log"; then
+    note passed 1
+  else
+    fail 'the example freestanding as the first program'
+    console_tail "$status"
+  fi
 }
 
 # ended TITLE: how the program ended, in init's words: exit 0, signal 11, or nothing.
@@ -344,15 +383,11 @@ judge() {
       fail "$title: ${ended:-did not end}, expected exit $status: $what"
     fi
   done <"$machine/runs"
-  if ! grep -q 'rawmap-init: done' "$log"; then
-    if (($1 == 137)); then fail "the machine was stopped after $seconds s"; else fail 'the machine stopped before it was done'; fi
-    say "$row: the end of what the console said:"
-    tail -n 40 "$log"
-  fi
+  grep -q 'rawmap-init: done' "$log" || console_tail "$1"
 }
 
 test_row() {
-  local kernel machine files=()
+  local kernel machine cpu=max files=()
   use_qemu_system "$arch"
   note qemu "$QEMU_VERSION"
   kernel=$CACHE/kernels/$arch-$series-$pages
@@ -365,19 +400,20 @@ test_row() {
   new_machine tests
   test_runs
   case $arch in
-    x86_64) boot max ;;
-    aarch64)
-      vector_runs 16 32 64
-      boot max
-      ;;
+    aarch64) vector_runs 16 32 64 ;;
     riscv64)
+      cpu=rv64,v=true,vlen=128
       vector_runs 16
-      boot rv64,v=true,vlen=128
-      new_machine vectors
-      vector_runs 32
-      boot rv64,v=true,vlen=256
       ;;
   esac
+  boot "$cpu"
+  # A processor of this architecture has vectors of one length.
+  if [[ $arch == riscv64 ]]; then
+    new_machine vectors
+    vector_runs 32
+    boot rv64,v=true,vlen=256
+  fi
+  boot_freestanding "$cpu"
 }
 
 # apart FUNCTION: in a subshell, so that it may change its environment; not `FUNCTION || ...`, which

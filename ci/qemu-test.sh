@@ -5,7 +5,7 @@
 
 usage_if_asked "usage: ci/qemu-test.sh [ARCH...]
 
-Runs the tests, the documentation's examples and the tour for each ARCH: x86_64, aarch64, riscv64
+Runs the tests, the documentation's examples and examples/ for each ARCH: x86_64, aarch64, riscv64
 (all three when none is named). This machine's own architecture runs natively, the others under QEMU.
 What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}.
 Fails when a test failed or an architecture ran none.
@@ -35,6 +35,8 @@ export CARGO_TERM_COLOR=never
 
 features=('')
 grep -q '^std *=' Cargo.toml && features+=(std)
+# Each with its arguments.
+examples=(tour allocator guest 'search 16')
 steps=$((2 + 2 * ${#features[@]}))
 
 # step WHAT: says where in the work we are.
@@ -128,13 +130,17 @@ test_arch() {
     fi
   done
 
-  step 'the tour'
-  if run cargo run --example tour; then
-    note passed 1
-  else
-    note failed 1
-    note failure 'cargo run --example tour'
-  fi
+  step 'the examples'
+  local example
+  for example in "${examples[@]}"; do
+    # shellcheck disable=SC2086 # a name and arguments
+    if run cargo run --example ${example/ / -- }; then
+      note passed 1
+    else
+      note failed 1
+      note failure "cargo run --example ${example/ / -- }"
+    fi
+  done
 }
 
 for arch in "${arches[@]}"; do

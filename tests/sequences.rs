@@ -1,5 +1,7 @@
 //! Sequences of the calls over an arena, held against a model of the address space.
 mod common;
+#[path = "differential/laws.rs"]
+mod laws;
 #[path = "sequences/mod.rs"]
 mod model;
 #[path = "differential/source.rs"]

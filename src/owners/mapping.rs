@@ -273,8 +273,8 @@ impl<A: Access> Mapping<A> {
     /// One call: `madvise(start + offset, len, MADV_POPULATE_WRITE)`.
     ///
     /// # Errors
-    /// Those of [`madvise`](crate::madvise); EINVAL before Linux 5.14; EFAULT if it can't be
-    /// written; a range that is not within the mapping.
+    /// Those of [`madvise`](crate::madvise); EINVAL before Linux 5.14, and if it can't be written;
+    /// EFAULT where an access would be SIGBUS; a range that is not within the mapping.
     pub fn populate_write(&self, offset: usize, len: usize) -> Result<(), Error> {
         // SAFETY: as writing what is there already does it, this changes no contents.
         unsafe { self.advise_range(offset, len, Advice::POPULATE_WRITE) }

@@ -341,25 +341,25 @@ impl<A: Access> MapOptions<A> {
     /// # Safety
     /// As for `map`.
     unsafe fn aligned_exactly(&self, len: usize, fd: RawFd, offset: u64) -> Result<*mut u8, Error> {
-        let all = self.with_slack(len, page_size()?)?;
+        let page = page_size()?;
+        let all = self.with_slack(len, page)?;
         let room_flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
         let room = Call::mmap_anonymous(self.hint, all, Prot::NONE, room_flags);
         let flags = self.flags.union(MapFlags::FIXED_NOREPLACE);
         let mut tries = 0;
         loop {
-            // SAFETY: a new mapping, in place of nothing, which nothing uses before it goes.
-            let base = unsafe {
-                let base = made(room)?;
-                made(Call::munmap(base, all))?;
-                base
-            };
+            // SAFETY: a new mapping, in place of nothing.
+            let base = unsafe { made(room) }?;
+            // SAFETY: mapped just now, whole pages.
+            let room: Mapping<Raw> = unsafe { own(base, all, page, Origin::Anonymous) }?;
+            room.unmap().map_err(|(_, error)| error)?;
             let place = base.wrapping_add(base.addr().wrapping_neg() & (self.align - 1));
             let call = Call::mmap(place, len, self.prot, flags, fd, offset);
             // SAFETY: a new mapping, in place of nothing.
             match unsafe { made(call) } {
                 Ok(addr) if addr.addr() == place.addr() => return Ok(addr),
                 // SAFETY: mapped just now, by a kernel that takes the flag for a hint.
-                Ok(stray) => unsafe { made(Call::munmap(stray, len)) }.map(|_| ())?,
+                Ok(stray) => drop(unsafe { own::<Raw>(stray, len, page, Origin::Anonymous) }?),
                 Err(Error::Refused { errno: Errno::EEXIST, .. }) => {}
                 Err(error) => return Err(error),
             }

@@ -5,6 +5,8 @@
 //! [`departure!`]. Both go to the real standard error, where `ci/qemu-test.sh` counts them.
 #![allow(dead_code, unreachable_pub, unused_macros)]
 
+pub mod supervised;
+
 use rawmap::{Errno, MapFlags, PageSize, Prot};
 use std::fs::File;
 use std::io::Write;
@@ -392,4 +394,69 @@ pub fn resident(at: *mut u8, pages: usize) -> Vec<bool> {
     // SAFETY: vec has a byte for each page.
     unsafe { rawmap::mincore(at, pages * page(), vec.as_mut_ptr()) }.unwrap();
     vec.iter().map(|byte| byte & 1 == 1).collect()
+}
+
+/// Which addresses are mapped, whatever the protections, in order: each range and the next don't
+/// touch. Not the heap and the main stack, which grow by themselves.
+///
+/// Allocates nothing but for the first time, so that looking doesn't change what is seen.
+#[derive(Default)]
+pub struct Space {
+    text: Vec<u8>,
+    pub ranges: Vec<(usize, usize)>,
+}
+
+impl Space {
+    pub fn new() -> Self {
+        let mut space = Self { text: vec![0; 1 << 20], ranges: Vec::with_capacity(1 << 14) };
+        space.look();
+        space
+    }
+
+    pub fn look(&mut self) {
+        let mut len = 0;
+        // SAFETY: reads as much as there is room for.
+        unsafe {
+            let fd = libc::open(c"/proc/self/maps".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+            loop {
+                let room = &mut self.text[len..];
+                match libc::read(fd, room.as_mut_ptr().cast(), room.len()) {
+                    got @ 1.. => len += got as usize,
+                    _ => break,
+                }
+            }
+            libc::close(fd);
+        }
+        assert!(len < self.text.len(), "room for /proc/self/maps");
+        self.ranges.clear();
+        for line in self.text[..len].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let line = std::str::from_utf8(line).unwrap();
+            if line.ends_with("[heap]") || line.ends_with("[stack]") {
+                continue;
+            }
+            let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+            let parse = |hex| usize::from_str_radix(hex, 16).unwrap();
+            match self.ranges.last_mut() {
+                Some(last) if last.1 == parse(start) => last.1 = parse(end),
+                _ => self.ranges.push((parse(start), parse(end))),
+            }
+        }
+    }
+
+    /// How many bytes are mapped.
+    pub fn bytes(&self) -> usize {
+        self.ranges.iter().map(|(start, end)| end - start).sum()
+    }
+
+    /// Whether all of `from .. from + len` is mapped.
+    pub fn has(&self, from: *mut u8, len: usize) -> bool {
+        let from = from.addr();
+        self.ranges.iter().any(|(start, end)| *start <= from && from + len <= *end)
+    }
+
+    /// Whether nothing of `from .. from + len` is mapped.
+    pub fn lacks(&self, from: *mut u8, len: usize) -> bool {
+        let from = from.addr();
+        self.ranges.iter().all(|(start, end)| *end <= from || from + len <= *start)
+    }
 }

@@ -564,12 +564,29 @@ impl fmt::Display for Disagreement {
 
 /// A call's name: `mmap`.
 pub fn name_of_call(call: Call) -> String {
-    call.to_string().split('(').next().unwrap().to_owned()
+    first_word(call.operation()).to_lowercase()
 }
 
 /// A reason's name: `LengthZero`.
 pub fn name_of(reason: Reason) -> String {
-    format!("{reason:?}").split([' ', '{']).next().unwrap().to_owned()
+    first_word(reason)
+}
+
+/// The first word of what `Debug` prints, without printing the rest.
+fn first_word(it: impl fmt::Debug) -> String {
+    struct First(String);
+    impl fmt::Write for First {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            if text.starts_with(' ') {
+                return Err(fmt::Error);
+            }
+            self.0 += text;
+            Ok(())
+        }
+    }
+    let mut first = First(String::new());
+    let _ = fmt::write(&mut first, format_args!("{it:?}"));
+    first.0
 }
 
 /// What was seen.

@@ -1,14 +1,9 @@
 //! Where the numbers come from of which random calls are made.
 #![allow(dead_code, unreachable_pub)]
 
-/// Where numbers come from. A source that has run dry gives 0.
+/// Where numbers come from. It never runs dry.
 pub trait Source {
     fn next(&mut self) -> u64;
-
-    /// Whether it has run dry.
-    fn dry(&self) -> bool {
-        false
-    }
 
     fn below(&mut self, n: u64) -> u64 {
         self.next() % n
@@ -36,22 +31,34 @@ impl Source for Seeded {
     }
 }
 
-/// A fuzzer's bytes, two to a number, and eight where the first two say so.
-pub struct Bytes<'a>(pub &'a [u8]);
+/// A fuzzer's bytes, two to a number, and eight where the first two say so. Behind them it goes on
+/// with a generator whose seed is the last of them, so that a short input is a long sequence too.
+pub struct Bytes<'a> {
+    rest: &'a [u8],
+    tail: Seeded,
+}
 
-impl Source for Bytes<'_> {
-    fn dry(&self) -> bool {
-        self.0.is_empty()
+impl<'a> Bytes<'a> {
+    pub fn new(rest: &'a [u8]) -> Self {
+        let last = rest[rest.len().saturating_sub(8)..].iter();
+        let seed = last.fold(rest.len() as u64, |seed, byte| seed << 8 ^ u64::from(*byte));
+        Self { rest, tail: Seeded(seed) }
     }
 
+    fn take(&mut self, n: usize) -> u64 {
+        let (head, rest) = self.rest.split_at(n.min(self.rest.len()));
+        self.rest = rest;
+        head.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+}
+
+impl Source for Bytes<'_> {
     fn next(&mut self) -> u64 {
-        let take = |bytes: &mut &[u8], n: usize| {
-            let (head, rest) = bytes.split_at(n.min(bytes.len()));
-            *bytes = rest;
-            head.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
-        };
-        match take(&mut self.0, 2) {
-            0xffff => take(&mut self.0, 8),
+        if self.rest.is_empty() {
+            return self.tail.next();
+        }
+        match self.take(2) {
+            0xffff => self.take(8),
             number => number,
         }
     }

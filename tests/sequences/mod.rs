@@ -10,6 +10,7 @@
 //! each page tells where its contents come from: zero, page n of the file, or what was written.
 #![allow(dead_code, unreachable_pub)]
 
+use super::laws::SHAPES;
 use super::source::Source;
 use rawmap::{
     Advice, Call, Errno, Limits, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags,
@@ -122,9 +123,9 @@ pub struct Plan {
 /// What was planned.
 #[derive(Default, Debug)]
 pub struct Tally {
-    pub calls: BTreeMap<String, u64>,
+    pub calls: BTreeMap<&'static str, u64>,
     /// Answers that were predicted.
-    pub answers: BTreeMap<String, u64>,
+    pub answers: BTreeMap<(&'static str, &'static str), u64>,
     /// Calls that were not made, because the model doesn't say what they do.
     pub declined: u64,
 }
@@ -868,22 +869,19 @@ impl World {
         };
         let mut steps = Vec::new();
         for n in 0..CALLS {
-            if source.dry() {
-                break;
-            }
             let call = self.call(source);
             let Some(answer) = model.make(call) else {
                 tally.declined += 1;
                 continue;
             };
-            let name = call.to_string().split('(').next().unwrap().to_owned();
+            let name = SHAPES.iter().find(|shape| shape.1 == call.number()).unwrap().0;
             let word = match &answer {
-                Answer::Is(Ok(_)) => "Ok".to_owned(),
-                Answer::Is(Err(errno)) => format!("{errno:?}"),
-                Answer::Elsewhere(_) => "Ok, elsewhere".to_owned(),
+                Answer::Is(Ok(_)) => "Ok",
+                Answer::Is(Err(errno)) => errno.name().unwrap(),
+                Answer::Elsewhere(_) => "Ok, elsewhere",
             };
-            *tally.answers.entry(format!("{name} {word}")).or_default() += 1;
             *tally.calls.entry(name).or_default() += 1;
+            *tally.answers.entry((name, word)).or_default() += 1;
             steps.push(Step::Make(call, answer));
             // Looks around where it acted, and now and then a write.
             let at = call.args()[0].bits().wrapping_sub(self.arena.addr()) / self.page;

@@ -39,7 +39,8 @@ extern "C" fn start(sp: *const usize) -> ! {
     let stack = unsafe { sys::Stack::new(sp) };
     const AT_PAGESZ: usize = 6;
     if let Some(page) = stack.auxv(AT_PAGESZ).and_then(PageSize::new) {
-        set_page_size(page);
+        // SAFETY: the kernel's own.
+        unsafe { set_page_size(page) };
         say!("pages of {page} bytes");
     }
     // The program's own name is also its file's, as a rule: what to count if nothing else is given.

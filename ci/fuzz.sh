@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Runs the fuzz targets for a while each.
+# shellcheck source=ci/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+usage_if_asked "usage: ci/fuzz.sh [SECONDS] [TARGET...]
+
+Runs each TARGET in fuzz/ (all of them when none is named) for SECONDS (default 60) on this machine's
+kernel, and prints executions, coverage and how the corpus grew. fuzz/README.md says what they assert.
+It begins with fuzz/seeds and with what earlier runs kept in fuzz/target/corpus, where it also keeps
+what it finds; it writes nowhere else. Needs a nightly compiler, and installs cargo-fuzz when missing.
+Fails when a target found something, and says how to see it again." "$@"
+
+cd "$ROOT"
+need_cargo
+export CARGO_TERM_COLOR=never
+seconds=60
+if [[ ${1:-} =~ ^[0-9]+$ ]]; then
+  seconds=$1
+  shift
+fi
+known=()
+for file in fuzz/seeds/*; do known+=("${file##*/}"); done
+targets=("$@")
+((${#targets[@]})) || targets=("${known[@]}")
+for target in "${targets[@]}"; do
+  [[ " ${known[*]} " == *" $target "* ]] || {
+    printf "%s: '%s' is not one of %s (see --help)\n" "${0##*/}" "$target" "${known[*]}" >&2
+    exit 2
+  }
+done
+
+nightly=()
+if ! rustc -vV | grep -q '^release: .*nightly'; then
+  cargo +nightly -V >/dev/null 2>&1 || die "libFuzzer needs a nightly compiler; with rustup: rustup toolchain install nightly --profile minimal"
+  nightly=(+nightly)
+fi
+cargo fuzz --version >/dev/null 2>&1 || with_lock cargo-fuzz run cargo install cargo-fuzz --locked ||
+  die "could not install cargo-fuzz; install it by hand, then run this again"
+
+# The crate calls the kernel by itself, which a sanitizer doesn't see: -s none.
+fuzz() { local command=$1 && shift && run cargo "${nightly[@]}" fuzz "$command" -s none "$@"; }
+
+say "building: ${targets[*]}"
+for target in "${targets[@]}"; do
+  fuzz build "$target" || die "fuzz/ does not build"
+done
+
+passed=0 failed=() skipped=() rows=()
+row() { printf '%-10s  %11s  %8s  %9s  %9s  %7s\n' "$@"; }
+for target in "${targets[@]}"; do
+  printf '\n'
+  say "$target for $seconds s"
+  corpus=fuzz/target/corpus/$target log=fuzz/target/$target.log status=0
+  mkdir -p "$corpus"
+  before=$(find "$corpus" -type f | wc -l)
+  fuzz run "$target" "$corpus" "fuzz/seeds/$target" -- -max_total_time="$seconds" -dict=fuzz/edges.dict \
+    -timeout=60 -print_final_stats=1 -verbosity=1 >"$log" 2>&1 </dev/null || status=$?
+  after=$(find "$corpus" -type f | wc -l)
+  runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+  rate=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$log")
+  edges=$(sed -n 's/^#[0-9]*.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
+  # What the target itself counted comes after libFuzzer's numbers.
+  sed -n '/^Tally {/,/^}/p' "$log"
+  if ((status == 0)) && ((${runs:-0} > 0)); then
+    passed=$((passed + 1))
+    verdict=clean
+  elif grep -q 'syscall user dispatch' "$log"; then
+    skipped+=("$target: this kernel has no syscall user dispatch")
+    verdict=skipped
+  else
+    failed+=("$target")
+    verdict=FAILED
+    grep -vE '^(#[0-9]|INFO:|stat::|".*# Uses)' "$log" | tail -n 60
+  fi
+  rows+=("$(row "$target" "${runs:--}" "${rate:--}" "${edges:--}" "$before+$((after - before))" "$verdict")")
+done
+
+printf '\n'
+row target executions 'per s' 'coverage' 'corpus' verdict
+((${#rows[@]} == 0)) || printf '%s\n' "${rows[@]}"
+for target in ${failed[@]+"${failed[@]}"}; do
+  printf '\nfailed: %s; all that it said: fuzz/target/%s.log\n' "$target" "$target"
+  input=$(sed -n 's/.*Test unit written to \(.*\)$/\1/p' "fuzz/target/$target.log" | tail -n 1)
+  [[ -z $input ]] || printf 'to see it again: cargo +nightly fuzz run -s none %s %s\n' "$target" "$input"
+done
+for line in ${skipped[@]+"${skipped[@]}"}; do printf 'skipped: %s\n' "$line"; done
+printf '\n%s s\n' "$SECONDS"
+printf '%s passed, %s failed, %s skipped\n' "$passed" "${#failed[@]}" "${#skipped[@]}"
+((${#failed[@]} == 0))

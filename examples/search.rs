@@ -1,0 +1,216 @@
+//! Files by mapping and by reading: searches a large file from end to end, and looks up records at
+//! random, in both ways. Shows time, calls and page faults, and says which was better here.
+//!
+//! `cargo run --release --example search [MiB]`: 256 MiB unless told otherwise.
+//!
+//! What is compared is a file in the page cache: from a disk, both wait for the disk. A mapping saves
+//! the copy and the calls, and pays page faults (one for each 64 KiB or more: the kernel maps what is
+//! cached around the fault) and page tables. Reading into one buffer of moderate size copies every
+//! byte, but into memory that stays in the processor's cache.
+
+use rawmap::{Advice, MapOptions, Mapping, Prot, Raw};
+use std::error::Error;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+const NEEDLE: &[u8] = b"a needle in the haystack";
+const BUFFER: usize = 256 << 10;
+const RECORD: usize = 64;
+const LOOKUPS: usize = 200_000;
+
+/// What one way of doing it gave and cost.
+struct Cost {
+    found: u64,
+    time: Duration,
+    calls: usize,
+    faults: i64,
+}
+
+/// The fastest of five times, since the machine may have other things to do.
+fn measured(what: &str, mut work: impl FnMut() -> Result<(u64, usize), Box<dyn Error>>) -> Cost {
+    let mut once = || {
+        let (faults, start) = (page_faults(), Instant::now());
+        let (found, calls) = work().expect(what);
+        Cost { found, time: start.elapsed(), calls, faults: page_faults() - faults }
+    };
+    let cost = (0..5).map(|_| once()).min_by_key(|cost| cost.time).expect("five");
+    let time = format!("{:.1} ms", cost.time.as_secs_f64() * 1e3);
+    println!("  {what:<44} {time:>11} {:>9} {:>9}", cost.calls, cost.faults);
+    cost
+}
+
+/// Page faults of this process up to now.
+fn page_faults() -> i64 {
+    // SAFETY: getrusage fills in the structure, which is valid as zeroes.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        (usage.ru_minflt + usage.ru_majflt) as i64
+    }
+}
+
+/// How often the needle is there; the same function for both ways, as fast as libc's.
+fn occurrences(mut haystack: &[u8]) -> u64 {
+    let mut count = 0;
+    loop {
+        let (start, len) = (haystack.as_ptr(), haystack.len());
+        // SAFETY: memmem reads both slices.
+        let found = unsafe {
+            libc::memmem(start.cast(), len, NEEDLE.as_ptr().cast(), NEEDLE.len()).cast::<u8>()
+        };
+        if found.is_null() {
+            return count;
+        }
+        count += 1;
+        haystack = &haystack[found.addr() - start.addr() + NEEDLE.len()..];
+    }
+}
+
+/// A file of so many bytes without a name, the needle in it now and then.
+fn haystack(len: usize) -> Result<(File, u64), Box<dyn Error>> {
+    let path = std::env::temp_dir().join(format!("rawmap-search-{}", std::process::id()));
+    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    let (mut needles, mut seed) = (0, 1u32);
+    let mut block = vec![0u8; 1 << 20];
+    for _ in 0..len / block.len() {
+        for byte in &mut block {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *byte = b'a' + (seed >> 27) as u8 % 26;
+        }
+        for at in (1000..block.len() - NEEDLE.len()).step_by(300_007) {
+            block[at..at + NEEDLE.len()].copy_from_slice(NEEDLE);
+            needles += 1;
+        }
+        (&file).write_all(&block)?;
+    }
+    Ok((file, needles))
+}
+
+/// Reads into one buffer again and again; what may be the first part of a needle is kept.
+fn by_reading(file: &File) -> Result<(u64, usize), Box<dyn Error>> {
+    let (mut buffer, mut kept, mut at) = (vec![0; BUFFER], 0, 0);
+    let (mut count, mut calls) = (0, 0);
+    loop {
+        let read = file.read_at(&mut buffer[kept..], at)?;
+        calls += 1;
+        if read == 0 {
+            return Ok((count, calls));
+        }
+        at += read as u64;
+        let filled = kept + read;
+        count += occurrences(&buffer[..filled]);
+        // No whole needle fits in it, so none is counted twice.
+        kept = (NEEDLE.len() - 1).min(filled);
+        buffer.copy_within(filled - kept..filled, 0);
+    }
+}
+
+/// A mapping of the whole file: only raw pointers, since others might write it.
+fn map(file: &File, len: usize) -> Result<Mapping<Raw>, rawmap::Error> {
+    // SAFETY: the descriptor is open, and of a raw mapping nothing is promised.
+    unsafe { MapOptions::new(len).prot(Prot::READ).file(file.as_raw_fd(), 0) }
+}
+
+/// The bytes of a mapping.
+///
+/// # Safety
+/// Nobody may write the file meanwhile, nor make it shorter: its pages would be SIGBUS.
+unsafe fn bytes(map: &Mapping<Raw>) -> &[u8] {
+    // SAFETY: mapped and readable; the caller's promise.
+    unsafe { std::slice::from_raw_parts(map.as_ptr(), map.len()) }
+}
+
+fn by_mapping(
+    file: &File,
+    len: usize,
+    advice: Option<Advice>,
+) -> Result<(u64, usize), Box<dyn Error>> {
+    let map = map(file, len)?;
+    if let Some(advice) = advice {
+        map.advise(0, len, advice)?;
+    }
+    // SAFETY: the file has no name, and only this program has it.
+    let count = occurrences(unsafe { bytes(&map) });
+    Ok((count, 2 + usize::from(advice.is_some())))
+}
+
+/// The records to look up.
+fn places(len: usize) -> impl Iterator<Item = usize> {
+    let mut seed = 7u64;
+    (0..LOOKUPS).map(move |_| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % (len / RECORD) * RECORD
+    })
+}
+
+fn sum(record: &[u8]) -> u64 {
+    record.iter().map(|byte| u64::from(*byte)).sum()
+}
+
+fn verdict(what: &str, reading: &Cost, mapping: &Cost) {
+    let ratio = reading.time.as_secs_f64() / mapping.time.as_secs_f64();
+    match ratio {
+        1.1.. => println!("  {what}: mapping was {ratio:.1} times as fast as reading"),
+        ..0.9 => println!("  {what}: reading was {:.1} times as fast as mapping", 1.0 / ratio),
+        _ => println!("  {what}: no difference worth the name"),
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mib: usize = std::env::args().nth(1).map_or(Ok(256), |arg| arg.parse())?;
+    let len = mib << 20;
+    let (file, needles) = haystack(len)?;
+    println!("A file of {mib} MiB with {needles} needles, in the page cache\n");
+
+    println!("  {:<44} {:>11} {:>9} {:>9}", "from end to end", "time", "calls", "faults");
+    let reading = measured("read, a buffer of 256 KiB", || by_reading(&file));
+    let mapping = measured("mapped", || by_mapping(&file, len, None));
+    let populate = Some(Advice::POPULATE_READ);
+    // Linux 5.14; the kernel says if it has it.
+    let populated = by_mapping(&file, len, populate)
+        .is_ok()
+        .then(|| measured("mapped, MADV_POPULATE_READ first", || by_mapping(&file, len, populate)));
+
+    println!("\n  {:<44} {:>11} {:>9} {:>9}", "records at random", "time", "calls", "faults");
+    let record_reading = measured("pread of 64 bytes", || {
+        let (mut record, mut total) = ([0; RECORD], 0);
+        for place in places(len) {
+            file.read_exact_at(&mut record, place as u64)?;
+            total += sum(&record);
+        }
+        Ok((total, LOOKUPS))
+    });
+    let look_up = |map: &Mapping<Raw>| -> u64 {
+        // SAFETY: as in by_mapping.
+        let file = unsafe { bytes(map) };
+        places(len).map(|place| sum(&file[place..place + RECORD])).sum()
+    };
+    let record_mapping = measured("mapped for it", || Ok((look_up(&map(&file, len)?), 2)));
+    let kept = map(&file, len)?;
+    let record_again = measured("mapped before", || Ok((look_up(&kept), 0)));
+
+    println!();
+    verdict("once through", &reading, &mapping);
+    if let Some(populated) = &populated {
+        verdict("once through, populated", &reading, populated);
+    }
+    verdict("random records, new mapping", &record_reading, &record_mapping);
+    verdict("random records, mapping kept", &record_reading, &record_again);
+    println!(
+        "
+Map: what is looked at again, at random, in small pieces, or by many processes at once; what other
+code wants as one slice. Read: what is gone through once; small files; files that another may truncate,
+or whose errors must come as values: a mapping answers both with SIGBUS."
+    );
+
+    for cost in [Some(&reading), Some(&mapping), populated.as_ref()].into_iter().flatten() {
+        assert_eq!(cost.found, needles, "needles found");
+    }
+    assert_eq!(record_reading.found, record_mapping.found);
+    assert_eq!(record_reading.found, record_again.found);
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! A child whose memory calls this process sees one by one, and may refuse in the kernel's place: by a
+//! seccomp filter that asks a supervisor (`SECCOMP_RET_USER_NOTIF`, Linux 5.5).
+use super::{End, fork, wait_for};
+use rawmap::arch::nr;
+use rawmap::{Advice, Call, Errno, Word};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd};
+
+/// Calls that are seen. `prctl`, and on riscv64 `riscv_flush_icache`, are none of the family.
+const WATCHED: [usize; 14] = [
+    nr::MMAP,
+    nr::MUNMAP,
+    nr::MPROTECT,
+    nr::MSYNC,
+    nr::MREMAP,
+    nr::MADVISE,
+    nr::MINCORE,
+    nr::MLOCK,
+    nr::MLOCK2,
+    nr::MUNLOCK,
+    nr::MLOCKALL,
+    nr::MUNLOCKALL,
+    nr::MSEAL,
+    nr::PRCTL,
+];
+
+/// One call that the child made between [`watch`] and [`unwatch`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    pub number: usize,
+    /// The call, if it is one of the family.
+    pub call: Option<Call>,
+    /// What it was refused with.
+    pub refused: Option<Errno>,
+}
+
+impl Seen {
+    /// The call's name: `mmap`.
+    pub fn name(&self) -> String {
+        match self.call {
+            Some(call) => call.to_string().split('(').next().unwrap().to_owned(),
+            None if self.number == nr::PRCTL => "prctl".to_owned(),
+            None => "riscv_flush_icache".to_owned(),
+        }
+    }
+}
+
+const WATCH: i32 = 0x5ec_0001;
+const UNWATCH: i32 = 0x5ec_0000;
+
+fn mark(what: i32) {
+    // SAFETY: a range of length 0 holds no memory; without the supervisor, an unknown advice.
+    let _ = unsafe { rawmap::madvise(std::ptr::null_mut(), 0, Advice::from_bits(what)) };
+}
+
+/// From here on the child's calls are kept and judged.
+pub fn watch() {
+    mark(WATCH);
+}
+
+/// From here on they are not.
+pub fn unwatch() {
+    mark(UNWATCH);
+}
+
+/// Runs `child` in a forked child. Each call that it makes while it is [`watch`]ed is given to
+/// `judge` with the number of those before it: an error is the answer, else the kernel makes it.
+///
+/// `None` where there is no such thing: under an emulator, or a kernel without seccomp.
+pub fn supervise(
+    child: impl FnOnce(),
+    mut judge: impl FnMut(usize, &Seen) -> Option<Errno>,
+) -> Option<(End, Vec<Seen>)> {
+    let (mut reader, writer) = pipe();
+    let pid = fork(|| {
+        let listener = install_filter();
+        (&writer).write_all(&listener.to_ne_bytes()).unwrap();
+        if listener >= 0 {
+            child();
+        }
+        0
+    });
+    drop(writer);
+    let mut number = [0; 4];
+    let sent = reader.read_exact(&mut number);
+    let number = i32::from_ne_bytes(number);
+    if sent.is_err() || number < 0 {
+        wait_for(pid);
+        return None;
+    }
+    // SAFETY: plain calls; the descriptors are new and ours.
+    let listener = unsafe {
+        let child = File::from_raw_fd(libc::syscall(libc::SYS_pidfd_open, pid, 0) as i32);
+        let fd = libc::syscall(libc::SYS_pidfd_getfd, child.as_raw_fd(), number, 0) as i32;
+        assert!(fd >= 0, "pidfd_getfd: {}", std::io::Error::last_os_error());
+        File::from_raw_fd(fd)
+    };
+    let mut seen = Vec::new();
+    let mut watched = false;
+    while let Some(notice) = receive(&listener) {
+        let number = notice.number as usize;
+        let call = Call::from_words(number, notice.args.map(|arg| Word::int(arg as usize)));
+        let mut it = Seen { number, call, refused: None };
+        let asked = (number == nr::MADVISE).then_some(notice.args[2] as i32);
+        match asked {
+            Some(WATCH | UNWATCH) => {
+                watched = asked == Some(WATCH);
+                answer(&listener, notice.id, 0, 0);
+                continue;
+            }
+            _ if watched => {
+                it.refused = judge(seen.len(), &it);
+                seen.push(it.clone());
+            }
+            _ => {}
+        }
+        match it.refused {
+            Some(errno) => answer(&listener, notice.id, -errno.raw(), 0),
+            None => answer(&listener, notice.id, 0, CONTINUE),
+        }
+    }
+    Some((wait_for(pid), seen))
+}
+
+fn pipe() -> (File, File) {
+    let mut ends = [0; 2];
+    // SAFETY: room for two descriptors, which are new and ours.
+    unsafe {
+        assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0);
+        (File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1]))
+    }
+}
+
+/// Installs the filter on this thread, and returns the supervisor's descriptor, or a negative number.
+fn install_filter() -> i32 {
+    const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+    const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    const ASK: u32 = 0x7fc0_0000; // SECCOMP_RET_USER_NOTIF
+    const ALLOW: u32 = 0x7fff_0000;
+    let line = |code, k, jt| libc::sock_filter { code, jt, jf: 0, k };
+    let mut numbers = WATCHED.to_vec();
+    if std::env::consts::ARCH == "riscv64" {
+        numbers.push(259); // riscv_flush_icache
+    }
+    let mut program = vec![line(LOAD, 0, 0)];
+    for (n, number) in numbers.iter().enumerate() {
+        program.push(line(JUMP_IF_EQUAL, *number as u32, (numbers.len() - n) as u8));
+    }
+    program.push(line(RETURN, ALLOW, 0));
+    program.push(line(RETURN, ASK, 0));
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: a filter of so many lines; it is for this child.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        // SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER
+        libc::syscall(libc::SYS_seccomp, 1, 8, &program) as i32
+    }
+}
+
+const CONTINUE: u32 = 1; // SECCOMP_USER_NOTIF_FLAG_CONTINUE
+
+/// `struct seccomp_notif`.
+#[repr(C)]
+#[derive(Default)]
+struct Notice {
+    id: u64,
+    pid: u32,
+    flags: u32,
+    number: i32,
+    arch: u32,
+    instruction: u64,
+    args: [u64; 6],
+}
+
+/// `struct seccomp_notif_resp`.
+#[repr(C)]
+struct Answer {
+    id: u64,
+    value: i64,
+    error: i32,
+    flags: u32,
+}
+
+/// The next call, or `None` when the child has ended.
+fn receive(listener: &File) -> Option<Notice> {
+    const RECEIVE: u64 = 0xc050_2100; // SECCOMP_IOCTL_NOTIF_RECV
+    loop {
+        let mut poll = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut notice = Notice::default();
+        // SAFETY: room for one descriptor, and for one notice.
+        unsafe {
+            libc::poll(&mut poll, 1, -1);
+            if poll.revents & libc::POLLIN == 0 {
+                return None;
+            }
+            if libc::ioctl(listener.as_raw_fd(), RECEIVE as _, &mut notice) == 0 {
+                return Some(notice);
+            }
+        }
+    }
+}
+
+fn answer(listener: &File, id: u64, error: i32, flags: u32) {
+    const SEND: u64 = 0xc018_2101; // SECCOMP_IOCTL_NOTIF_SEND
+    let answer = Answer { id, value: 0, error, flags };
+    // SAFETY: an answer; it fails if the child was killed meanwhile.
+    unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &answer) };
+}

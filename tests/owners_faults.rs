@@ -1,0 +1,547 @@
+//! Each call of each operation of several steps is made to fail in turn: the error is that call's, and
+//! nothing is left mapped.
+mod common;
+use common::supervised::{Seen, supervise, unwatch, watch};
+use common::*;
+use rawmap::{
+    Call, Cursor, DualMapping, Errno, Error, Limits, MapOptions, Mapping, Mode, PageAlloc,
+    PageSize, Prot, Raw, Reservation, Ring, Stack,
+};
+use std::alloc::{GlobalAlloc, Layout};
+use std::os::fd::AsRawFd;
+
+const MIB: usize = 1 << 20;
+
+/// What a child tells of an operation: by memory that it shares.
+#[derive(Clone, Copy)]
+struct Told {
+    result: Option<Result<(), Error>>,
+    /// Bytes that are mapped afterwards and were not before, and those that are missing.
+    gained: usize,
+    lost: usize,
+}
+
+/// One run of an operation, with one of its calls refused.
+struct Run {
+    /// The call's name and place among the operation's calls.
+    refused: (usize, String),
+    call: Option<Call>,
+    told: Told,
+}
+
+/// Runs the operation once for each call that it makes, which is refused with `errno`; and last
+/// without a refusal, when it must succeed. `None` where calls can't be refused.
+fn each_refused<T>(errno: Errno, operation: impl Fn() -> Result<T, Error>) -> Option<Vec<Run>> {
+    each_refused_of(errno, || (), |()| operation())
+}
+
+/// The same of an operation on something, which is made before without a refusal.
+fn each_refused_of<P, T>(
+    errno: Errno,
+    prepare: impl Fn() -> P,
+    operation: impl Fn(&mut P) -> Result<T, Error>,
+) -> Option<Vec<Run>> {
+    let shared = anonymous_shared();
+    let mut runs = Vec::new();
+    loop {
+        let which = runs.len();
+        let child = || {
+            let told = told(&prepare, &operation);
+            // SAFETY: a page that is shared with the parent, which reads it when this has ended.
+            unsafe { shared.write(told) };
+        };
+        let (end, seen) = supervise(child, |n, _| (n == which).then_some(errno))?;
+        assert_eq!(end, OK, "the child with call {which} refused");
+        // SAFETY: as above.
+        let told = unsafe { shared.read() };
+        let Some(refused) = seen.get(which) else {
+            assert_eq!(told.result, Some(Ok(())), "without a refusal");
+            assert_eq!((told.gained, told.lost), (0, 0), "without a refusal");
+            return Some(runs);
+        };
+        let (refused, call) = ((which, refused.name()), refused.call);
+        runs.push(Run { refused, call, told });
+    }
+}
+
+/// Room for what a child tells.
+fn anonymous_shared() -> *mut Told {
+    let map = MapOptions::new(size_of::<Told>()).shared().anonymous().unwrap();
+    map.into_raw().0.as_ptr().cast()
+}
+
+fn told<P, T>(prepare: impl Fn() -> P, operation: impl Fn(&mut P) -> Result<T, Error>) -> Told {
+    // The page size is known from here on.
+    drop(MapOptions::new(page()).anonymous());
+    let mut prepared = prepare();
+    let (mut before, mut after) = (Space::new(), Space::new());
+    before.look();
+    watch();
+    let result = operation(&mut prepared);
+    unwatch();
+    let result = Some(result.map(drop));
+    after.look();
+    Told { result, gained: missing(&before, &after), lost: missing(&after, &before) }
+}
+
+/// How many bytes of `there` are not mapped `here`.
+fn missing(here: &Space, there: &Space) -> usize {
+    let mut both = 0;
+    for (start, end) in &here.ranges {
+        for (from, to) in &there.ranges {
+            both += end.min(to).saturating_sub(*start.max(from));
+        }
+    }
+    there.bytes() - both
+}
+
+/// The same, and every refusal is the operation's error and undoes all of it.
+macro_rules! undone {
+    ($operation:expr) => {{
+        let operation = $operation;
+        let mut counts = Vec::new();
+        for errno in [Errno::ENOMEM, Errno::EPERM] {
+            let Some(runs) = each_refused(errno, &operation) else {
+                skip!("calls can't be refused here: no seccomp");
+                return;
+            };
+            for Run { refused, call, told, .. } in &runs {
+                let error = Error::Refused { call: call.unwrap(), errno };
+                assert_eq!(told.result, Some(Err(error)), "{refused:?} refused with {errno}");
+                assert_eq!((told.gained, told.lost), (0, 0), "{refused:?} refused with {errno}");
+            }
+            counts.push(runs.into_iter().map(|run| run.refused.1).collect::<Vec<_>>());
+        }
+        counts.pop().unwrap()
+    }};
+}
+
+/// `EINVAL` for the first call makes the second, which succeeds; anything else is the error.
+macro_rules! falls_back_on_einval_alone {
+    ($prepare:expr, $operation:expr, $calls:expr) => {
+        for errno in [Errno::EINVAL, Errno::ENOMEM] {
+            let mut first = None;
+            let shared = anonymous_shared();
+            let child = || {
+                let told = told($prepare, $operation);
+                // SAFETY: as in each_refused.
+                unsafe { shared.write(told) };
+            };
+            let refuse = |n: usize, seen: &Seen| {
+                first = first.or(seen.call);
+                (n == 0).then_some(errno)
+            };
+            let Some((end, seen)) = supervise(child, refuse) else {
+                skip!("calls can't be refused here: no seccomp");
+                return;
+            };
+            let names: Vec<_> = seen.iter().map(Seen::name).collect();
+            // SAFETY: as in each_refused.
+            let told = unsafe { shared.read() };
+            assert_eq!((end, told.gained, told.lost), (OK, 0, 0));
+            if errno == Errno::EINVAL {
+                assert_eq!((names, told.result), ($calls.map(String::from).into(), Some(Ok(()))));
+            } else {
+                let error = Error::Refused { call: first.unwrap(), errno };
+                assert_eq!(names, $calls[..1]);
+                assert_eq!(told.result, Some(Err(error)));
+            }
+        }
+    };
+}
+
+#[test]
+fn a_mapping_leaves_nothing() {
+    assert_eq!(undone!(|| MapOptions::new(3 * page()).anonymous()), ["mmap"]);
+}
+
+#[test]
+fn an_aligned_mapping_leaves_nothing() {
+    let calls = undone!(|| MapOptions::new(page()).align(4 * MIB).anonymous());
+    assert!(calls.len() >= 2, "{calls:?}");
+}
+
+#[test]
+fn an_aligned_mapping_that_is_populated_or_locked_leaves_nothing() {
+    let aligned = MapOptions::new(page()).align(4 * MIB);
+    assert_eq!(undone!(move || aligned.populate().anonymous()), ["mmap", "munmap", "mmap"]);
+    assert_eq!(undone!(move || aligned.locked().anonymous()), ["mmap", "munmap", "mmap"]);
+}
+
+#[test]
+fn an_aligned_mapping_of_a_file_leaves_nothing() {
+    let file = file_of_pages(2);
+    let aligned = MapOptions::new(2 * page()).align(4 * MIB).read_only();
+    // SAFETY: nobody else has the file.
+    let mapped = || unsafe { aligned.file(file.as_raw_fd(), 0) };
+    assert_eq!(undone!(mapped), ["mmap", "munmap", "mmap"]);
+}
+
+#[test]
+fn an_aligned_mapping_whose_place_is_always_taken_gives_up_and_leaves_nothing() {
+    let aligned = MapOptions::new(page()).align(4 * MIB).populate();
+    let shared = anonymous_shared();
+    let child = || {
+        let told = told(|| (), |()| aligned.anonymous());
+        // SAFETY: as in each_refused.
+        unsafe { shared.write(told) };
+    };
+    // Each third call is the one that takes the place.
+    let taken = |n: usize, _: &Seen| (n % 3 == 2).then_some(Errno::EEXIST);
+    let Some((end, seen)) = supervise(child, taken) else {
+        skip!("calls can't be refused here: no seccomp");
+        return;
+    };
+    assert_eq!((end, seen.len()), (OK, 24));
+    // SAFETY: as in each_refused.
+    let told = unsafe { shared.read() };
+    let call = seen[23].call.unwrap();
+    assert_eq!(told.result, Some(Err(Error::Refused { call, errno: Errno::EEXIST })));
+    assert_eq!((told.gained, told.lost), (0, 0));
+}
+
+#[test]
+fn a_reservation_leaves_nothing() {
+    for mode in [Mode::Overcommit, Mode::Strict] {
+        assert_eq!(undone!(move || Reservation::new(MIB, mode)), ["mmap"]);
+        assert_eq!(undone!(move || Reservation::keep_slack(page(), 4 * MIB, mode)), ["mmap"]);
+    }
+}
+
+#[test]
+fn an_aligned_reservation_leaves_nothing() {
+    for mode in [Mode::Overcommit, Mode::Strict] {
+        let new = || Reservation::aligned(page(), 4 * MIB, &mut Cursor::new(), mode);
+        let calls = undone!(new);
+        assert!(calls[0] == "mmap" && calls.len() <= 7, "{calls:?}");
+    }
+}
+
+#[test]
+fn an_aligned_reservation_that_falls_back_to_trimming_leaves_nothing() {
+    const ALIGN: usize = 64 * MIB;
+    // The place that the cursor leads to is taken, and the one below where the kernel places it then.
+    let prepare = || {
+        let mut cursor = Cursor::new();
+        let last = Reservation::aligned(ALIGN, ALIGN, &mut cursor, Mode::Strict).unwrap();
+        let take = |at: usize| MapOptions::new(page()).hint(common::at(at)).place().unwrap();
+        let first = take(last.as_ptr().addr() - ALIGN);
+        let placed = MapOptions::new(page()).anonymous().unwrap().as_ptr().addr();
+        assert_ne!(placed % ALIGN, 0);
+        let second = take(placed & !(ALIGN - 1));
+        (cursor, last, [first, second])
+    };
+    // The cursor is copied, so that it leads there each time.
+    fn new<T, U>(prepared: &mut (Cursor, T, U)) -> Result<Reservation, Error> {
+        Reservation::aligned(page(), ALIGN, &mut prepared.0.clone(), Mode::Strict)
+    }
+    for errno in [Errno::ENOMEM, Errno::EPERM] {
+        let Some(runs) = each_refused_of(errno, prepare, new) else {
+            skip!("calls can't be refused here: no seccomp");
+            return;
+        };
+        for Run { refused, call, told, .. } in &runs {
+            let error = Error::Refused { call: call.unwrap(), errno };
+            assert_eq!(told.result, Some(Err(error)), "{refused:?} refused with {errno}");
+            assert_eq!((told.gained, told.lost), (0, 0), "{refused:?} refused with {errno}");
+        }
+        let names: Vec<_> = runs.iter().map(|run| &*run.refused.1).collect();
+        assert_eq!(names[..5], ["mmap", "munmap", "mmap", "munmap", "mmap"]);
+        assert!(names[5..].iter().all(|name| *name == "munmap"), "{names:?}");
+    }
+}
+
+#[test]
+fn a_ring_leaves_nothing() {
+    assert_eq!(undone!(|| Ring::new(3 * page())), ["mmap", "mremap"]);
+}
+
+#[test]
+fn a_dual_mapping_leaves_nothing() {
+    assert_eq!(undone!(|| DualMapping::new(3 * page())), ["mmap", "mremap", "mprotect"]);
+}
+
+#[test]
+fn a_stack_leaves_nothing() {
+    assert_eq!(undone!(|| Stack::new(3 * page())), ["mmap", "mprotect"]);
+}
+
+#[test]
+fn a_place_leaves_nothing() {
+    let hole = MapOptions::new(page()).anonymous().unwrap();
+    let hint = hole.as_ptr().addr();
+    drop(hole);
+    // In the child, nobody else comes to lie there.
+    assert_eq!(undone!(move || MapOptions::new(page()).hint(at(hint)).place()), ["mmap"]);
+}
+
+#[test]
+fn a_place_that_is_taken_is_no_error() {
+    let taken = seven();
+    let hint = taken.as_ptr().addr();
+    let place = || MapOptions::new(page()).hint(at(hint)).place();
+    let Some(runs) = each_refused(Errno::EAGAIN, place) else {
+        skip!("calls can't be refused here: no seccomp");
+        return;
+    };
+    assert_eq!(runs[0].told.result.unwrap().unwrap_err().errno(), Errno::EAGAIN);
+    assert_eq!((runs.len(), runs[0].told.gained, runs[0].told.lost), (1, 0, 0));
+}
+
+#[test]
+fn a_refused_guard_falls_back_on_einval_alone() {
+    let raw = || MapOptions::new(2 * page()).prot(RW).anonymous().unwrap();
+    let guard = |map: &mut Mapping<Raw>| map.guard(0, page());
+    falls_back_on_einval_alone!(raw, guard, ["madvise", "mprotect"]);
+}
+
+#[test]
+fn a_refused_purge_falls_back_on_einval_alone() {
+    let purge = |map: &mut Mapping| map.purge(0, page());
+    falls_back_on_einval_alone!(seven, purge, ["madvise", "madvise"]);
+    let purge = |it: &mut Reservation| it.purge(0, page());
+    let new = || Reservation::new(MIB, Mode::Overcommit).unwrap();
+    falls_back_on_einval_alone!(new, purge, ["madvise", "madvise"]);
+}
+
+/// Does something to a mapping, and says whether its error is the last call's.
+fn refused_method<T>(
+    errno: Errno,
+    prepare: fn() -> Mapping,
+    method: fn(Mapping) -> Result<T, (Mapping, Error)>,
+) -> Option<()> {
+    let shared = anonymous_shared();
+    let child = || {
+        let map = prepare();
+        let (start, len) = (map.as_ptr(), map.len());
+        let (mut before, mut after) = (Space::new(), Space::new());
+        before.look();
+        watch();
+        let result = method(map);
+        unwatch();
+        after.look();
+        let result = match result {
+            Ok(_) => Some(Ok(())),
+            Err((map, error)) => {
+                assert_eq!((map.as_ptr(), map.len(), map[0]), (start, len, 7), "it came back");
+                Some(Err(error))
+            }
+        };
+        let told =
+            Told { result, gained: missing(&before, &after), lost: missing(&after, &before) };
+        // SAFETY: as in each_refused.
+        unsafe { shared.write(told) };
+    };
+    let (end, seen) = supervise(child, |_, _| Some(errno))?;
+    assert_eq!((end, seen.len()), (OK, 1));
+    // SAFETY: as in each_refused.
+    let told = unsafe { shared.read() };
+    let error = Error::Refused { call: seen[0].call.unwrap(), errno };
+    assert_eq!(told.result, Some(Err(error)));
+    assert_eq!((told.gained, told.lost), (0, 0), "{}", seen[0].name());
+    Some(())
+}
+
+/// The page size, without asking for it each time: that would be refused too.
+fn page() -> usize {
+    static PAGE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *PAGE.get_or_init(common::page)
+}
+
+fn seven() -> Mapping {
+    let mut map = MapOptions::new(4 * page()).anonymous().unwrap();
+    map[0] = 7;
+    map
+}
+
+#[test]
+fn a_mapping_comes_back_from_a_refused_unmap_seal_grow_or_shrink() {
+    let all = || {
+        refused_method(Errno::ENOMEM, seven, Mapping::unmap)?;
+        refused_method(Errno::EPERM, seven, Mapping::seal)?;
+        refused_method(Errno::ENOMEM, seven, |mut map| match map.grow(64 * MIB) {
+            Ok(()) => Ok(()),
+            Err(error) => Err((map, error)),
+        })?;
+        refused_method(Errno::ENOMEM, seven, |mut map| match map.shrink(1) {
+            Ok(()) => Ok(()),
+            Err(error) => Err((map, error)),
+        })
+    };
+    if all().is_none() {
+        skip!("calls can't be refused here: no seccomp");
+    }
+}
+
+/// The call and the one that holds the place, should the kernel have unmapped it.
+#[test]
+fn both_mappings_come_back_from_a_refused_move_and_the_range_from_a_refused_overlay() {
+    let shared = anonymous_shared();
+    let mut judged = Vec::new();
+    let child = || {
+        let (map, place) = (seven(), seven().into_raw_access());
+        let mut overlaid = seven().into_raw_access();
+        let (mut before, mut after) = (Space::new(), Space::new());
+        before.look();
+        watch();
+        let (map, place, error) = map.move_into(place).unwrap_err();
+        // SAFETY: no file.
+        let refused = unsafe { overlaid.overlay(0, 1, RW, ANON, -1, 0) };
+        unwatch();
+        after.look();
+        assert_eq!(map[0], 7);
+        // SAFETY: their first bytes, which are still there.
+        assert_eq!(unsafe { (place.as_ptr().read(), overlaid.as_ptr().read()) }, (7, 7));
+        assert!(refused.is_err());
+        let (gained, lost) = (missing(&before, &after), missing(&after, &before));
+        // SAFETY: as in each_refused.
+        unsafe { shared.write(Told { result: Some(Err(error)), gained, lost }) };
+    };
+    let refuse = |n: usize, seen: &Seen| {
+        judged.push(seen.name());
+        (n == 0 || n == 2).then_some(Errno::ENOMEM)
+    };
+    let Some((end, seen)) = supervise(child, refuse) else {
+        skip!("calls can't be refused here: no seccomp");
+        return;
+    };
+    assert_eq!((end, &*judged), (OK, &["mremap", "mmap", "mmap", "mmap"].map(String::from)[..]));
+    // SAFETY: as in each_refused.
+    let told = unsafe { shared.read() };
+    let call = seen[0].call.unwrap();
+    assert_eq!(told.result, Some(Err(Error::Refused { call, errno: Errno::ENOMEM })));
+    assert_eq!((told.gained, told.lost), (0, 0));
+}
+
+/// What the kernel did before Linux 6.17, done in its place: the place is unmapped, and the move fails.
+#[test]
+fn a_place_that_was_lost_is_held_again() {
+    let done = supervise(
+        || {
+            let (map, place) = (seven(), seven().into_raw_access());
+            let at = place.as_ptr();
+            // SAFETY: what the refused call would have done.
+            unsafe { rawmap::munmap(at, 4 * page()) }.unwrap();
+            watch();
+            let (map, place, _) = map.move_into(place).unwrap_err();
+            unwatch();
+            let mut space = Space::new();
+            space.look();
+            assert!(space.has(at, 4 * page()) && place.as_ptr() == at && map[0] == 7);
+            assert_eq!(reading(at), SEGV);
+            drop(place);
+            space.look();
+            assert!(space.lacks(at, 4 * page()));
+        },
+        |n, _| (n == 0).then_some(Errno::EFAULT),
+    );
+    match done {
+        Some((end, _)) => assert_eq!(end, OK),
+        None => skip!("calls can't be refused here: no seccomp"),
+    }
+}
+
+/// The owners' calls are the kernel's; an allocator's failure is a null pointer.
+fn allocation(layout: Layout, new_size: Option<usize>) -> Result<Block, Error> {
+    let failed = Err(Error::BadAlignment { align: 0 });
+    // SAFETY: sizes are not 0, and blocks are of their own layout.
+    unsafe {
+        let block = PageAlloc.alloc_zeroed(layout);
+        if block.is_null() {
+            return failed;
+        }
+        block.write(7);
+        let Some(size) = new_size else { return Ok(Block(block, layout)) };
+        let moved = PageAlloc.realloc(block, layout, size);
+        if moved.is_null() {
+            assert_eq!(block.read(), 7, "the block is as it was");
+            drop(Block(block, layout));
+            return failed;
+        }
+        assert_eq!(moved.read(), 7, "the contents are kept");
+        Ok(Block(moved, Layout::from_size_align(size, layout.align()).unwrap()))
+    }
+}
+
+struct Block(*mut u8, Layout);
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout.
+        unsafe { PageAlloc.dealloc(self.0, self.1) };
+    }
+}
+
+/// A refused `munmap` is the exception: what it would have unmapped stays mapped, and nothing else.
+#[test]
+fn the_allocator_leaves_nothing_but_what_the_kernel_refuses_to_unmap() {
+    let page = page();
+    let layout = |align| Layout::from_size_align(3 * page, align).unwrap();
+    for (layout, new_size) in [
+        (layout(1), None),
+        (layout(1), Some(page)),
+        (layout(1), Some(64 * MIB)),
+        (layout(4 * MIB), None),
+        (layout(4 * MIB), Some(page)),
+        (layout(4 * MIB), Some(64 * MIB)),
+    ] {
+        let Some(runs) = each_refused(Errno::ENOMEM, || allocation(layout, new_size)) else {
+            skip!("calls can't be refused here: no seccomp");
+            return;
+        };
+        for Run { refused, call, told, .. } in runs {
+            let kept = match (&*refused.1, call.unwrap().operation()) {
+                ("munmap", rawmap::Operation::Munmap { len, .. }) => len,
+                _ => 0,
+            };
+            let what = (layout, new_size, refused, told.result);
+            assert_eq!((told.gained, told.lost), (kept, 0), "{what:?}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_mremap_makes_realloc_copy() {
+    let layout = Layout::from_size_align(3 * page(), 1).unwrap();
+    let Some(runs) = each_refused(Errno::EFAULT, || allocation(layout, Some(MIB))) else {
+        skip!("calls can't be refused here: no seccomp");
+        return;
+    };
+    assert_eq!(runs[1].refused.1, "mremap");
+    assert_eq!(runs[1].told.result, Some(Ok(())));
+}
+
+#[test]
+fn finding_the_limits_leaves_nothing_but_a_page_that_the_kernel_refuses_to_unmap() {
+    let found = || {
+        let to_error = |errno| Error::Refused { call: Call::munlockall(), errno };
+        let limits = Limits::find().map_err(to_error)?;
+        std::hint::black_box(limits);
+        Ok(())
+    };
+    let Some(runs) = each_refused(Errno::EPERM, found) else {
+        skip!("calls can't be refused here: no seccomp");
+        return;
+    };
+    for Run { refused, told, .. } in runs {
+        let kept = if refused.1 == "munmap" { page() } else { 0 };
+        assert_eq!((told.gained, told.lost), (kept, 0), "{refused:?}");
+        assert_eq!(told.result.unwrap().unwrap_err().errno(), Errno::EPERM, "{refused:?}");
+    }
+}
+
+#[test]
+fn finding_the_page_size_says_why_it_can_not_or_makes_no_call() {
+    let child = || {
+        watch();
+        let found = PageSize::find();
+        unwatch();
+        assert_eq!(found, PageSize::FIXED.ok_or(Errno::ENOSYS));
+    };
+    match supervise(child, |_, _| Some(Errno::ENOSYS)) {
+        Some((end, seen)) => {
+            assert_eq!((end, seen.is_empty()), (OK, PageSize::FIXED.is_some()));
+        }
+        None => skip!("calls can't be refused here: no seccomp"),
+    }
+}
