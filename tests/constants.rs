@@ -130,7 +130,10 @@ same_numbers! {
     MLOCKALL = __NR_mlockall mlockall
     MUNLOCKALL = __NR_munlockall munlockall
     MSEAL = __NR_mseal mseal
+    PRCTL = __NR_prctl prctl
 }
+#[cfg(target_arch = "riscv64")]
+same_numbers! { RISCV_FLUSH_ICACHE = __NR_riscv_flush_icache riscv_flush_icache }
 
 /// Expands to a compile-time equality for each error number with linux-raw-sys, and a test of
 /// numbers and names with syscalls, which has no const access to them.
