@@ -13,7 +13,7 @@ What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}." "$@"
 arches=("$@")
 ((${#arches[@]})) || arches=(x86_64 aarch64 riscv64)
 cd "$ROOT/examples/freestanding"
-export CARGO_TERM_COLOR=never
+export CARGO_TERM_COLOR=never CARGO_TARGET_DIR=$ROOT/target/freestanding
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -89,9 +89,9 @@ one_arch() {
   fi
   unstripped=$work/$arch
   run env CARGO_PROFILE_RELEASE_STRIP=none cargo build "${args[@]}" || { verdict build 1 && return; }
-  cp "$ROOT/target/freestanding/$TRIPLE/release/freestanding" "$unstripped"
+  cp "$CARGO_TARGET_DIR/$TRIPLE/release/freestanding" "$unstripped"
   run cargo build "${args[@]}"
-  program=$ROOT/target/freestanding/$TRIPLE/release/freestanding
+  program=$CARGO_TARGET_DIR/$TRIPLE/release/freestanding
   check 'static, needs nothing' needs_nothing
   check 'no undefined symbol' no_undefined_symbol
   check 'counts lines' counts "$ROOT/Cargo.lock" "$ROOT/src/check.rs" "$work/empty" "$work/open" "$work/page" "$work/large"

@@ -42,9 +42,9 @@ cargo fuzz --version >/dev/null 2>&1 || with_lock cargo-fuzz run cargo install c
 fuzz() { local command=$1 && shift && run cargo "${nightly[@]}" fuzz "$command" -s none "$@"; }
 
 say "building: ${targets[*]}"
-for target in "${targets[@]}"; do
-  fuzz build "$target" || die "fuzz/ does not build"
-done
+only=()
+((${#targets[@]} > 1)) || only=("${targets[@]}")
+fuzz build ${only[@]+"${only[@]}"} || die "fuzz/ does not build"
 
 passed=0 failed=() skipped=() rows=()
 row() { printf '%-10s  %11s  %8s  %9s  %9s  %7s\n' "$@"; }
@@ -61,7 +61,7 @@ for target in "${targets[@]}"; do
   rate=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$log")
   edges=$(sed -n 's/^#[0-9]*.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -n 1)
   # What the target itself counted comes after libFuzzer's numbers.
-  sed -n '/^Tally {/,/^}/p' "$log"
+  sed -n 's/^tally: //p' "$log"
   if ((status == 0)) && ((${runs:-0} > 0)); then
     passed=$((passed + 1))
     verdict=clean

@@ -188,6 +188,7 @@ build_arch() {
   done <"$work/executables"
   run cargo build --examples --features std
   for path in examples/*.rs examples/*/main.rs; do
+    [[ -f $path ]] || continue
     path=${path%/main.rs}
     name=${path##*/} name=${name%.rs}
     "$strip" -o "$out/t/$name" "target/kernel/$TRIPLE/debug/examples/$name"

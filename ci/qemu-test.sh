@@ -81,6 +81,7 @@ test_arch() {
   unset RAWMAP_EMULATOR RAWMAP_RUNNER
   if [[ $arch == "$HOST_ARCH" ]]; then
     note kernel "Linux $(uname -r)"
+    command -v strace >/dev/null || ! command -v apt-get >/dev/null || need_packages strace # for tests/call.rs
   else
     need_linker "$arch"
     use_qemu_user "$arch"

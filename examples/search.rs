@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 const NEEDLE: &[u8] = b"a needle in the haystack";
 const BUFFER: usize = 256 << 10;
 const RECORD: usize = 64;
-const LOOKUPS: usize = 200_000;
 
 /// What one way of doing it gave and cost.
 struct Cost {
@@ -138,10 +137,15 @@ fn by_mapping(
     Ok((count, 2 + usize::from(advice.is_some())))
 }
 
+/// How many records are looked up in a file of so many bytes.
+fn lookups(len: usize) -> usize {
+    (len / 1024).min(200_000)
+}
+
 /// The records to look up.
 fn places(len: usize) -> impl Iterator<Item = usize> {
     let mut seed = 7u64;
-    (0..LOOKUPS).map(move |_| {
+    (0..lookups(len)).map(move |_| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (seed >> 33) as usize % (len / RECORD) * RECORD
     })
@@ -182,7 +186,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             file.read_exact_at(&mut record, place as u64)?;
             total += sum(&record);
         }
-        Ok((total, LOOKUPS))
+        Ok((total, lookups(len)))
     });
     let look_up = |map: &Mapping<Raw>| -> u64 {
         // SAFETY: as in by_mapping.

@@ -374,7 +374,7 @@ fn check_agrees_with_the_kernel() {
             }
         }
     }
-    println!("{tally:#?}");
+    println!("{tally}");
     for why in tally.departures.keys() {
         departure!("{why}");
     }
@@ -383,6 +383,9 @@ fn check_agrees_with_the_kernel() {
         cases.iter().take(3).for_each(|case| println!("  {case}"));
     }
     assert!(wrong.is_empty(), "check and the kernel disagree");
+    if cases < 20_000 {
+        return; // Too few for every reason.
+    }
     for reason in reasons().iter().filter(|&reason| !tally.refusals.contains_key(reason)) {
         match unreachable(reason) {
             Some(why) => println!("{reason} is not met: {why}"),

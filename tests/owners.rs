@@ -529,13 +529,15 @@ fn only_neighbours_of_one_kind_are_joined() {
 #[test]
 fn neighbours_that_were_mapped_apart_are_joined_and_dropped_as_one() {
     alone(|| {
-        let (first, second) = anon(2).split_at(page()).unwrap();
+        let (mut first, second) = anon(2).split_at(page()).unwrap();
+        first.shrink(page() - 1).unwrap();
         let at = second.as_ptr();
         drop(second);
-        let Placed::Placed(second) = MapOptions::new(page()).hint(at).place().unwrap() else {
+        let Placed::Placed(second) = MapOptions::new(1).hint(at).place().unwrap() else {
             panic!("the place is free");
         };
         let mut joined = first.join(second).unwrap();
+        assert_eq!((joined.len(), joined.mapped_len()), (page() + 1, 2 * page()));
         joined.fill(7);
         let at = joined.as_ptr();
         drop(joined);

@@ -226,7 +226,7 @@ fn shared_memory_is_seen_by_a_child_and_private_memory_is_not() {
         unsafe { at.write_volatile(7) };
     };
     let child = in_child(|| {
-        both.map(write);
+        both.into_iter().for_each(write);
         0
     });
     assert_eq!(child, OK);
@@ -284,36 +284,6 @@ fn the_last_size_of_huge_pages_counts() {
     let error = MapOptions::new(1).huge(30).huge(63).huge(62).anonymous().unwrap_err();
     let said = error.to_string();
     assert!(said.contains("MAP_HUGETLB|62<<MAP_HUGE_SHIFT"), "{said}");
-}
-
-/// Runs with four pages in the pool of 2 MiB pages, if the machine gives them; then as before.
-fn with_huge_pages(test: impl FnOnce()) -> Result<(), &'static str> {
-    const POOL: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
-    // One at a time: the pool is the machine's.
-    let lock = std::fs::File::create(std::env::temp_dir().join("rawmap-huge-pages")).unwrap();
-    // SAFETY: a plain call; the lock goes with the descriptor.
-    assert_eq!(unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) }, 0);
-    if emulator().is_some() {
-        return Err("the emulator hands MAP_HUGETLB to the kernel below it");
-    }
-    let Ok(before) = std::fs::read_to_string(POOL) else { return Err("there is no such pool") };
-    let wanted: usize = before.trim().parse::<usize>().unwrap() + 4;
-    if std::fs::write(POOL, wanted.to_string()).is_err() {
-        return Err("the pool can't be changed by this user");
-    }
-    struct Restore(String);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            std::fs::write(POOL, self.0.trim()).unwrap();
-        }
-    }
-    let _restore = Restore(before);
-    let got: usize = std::fs::read_to_string(POOL).unwrap().trim().parse().unwrap();
-    if got != wanted {
-        return Err("there is no memory for the pool");
-    }
-    alone(test);
-    Ok(())
 }
 
 const HUGE: usize = 2 * MIB;

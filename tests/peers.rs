@@ -1,12 +1,11 @@
 //! Other people's allocators and guest memory on top of the crate, each through its own trait: the
 //! adapters are what a user of both would write. All pass the same stress test.
 
-#[allow(dead_code)]
 mod common;
 #[path = "../examples/allocator/stress.rs"]
 mod stress;
 
-use common::{RW, memfd, page};
+use common::{RW, emulator, memfd, page};
 use rawmap::{
     MapFlags, MapOptions, Mapping, Mode, MremapFlags, PageAlloc, PageSize, Prot, Raw, Reservation,
 };
@@ -14,7 +13,10 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::{NonNull, null_mut};
 use std::sync::Mutex;
 
-const ROUNDS: usize = 4_000;
+/// Under an emulator less: it takes its time.
+fn rounds() -> usize {
+    if emulator().is_some() { 400 } else { 4_000 }
+}
 
 /// An allocator that needs `&mut`, made one for all threads. The lock is the test's, not the crate's.
 struct Locked<T>(Mutex<T>);
@@ -96,7 +98,7 @@ unsafe impl<A: dlmalloc::Allocator> GlobalAlloc for Locked<dlmalloc::Dlmalloc<A>
 fn dlmalloc_runs_on_the_raw_functions() {
     let source = ForDlmalloc(PageSize::find().unwrap());
     let heap = Locked::new(dlmalloc::Dlmalloc::new_with_allocator(source));
-    stress::blocks(&heap, ROUNDS);
+    stress::blocks(&heap, rounds());
     let mut heap = heap.0.into_inner().unwrap();
     // SAFETY: every block was freed.
     unsafe {
@@ -164,13 +166,13 @@ unsafe impl<S: rlsf::FlexSource> GlobalAlloc for Locked<Tlsf<S>> {
 
 #[test]
 fn rlsf_runs_on_mappings_that_grow_in_place() {
-    stress::blocks(&Locked::new(Tlsf::new(ForRlsf)), ROUNDS);
+    stress::blocks(&Locked::new(Tlsf::new(ForRlsf)), rounds());
 }
 
 #[test]
 fn rlsf_takes_page_alloc_as_it_is() {
     let source = rlsf::GlobalAllocAsFlexSource::<PageAlloc, 4096>(PageAlloc);
-    stress::blocks(&Locked::new(Tlsf::new(source)), ROUNDS);
+    stress::blocks(&Locked::new(Tlsf::new(source)), rounds());
 }
 
 /// talc's source: one reservation, of which the heap takes more and more, and gives back what is
@@ -245,7 +247,7 @@ unsafe impl<S: talc::source::Source> GlobalAlloc
 fn talc_runs_on_a_reservation_of_either_mode() {
     for mode in [Mode::Strict, Mode::Overcommit] {
         let heap = Locked::new(talc::base::Talc::new(ForTalc::new(1 << 30, mode)));
-        stress::blocks(&heap, ROUNDS);
+        stress::blocks(&heap, rounds());
         // Of many MiB, all that is free was given back.
         assert_eq!(heap.lock().source.end, ForTalc::STEP, "{mode:?}");
     }
@@ -254,7 +256,7 @@ fn talc_runs_on_a_reservation_of_either_mode() {
 #[test]
 fn talc_takes_page_alloc_as_it_is() {
     let source = talc::source::GlobalAllocSource::new(PageAlloc);
-    stress::blocks(&Locked::new(talc::base::Talc::new(source)), ROUNDS);
+    stress::blocks(&Locked::new(talc::base::Talc::new(source)), rounds());
 }
 
 /// allocator-api2's trait is `GlobalAlloc` with slices: its grow is PageAlloc's realloc, and so a
@@ -294,9 +296,10 @@ unsafe impl allocator_api2::alloc::Allocator for ForApi2 {
         new: Layout,
     ) -> Result<NonNull<[u8]>, allocator_api2::alloc::AllocError> {
         assert_eq!(old.align(), new.align(), "no collection changes it");
+        let size = at_least_one(new).size();
         // SAFETY: the caller's promise; the new size is not less, and not 0.
-        let new_size = at_least_one(new).size();
-        slice(unsafe { PageAlloc.realloc(ptr.as_ptr(), at_least_one(old), new_size) }, new.size())
+        let grown = unsafe { PageAlloc.realloc(ptr.as_ptr(), at_least_one(old), size) };
+        slice(grown, new.size())
     }
 }
 
@@ -339,7 +342,7 @@ unsafe impl<A: allocator_api2::alloc::Allocator> GlobalAlloc for FromApi2<A> {
 
 #[test]
 fn allocator_api2_runs_on_page_alloc() {
-    stress::blocks(&FromApi2(ForApi2), ROUNDS);
+    stress::blocks(&FromApi2(ForApi2), rounds());
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn sequences_of_calls_do_what_the_model_says() {
             panic!("RAWMAP_SEED={}: {message}", seed + n);
         }
     }
-    println!("{tally:#?}");
+    println!("{tally}");
     if emulated {
         departure!("madvise, mlock2, mlockall and mseal are not made: their answers say nothing");
         departure!("mprotect over a hole is not made: what it changed is not noted");

@@ -84,7 +84,7 @@ const SIGKILL: i32 = 9;
 const SIGCHLD: usize = 17;
 const AT_FDCWD: i32 = -100;
 /// How long one program may run, in seconds; then SIGALRM ends it.
-const PROGRAM_SECONDS: i64 = 200;
+const PROGRAM_SECONDS: i64 = 100;
 /// What every program finds in its environment, unless the plan says otherwise.
 const ENVIRONMENT: [&CStr; 4] = [c"TMPDIR=/tmp", c"HOME=/tmp", c"PATH=/t", c"RUST_BACKTRACE=0"];
 /// No line of a plan has as many words.

@@ -21,6 +21,114 @@ use core::{fmt, slice};
 /// Ranges are given as offset and length in bytes. The offset must be a multiple of the
 /// [granule](Self::granule); the length is rounded up to it. They must lie within
 /// [`mapped_len`](Self::mapped_len), else [`Error::OutOfRange`].
+///
+/// # What does not compile
+///
+/// A slice of it after it was unmapped:
+///
+/// ```compile_fail,E0505
+/// # use rawmap::MapOptions;
+/// let map = MapOptions::new(1).anonymous().unwrap();
+/// let byte = &map[0];
+/// map.unmap().unwrap();
+/// println!("{byte}");
+/// ```
+///
+/// A slice that outlives it:
+///
+/// ```compile_fail,E0597
+/// # use rawmap::MapOptions;
+/// let byte = {
+///     let map = MapOptions::new(1).anonymous().unwrap();
+///     &map[0]
+/// };
+/// println!("{byte}");
+/// ```
+///
+/// Growing it, which may move it, or purging it, while a slice of it is in use:
+///
+/// ```compile_fail,E0502
+/// # use rawmap::MapOptions;
+/// let mut map = MapOptions::new(1).anonymous().unwrap();
+/// let byte = &map[0];
+/// map.grow(1 << 20).unwrap();
+/// println!("{byte}");
+/// ```
+///
+/// ```compile_fail,E0502
+/// # use rawmap::MapOptions;
+/// let mut map = MapOptions::new(1).anonymous().unwrap();
+/// let byte = &map[0];
+/// map.purge(0, 1).unwrap();
+/// println!("{byte}");
+/// ```
+///
+/// Writing a read-only one:
+///
+/// ```compile_fail,E0594
+/// # use rawmap::MapOptions;
+/// let mut map = MapOptions::new(1).read_only().anonymous().unwrap();
+/// map[0] = 1;
+/// ```
+///
+/// A slice of one that may be unreadable, or that others may write:
+///
+/// ```compile_fail,E0608
+/// # use rawmap::{MapOptions, Prot};
+/// let map = MapOptions::new(1).prot(Prot::NONE).anonymous().unwrap();
+/// println!("{}", map[0]);
+/// ```
+///
+/// ```compile_fail,E0614
+/// # use rawmap::MapOptions;
+/// let map = MapOptions::new(1).shared().anonymous().unwrap();
+/// let bytes: &[u8] = &*map;
+/// ```
+///
+/// Protecting one that gives out slices; and making one that does of raw memory:
+///
+/// ```compile_fail,E0599
+/// # use rawmap::{MapOptions, Prot};
+/// let map = MapOptions::new(1).anonymous().unwrap();
+/// map.protect(0, 1, Prot::NONE).unwrap();
+/// ```
+///
+/// ```compile_fail,E0308
+/// # use rawmap::{MapOptions, Mapping, ReadWrite};
+/// let map: Mapping<ReadWrite> = MapOptions::new(1).shared().anonymous().unwrap();
+/// ```
+///
+/// Using it after it was split, moved, sealed or made raw:
+///
+/// ```compile_fail,E0382
+/// # use rawmap::MapOptions;
+/// let map = MapOptions::new(1).anonymous().unwrap();
+/// let sealed = map.seal();
+/// println!("{}", map[0]);
+/// ```
+///
+/// Sending a slice of it to a thread that may outlive it:
+///
+/// ```compile_fail,E0597
+/// # use rawmap::MapOptions;
+/// let map = MapOptions::new(1).anonymous().unwrap();
+/// let bytes = &map[..];
+/// std::thread::spawn(move || println!("{}", bytes[0]));
+/// ```
+///
+/// Making a slice of a file, which others may write, without `unsafe`:
+///
+/// ```compile_fail,E0133
+/// # use rawmap::MapOptions;
+/// let map = MapOptions::new(1).read_only().file(0, 0);
+/// ```
+///
+/// A kind of access of one's own:
+///
+/// ```compile_fail,E0277
+/// struct Mine;
+/// impl rawmap::Access for Mine {}
+/// ```
 pub struct Mapping<A: Access = ReadWrite> {
     start: NonNull<u8>,
     len: usize,

@@ -135,11 +135,9 @@ impl<A: Access> MapOptions<A> {
     }
 
     /// Place it at a multiple of `align` bytes, a power of two. Above the granule this costs two more
-    /// calls at most: `munmap` of what is too much at both ends. Where pages are made at once (a file,
-    /// [`populate`](Self::populate), [`locked`](Self::locked), [`huge`](Self::huge)) room is looked
-    /// for first, `mmap(hint, len + align - page, PROT_NONE, ...)` and `munmap`, and then taken with
-    /// `MAP_FIXED_NOREPLACE`, which starts again if another thread was faster (EEXIST after the
-    /// eighth time).
+    /// calls: room is looked for, `mmap(hint, len + align - page, PROT_NONE, ...)` and `munmap`, and
+    /// taken with `MAP_FIXED_NOREPLACE`; again if another thread was faster (EEXIST after the eighth
+    /// time).
     ///
     /// For many, [`Reservation::aligned`](crate::Reservation::aligned) costs hardly any.
     pub const fn align(mut self, align: usize) -> Self {
@@ -293,8 +291,8 @@ impl<A: Access> MapOptions<A> {
             return Err(Error::BadAlignment { align: self.align });
         }
         let addr = if self.align > granule.bytes() && len != 0 {
-            // SAFETY: as below, and what is replaced is the room that was just made.
-            unsafe { self.aligned(len, granule, fd, offset) }?
+            // SAFETY: the caller's promise.
+            unsafe { self.aligned(len, fd, offset) }?
         } else {
             // Rounded up here: a file on hugetlbfs is mapped by its own huge pages, be they smaller.
             let call = Call::mmap(self.hint, len, self.prot, self.flags, fd, offset);
@@ -306,43 +304,19 @@ impl<A: Access> MapOptions<A> {
         unsafe { own(addr, self.len, granule, origin) }
     }
 
-    /// Maps at a multiple of the alignment: too much, of which both ends are given back.
-    ///
-    /// # Safety
-    /// As for `map`.
-    unsafe fn aligned(
-        &self,
-        len: usize,
-        granule: PageSize,
-        fd: RawFd,
-        offset: u64,
-    ) -> Result<*mut u8, Error> {
-        let eager = MapFlags::POPULATE.union(MapFlags::LOCKED).union(MapFlags::HUGETLB);
-        let anonymous = self.flags.contains(MapFlags::ANONYMOUS);
-        if !anonymous || !self.flags.intersection(eager).is_empty() {
-            // SAFETY: the caller's promise.
-            return unsafe { self.aligned_exactly(len, fd, offset) };
-        }
-        let all = self.with_slack(len, granule)?;
-        // SAFETY: a new mapping, in place of nothing.
-        let base = unsafe { made(Call::mmap(self.hint, all, self.prot, self.flags, fd, offset)) }?;
-        let head = base.addr().wrapping_neg() & (self.align - 1);
-        // SAFETY: mapped just now, whole granules; dropped, and so unmapped, if a later step fails.
-        let mut room: Mapping<Raw> = unsafe { own(base, all, granule, Origin::Anonymous) }?;
-        room.shrink(head + len)?;
-        room.shrink_front(head)?;
-        Ok(room.into_raw().0.as_ptr())
-    }
-
     /// Maps at a multiple of the alignment: looks where there is room, and takes it if it is still
-    /// free. Not by `MAP_FIXED` over room that is held, which the kernel may unmap before it fails,
-    /// so that another thread could come to lie in it.
+    /// free. Not by mapping too much, which would be charged and populated, and not by `MAP_FIXED`
+    /// over room that is held, which the kernel may unmap before it fails, so that another thread
+    /// could come to lie in it.
     ///
     /// # Safety
     /// As for `map`.
-    unsafe fn aligned_exactly(&self, len: usize, fd: RawFd, offset: u64) -> Result<*mut u8, Error> {
+    unsafe fn aligned(&self, len: usize, fd: RawFd, offset: u64) -> Result<*mut u8, Error> {
         let page = page_size()?;
-        let all = self.with_slack(len, page)?;
+        let all = len.checked_add(self.align - page.bytes());
+        let Some(all) = all.filter(|all| *all <= isize::MAX as usize) else {
+            return Err(Error::TooLong { len });
+        };
         let room_flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
         let room = Call::mmap_anonymous(self.hint, all, Prot::NONE, room_flags);
         let flags = self.flags.union(MapFlags::FIXED_NOREPLACE);
@@ -368,12 +342,6 @@ impl<A: Access> MapOptions<A> {
                 return Err(Error::Refused { call, errno: Errno::EEXIST });
             }
         }
-    }
-
-    /// So many bytes that, wherever granules lie, `len` of them lie at a multiple of the alignment.
-    fn with_slack(&self, len: usize, granule: PageSize) -> Result<usize, Error> {
-        let all = len.checked_add(self.align - granule.bytes());
-        all.filter(|all| *all <= isize::MAX as usize).ok_or(Error::TooLong { len })
     }
 
     fn set_name(&self, addr: *mut u8, len: usize, origin: Origin) {

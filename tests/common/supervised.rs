@@ -65,12 +65,12 @@ pub fn unwatch() {
 }
 
 /// Runs `child` in a forked child. Each call that it makes while it is [`watch`]ed is given to
-/// `judge` with the number of those before it: an error is the answer, else the kernel makes it.
+/// `judge` with the number of those before it: a result is the answer, else the kernel makes it.
 ///
 /// `None` where there is no such thing: under an emulator, or a kernel without seccomp.
 pub fn supervise(
     child: impl FnOnce(),
-    mut judge: impl FnMut(usize, &Seen) -> Option<Errno>,
+    mut judge: impl FnMut(usize, &Seen) -> Option<Result<usize, Errno>>,
 ) -> Option<(End, Vec<Seen>)> {
     let (mut reader, writer) = pipe();
     let pid = fork(|| {
@@ -102,22 +102,23 @@ pub fn supervise(
         let number = notice.number as usize;
         let call = Call::from_words(number, notice.args.map(|arg| Word::int(arg as usize)));
         let mut it = Seen { number, call, refused: None };
-        let asked = (number == nr::MADVISE).then_some(notice.args[2] as i32);
-        match asked {
-            Some(WATCH | UNWATCH) => {
-                watched = asked == Some(WATCH);
-                answer(&listener, notice.id, 0, 0);
-                continue;
+        let mut judged = None;
+        match (number == nr::MADVISE).then_some(notice.args[2] as i32) {
+            Some(mark @ (WATCH | UNWATCH)) => {
+                watched = mark == WATCH;
+                judged = Some(Ok(0));
             }
             _ if watched => {
-                it.refused = judge(seen.len(), &it);
-                seen.push(it.clone());
+                judged = judge(seen.len(), &it);
+                it.refused = judged.and_then(Result::err);
+                seen.push(it);
             }
             _ => {}
         }
-        match it.refused {
-            Some(errno) => answer(&listener, notice.id, -errno.raw(), 0),
-            None => answer(&listener, notice.id, 0, CONTINUE),
+        match judged {
+            Some(Ok(value)) => answer(&listener, notice.id, value, 0, 0),
+            Some(Err(errno)) => answer(&listener, notice.id, 0, -errno.raw(), 0),
+            None => answer(&listener, notice.id, 0, 0, CONTINUE),
         }
     }
     Some((wait_for(pid), seen))
@@ -202,9 +203,9 @@ fn receive(listener: &File) -> Option<Notice> {
     }
 }
 
-fn answer(listener: &File, id: u64, error: i32, flags: u32) {
+fn answer(listener: &File, id: u64, value: usize, error: i32, flags: u32) {
     const SEND: u64 = 0xc018_2101; // SECCOMP_IOCTL_NOTIF_SEND
-    let answer = Answer { id, value: 0, error, flags };
+    let answer = Answer { id, value: value as i64, error, flags };
     // SAFETY: an answer; it fails if the child was killed meanwhile.
     unsafe { libc::ioctl(listener.as_raw_fd(), SEND as _, &answer) };
 }

@@ -16,7 +16,7 @@ use rawmap::{
     Advice, Call, Errno, Limits, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags,
     MsyncFlags, Operation, PageSize, Prot, RawFd, Reason, Refusal, Word, arch,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -28,6 +28,9 @@ pub const BATCH: usize = 512;
 const ARENA: usize = 64;
 /// What a child may map beside what it inherits, in bytes.
 const SPARE: u64 = 64 << 20;
+/// After how many times a refusal is wrong whose own error never came, but always one that may come
+/// earlier.
+const DOUBT: u64 = 40;
 /// What a child may lock, in bytes.
 const LOCKABLE: u64 = 1 << 20;
 
@@ -274,6 +277,8 @@ impl World {
             9 => self.arena.addr() + source.below((ARENA * self.page) as u64) as usize,
             10 => self.address_space.wrapping_sub(source.below(4) as usize * self.page),
             11 if source.one_in(8) => source.pick(&self.vital) & !(self.page - 1),
+            // One of the last, which mmap takes for an error.
+            13 if source.one_in(4) => usize::MAX - source.below(5000) as usize,
             // A tag in the top byte.
             12 => self.arena.addr() | (source.below(256) as usize) << 56,
             _ => self.number(source),
@@ -432,16 +437,24 @@ impl World {
         let agrees = match (verdict, answer) {
             // A walk over all of memory to the hole behind it.
             (Err(refusal), None) => !refusal.earlier().is_empty(),
-            (Err(refusal), Some(Err(errno))) if refusal.earlier().contains(&errno) => {
-                tally.earlier += 1;
+            (Err(refusal), Some(Err(errno))) if errno == refusal.errno() => {
+                tally.doubts.insert(kind(call, refusal), None);
                 true
             }
-            (Err(refusal), Some(answer)) => answer == Err(refusal.errno()),
+            // The state's error: but it can't be the only one that there ever is.
+            (Err(refusal), Some(Err(errno))) if refusal.earlier().contains(&errno) => {
+                tally.earlier += 1;
+                let doubt = tally.doubts.entry(kind(call, refusal)).or_insert(Some(0));
+                *doubt = doubt.map(|n| n + 1);
+                *doubt != Some(DOUBT)
+            }
+            (Err(_), Some(_)) => false,
             (Ok(()), Some(Err(Errno::EINVAL | Errno::EOVERFLOW | Errno::EOPNOTSUPP))) => {
                 let by_state = self.by_state(call);
                 tally.by_state += u64::from(by_state);
                 by_state
             }
+            (Ok(()), Some(Err(errno))) => !self.by_words(call, errno),
             (Ok(()), _) => true,
         };
         let disagreement = Disagreement { call, verdict, answer };
@@ -452,6 +465,53 @@ impl World {
         let why = known.ok_or(disagreement)?;
         *tally.departures.entry(why).or_default() += 1;
         Ok(())
+    }
+
+    /// Whether another error can only come from the words: there is no such descriptor, address or
+    /// call.
+    fn by_words(&self, call: Call, errno: Errno) -> bool {
+        let beyond = |addr: *mut u8, len: usize| {
+            let end = addr.addr().checked_add(len);
+            // Where tags are stripped, that is not for this to judge.
+            addr.addr() >> 56 == 0 && end.is_none_or(|end| end > self.address_space)
+        };
+        let fixed = MapFlags::FIXED | MapFlags::FIXED_NOREPLACE;
+        match call.operation() {
+            Operation::Mmap { addr, flags, .. }
+                if !(flags & fixed).is_empty()
+                    && Errno::decode(Word::ptr(addr)) == Err(errno)
+                    && errno > Errno::EHWPOISON =>
+            {
+                true
+            }
+            Operation::Mmap { addr, len, flags, fd, .. } => match errno {
+                Errno::EBADF => !flags.contains(MapFlags::ANONYMOUS) && fd < 0,
+                Errno::ENOMEM if flags.contains(MapFlags::HUGETLB) => false,
+                Errno::ENOMEM => {
+                    len > self.address_space || !(flags & fixed).is_empty() && beyond(addr, len)
+                }
+                _ => false,
+            },
+            Operation::Mremap { old, .. } => errno == Errno::EFAULT && beyond(old, 1),
+            // How far vec may be when nothing is written differs.
+            Operation::Mincore { vec, len, .. } if errno == Errno::EFAULT => {
+                len != 0 && beyond(vec, len.div_ceil(self.page))
+            }
+            Operation::Madvise { advice: Advice::HWPOISON | Advice::SOFT_OFFLINE, .. } => false,
+            Operation::Mprotect { addr, len, .. }
+            | Operation::Msync { addr, len, .. }
+            | Operation::Madvise { addr, len, .. }
+            | Operation::Mincore { addr, len, .. }
+            | Operation::Mlock { addr, len }
+            | Operation::Mlock2 { addr, len, .. }
+            | Operation::Munlock { addr, len }
+            | Operation::Mseal { addr, len, .. } => {
+                // A length that wraps when rounded up is a short one to some.
+                let range = len != 0 && len <= usize::MAX - 2 * self.page && beyond(addr, len);
+                errno == Errno::ENOMEM && range || errno == Errno::ENOSYS
+            }
+            _ => false,
+        }
     }
 
     /// Whether EINVAL, EOVERFLOW or EOPNOTSUPP of a call that `check` passes comes from what check
@@ -497,7 +557,8 @@ impl World {
                     || old_len > usize::MAX - self.page + 1
                     || flags.contains(MremapFlags::DONTUNMAP) && accepted(call)
             }
-            _ => false,
+            // What an earlier call had put there can't be split (the vdso), so a fresh child takes it.
+            _ => accepted(call),
         }
     }
 }
@@ -529,6 +590,13 @@ fn huge_log2s() -> Vec<u32> {
         Some((kilobytes << 10).ilog2())
     };
     folder.filter_map(|entry| size(entry.ok()?.file_name().to_str()?)).collect()
+}
+
+/// What refusals that rest on one rule have in common: call, reason and error.
+type Kind = (usize, std::mem::Discriminant<Reason>, Errno);
+
+fn kind(call: Call, refusal: Refusal) -> Kind {
+    (call.number(), std::mem::discriminant(&refusal.reason()), refusal.errno())
 }
 
 /// A call about which check and the kernel don't agree.
@@ -590,7 +658,7 @@ fn first_word(it: impl fmt::Debug) -> String {
 }
 
 /// What was seen.
-#[derive(Default, Debug)]
+#[derive(Default)]
 pub struct Tally {
     pub calls: BTreeMap<String, u64>,
     pub refusals: BTreeMap<String, u64>,
@@ -602,4 +670,23 @@ pub struct Tally {
     pub deaths: u64,
     /// An emulator's known departures.
     pub departures: BTreeMap<&'static str, u64>,
+    /// How often a kind of refusal has met only what may come earlier; `None` once it has met its
+    /// own error.
+    doubts: HashMap<Kind, Option<u64>>,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |map: &BTreeMap<String, u64>| {
+            map.iter().map(|(name, n)| format!("{name} {n}")).collect::<Vec<_>>().join(", ")
+        };
+        let Self { earlier, by_state, deaths, .. } = self;
+        writeln!(f, "tally: {} calls: {}", self.calls.values().sum::<u64>(), list(&self.calls))?;
+        let refusals = self.refusals.values().sum::<u64>();
+        writeln!(f, "tally: {refusals} refusals: {}", list(&self.refusals))?;
+        write!(
+            f,
+            "tally: of these {earlier} for what came earlier; beyond check's reach {by_state}; deaths {deaths}"
+        )
+    }
 }

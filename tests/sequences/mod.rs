@@ -121,13 +121,22 @@ pub struct Plan {
 }
 
 /// What was planned.
-#[derive(Default, Debug)]
+#[derive(Default)]
 pub struct Tally {
     pub calls: BTreeMap<&'static str, u64>,
     /// Answers that were predicted.
     pub answers: BTreeMap<(&'static str, &'static str), u64>,
     /// Calls that were not made, because the model doesn't say what they do.
     pub declined: u64,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let calls = self.calls.values().sum::<u64>();
+        let list: Vec<_> =
+            self.answers.iter().map(|((call, word), n)| format!("{call} {word} {n}")).collect();
+        write!(f, "tally: {calls} calls, {} declined: {}", self.declined, list.join(", "))
+    }
 }
 
 /// What the model takes for granted of the kernel.
@@ -322,15 +331,15 @@ impl Model {
             }
             Operation::Mlock { addr, len } => {
                 let range = self.ranged(addr, len)?;
-                Some(self.lock(range, Lock::Yes))
+                self.lock(range, Lock::Yes)
             }
             Operation::Mlock2 { addr, len, flags } => {
                 let range = self.ranged(addr, len)?;
-                Some(self.lock(range, if flags.is_empty() { Lock::Yes } else { Lock::OnFault }))
+                self.lock(range, if flags.is_empty() { Lock::Yes } else { Lock::OnFault })
             }
             Operation::Munlock { addr, len } => {
                 let range = self.ranged(addr, len)?;
-                Some(self.lock(range, Lock::No))
+                self.lock(range, Lock::No)
             }
             Operation::Mlockall { flags } => self.mlockall(flags),
             Operation::Munlockall => {
@@ -501,6 +510,9 @@ impl Model {
         }
         let (mut answer, guards) = (OK, self.kernel.guards);
         let populate = matches!(advice, Advice::POPULATE_READ | Advice::POPULATE_WRITE);
+        if populate && self.kernel.version < (6, 9) && self.hole(range.clone()) {
+            return None; // Whether it ends at the hole: stable versions differ.
+        }
         for n in range {
             let Some(page) = self.pages[n] else {
                 answer = fails(Errno::ENOMEM);
@@ -564,18 +576,21 @@ impl Model {
     }
 
     /// mm/mlock.c: apply_vma_lock_flags, do_mlock
-    fn lock(&mut self, range: Range<usize>, lock: Lock) -> Answer {
+    fn lock(&mut self, range: Range<usize>, lock: Lock) -> Option<Answer> {
+        // Whether execute-only memory can be made resident, protection keys decide.
+        let execute_only = |page: &Page| page.prot == Prot::EXEC;
+        if lock != Lock::No && self.pages[range.clone()].iter().flatten().any(execute_only) {
+            return None;
+        }
         for n in range.clone() {
-            let Some(page) = &mut self.pages[n] else { return fails(Errno::ENOMEM) };
+            let Some(page) = &mut self.pages[n] else { return Some(fails(Errno::ENOMEM)) };
             if !page.droppable {
                 page.lock = lock;
             }
         }
         // Droppable pages are not locked, and so are populated by a lock on fault too.
-        if lock != Lock::No && !self.populate(range) {
-            return fails(Errno::ENOMEM);
-        }
-        OK
+        let populated = lock == Lock::No || self.populate(range);
+        Some(if populated { OK } else { fails(Errno::ENOMEM) })
     }
 
     /// mm/mlock.c: apply_mlockall_flags
