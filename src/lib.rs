@@ -35,7 +35,7 @@ pub use flags::{
 };
 pub use owners::{
     Access, Cursor, DualMapping, Error, Guarded, MapOptions, Mapping, Mode, PageAlloc, Placed,
-    Purged, Raw, ReadOnly, ReadWrite, Reservation, Ring, Sealed, Stack, set_page_size,
+    Purged, Raw, ReadOnly, ReadWrite, Reservation, Ring, Sealed, Stack, page_size, set_page_size,
 };
 pub use page_size::PageSize;
 pub use raw::{

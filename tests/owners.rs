@@ -185,7 +185,7 @@ fn pages_are_resident_when_they_were_touched() {
     let mut room = [2; 6];
     let pages = map.resident(0, 3 * page() + 1, &mut room).unwrap();
     let pages: Vec<_> = pages.iter().map(|byte| byte & 1).collect();
-    answers!(vec![0, 0, 1, 0], pages, qemu 0.. => vec![1; 4], "mincore says resident of all pages");
+    assert_eq!(pages, [0, 0, 1, 0]);
     assert_eq!(room[4..], [2, 2], "what is not needed is not written");
 }
 
@@ -194,7 +194,7 @@ fn residency_needs_a_byte_for_each_page() {
     let map = anon(4);
     let refused = map.resident(page(), 3 * page(), &mut [0; 2]).unwrap_err();
     assert_eq!(refused, Error::OutOfRange { offset: 0, len: 3, size: 2 });
-    assert_eq!(map.resident(4 * page(), 0, &mut []).unwrap().len(), 0);
+    assert_eq!(map.resident(4 * page(), 0, &mut [0]).unwrap().len(), 0);
 }
 
 #[test]
@@ -204,7 +204,8 @@ fn populating_makes_pages_resident() {
     map.populate_read(3 * page(), page()).unwrap();
     let mut room = [0; 4];
     let pages = map.resident(0, map.len(), &mut room).unwrap();
-    assert!(pages[1..].iter().all(|byte| byte & 1 == 1), "{pages:?}");
+    let resident = pages[1..].iter().all(|byte| byte & 1 == 1);
+    answers!(true, resident, qemu ..11 => false, "MADV_POPULATE_* does nothing, and succeeds");
 }
 
 #[test]
@@ -235,7 +236,8 @@ fn purged_locked_memory_is_zeroes_too() {
     map.lock(0, page()).unwrap();
     map.fill(7);
     assert_eq!(map.purge(0, map.len()), Ok(Purged::Zeroes));
-    assert!(map.iter().all(|byte| *byte == 0));
+    let zeroes = map.iter().all(|byte| *byte == 0);
+    answers!(true, zeroes, qemu ..11 => false, "MADV_DONTNEED_LOCKED does nothing, and succeeds");
 }
 
 #[test]
@@ -278,7 +280,7 @@ fn a_purged_private_file_mapping_reads_as_the_file() {
     assert_eq!((map[0], map[page()], map[2 * page() - 1]), (99, 2, 2));
     map.lock(0, page()).unwrap();
     assert_eq!(map.purge(0, 1), Ok(Purged::File));
-    assert_eq!(map[0], 1);
+    answers!(1, map[0], qemu ..11 => 99, "MADV_DONTNEED_LOCKED does nothing, and succeeds");
 }
 
 #[test]
@@ -455,6 +457,12 @@ fn a_move_into_another_length_is_refused_and_both_come_back() {
 /// Before Linux 6.17 the kernel unmaps the place, and then finds that it can't move.
 #[test]
 fn a_mapping_in_several_parts_moves_or_both_come_back_mapped() {
+    if emulator().is_some() {
+        skip!(
+            "the emulator takes the first page's protection for that of all, and loops at a fault"
+        );
+        return;
+    }
     alone(|| {
         let (map, place) = (raw(3), raw(3));
         map.protect(page(), page(), Prot::READ).unwrap();
@@ -466,7 +474,7 @@ fn a_mapping_in_several_parts_moves_or_both_come_back_mapped() {
                 assert_eq!(writing(new.wrapping_add(page())), SEGV);
             }
             Err((map, place, error)) => {
-                assert!(kernel() < (6, 17) || emulator().is_some(), "{error}");
+                assert!(kernel() < (6, 17), "{error}");
                 assert_eq!((error.errno(), byte(&map, 0)), (Errno::EFAULT, 7));
                 assert!(is_mapped(old, 3 * page()) && is_mapped(place.as_ptr(), 3 * page()));
             }

@@ -86,8 +86,9 @@ struct World {
     random: Random,
     owners: Vec<Owner>,
     page: usize,
-    has_guards: bool,
-    has_remove: bool,
+    /// Whether the kernel does what it says to `MADV_GUARD_INSTALL`, `MADV_REMOVE` and
+    /// `MADV_DONTNEED_LOCKED`.
+    has_advice: bool,
     /// How often each step was done, by name.
     done: std::collections::BTreeMap<&'static str, usize>,
 }
@@ -102,8 +103,7 @@ impl World {
             owners: Vec::new(),
             page: page(),
             // QEMU before 11 does nothing for an advice that it doesn't know, and says that it did.
-            has_guards: !qemu_before(11),
-            has_remove: !qemu_before(11),
+            has_advice: !qemu_before(11),
             done: Default::default(),
         }
     }
@@ -160,7 +160,7 @@ impl World {
         let own = match self.random.below(6) {
             0 | 1 => Own::Bytes(options.anonymous().unwrap()),
             2 => Own::Raw(options.prot(RW).anonymous().unwrap()),
-            3 if self.has_remove => {
+            3 if self.has_advice => {
                 shared = true;
                 Own::Raw(options.shared().anonymous().unwrap())
             }
@@ -238,17 +238,23 @@ impl World {
         }
     }
 
+    /// QEMU takes the first page's protection for that of all, when it moves a mapping.
+    fn moves(&self, owner: &Owner) -> bool {
+        emulator().is_none() || owner.pages.iter().all(|page| page.prot == owner.pages[0].prot)
+    }
+
     fn resize(&mut self, mut owner: Owner) {
         let to = 1 + self.random.below(2 * PAGES);
         let len = to * self.page - self.random.below(self.page);
         let in_place = self.random.below(2) == 0;
         let now = owner.pages.len();
+        let moves = self.moves(&owner);
         let result = match &mut owner.own {
             Own::Reserved(_) => return self.owners.push(owner),
             Own::Bytes(it) if to < now => it.shrink(len),
             Own::Raw(it) if to < now => it.shrink(len),
             // What a shared mapping grows by is SIGBUS.
-            Own::Raw(_) if owner.shared => return self.owners.push(owner),
+            Own::Raw(_) if owner.shared || !moves => return self.owners.push(owner),
             Own::Bytes(it) if in_place => it.grow_in_place(len),
             Own::Raw(it) if in_place => it.grow_in_place(len),
             Own::Bytes(it) => it.grow(len),
@@ -272,7 +278,9 @@ impl World {
         let place = self.owners.iter().position(|place| {
             matches!(place.own, Own::Raw(_)) && place.pages.len() == owner.pages.len()
         });
-        let Some(place) = place else { return self.owners.push(owner) };
+        let Some(place) = place.filter(|_| self.moves(&owner)) else {
+            return self.owners.push(owner);
+        };
         let place = self.owners.swap_remove(place);
         let Own::Raw(place) = place.own else { unreachable!() };
         let at = place.as_ptr();
@@ -390,7 +398,7 @@ impl World {
         let (offset, len) = (first * self.page, n * self.page);
         let pages = &mut owner.pages[first..first + n];
         match (&mut owner.own, self.random.below(8)) {
-            (Own::Bytes(it), 0..=1) => it.lock(offset, len).unwrap(),
+            (Own::Bytes(it), 0..=1) if self.has_advice => it.lock(offset, len).unwrap(),
             (Own::Bytes(it), 2..=4) => it.unlock(offset, len).unwrap(),
             (Own::Bytes(it), _) => it.populate_write(offset, len).unwrap(),
             (Own::Raw(it), 0..=2) => {
@@ -398,7 +406,7 @@ impl World {
                 it.protect(offset, len, prot).unwrap();
                 pages.iter_mut().for_each(|page| page.prot = prot);
             }
-            (Own::Raw(it), 3) if self.has_guards && !owner.shared => match it.guard(offset, len) {
+            (Own::Raw(it), 3) if self.has_advice && !owner.shared => match it.guard(offset, len) {
                 Ok(Guarded::Installed) => {
                     pages.iter_mut().for_each(|page| (page.byte, page.guarded) = (0, true));
                 }
@@ -407,7 +415,7 @@ impl World {
                 }
                 Err(error) => panic!("{error}"),
             },
-            (Own::Raw(it), 4..=5) if self.has_guards => {
+            (Own::Raw(it), 4..=5) if self.has_advice => {
                 if it.advise(offset, len, Advice::GUARD_REMOVE).is_ok() {
                     pages.iter_mut().for_each(|page| page.guarded = false);
                 }

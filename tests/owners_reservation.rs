@@ -120,7 +120,9 @@ fn purged_memory_is_zeroes_and_stays_committed_locked_or_not() {
         // SAFETY: locking changes no memory.
         unsafe { rawmap::mlock(it.as_ptr(), 2 * page()) }.unwrap();
         it.purge(0, 3 * page()).unwrap();
-        assert!(holds(&it, 0, 3 * page(), 0) && holds(&it, 3 * page(), page(), 7));
+        let purged = holds(&it, 0, 3 * page(), 0);
+        answers!(true, purged, qemu ..11 => false, "MADV_DONTNEED_LOCKED does nothing, and succeeds");
+        assert!(holds(&it, 3 * page(), page(), 7));
     }
 }
 

@@ -2,13 +2,13 @@
 mod common;
 #[path = "differential/laws.rs"]
 mod laws;
-#[path = "sequences/mod.rs"]
-mod model;
 #[path = "differential/source.rs"]
 mod source;
+#[path = "sequences/mod.rs"]
+mod world;
 
-use model::{Tally, World};
 use source::Seeded;
+use world::{Tally, World};
 
 #[test]
 fn sequences_of_calls_do_what_the_model_says() {

@@ -2,15 +2,15 @@
 //! Sequences of calls over an arena, held against a model of the address space.
 #[path = "../../tests/differential/laws.rs"]
 mod laws;
-#[path = "../../tests/sequences/mod.rs"]
-mod model;
 #[path = "../../tests/differential/source.rs"]
 mod source;
 mod tally;
+#[path = "../../tests/sequences/mod.rs"]
+mod world;
 
 use libfuzzer_sys::fuzz_target;
-use model::{Tally, World};
 use std::sync::{LazyLock, Mutex};
+use world::{Tally, World};
 
 thread_local! {
     static WORLD: World = World::new();

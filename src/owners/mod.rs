@@ -32,10 +32,12 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 /// The page size in bytes, once it is known; 0 before.
 static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
 
-/// The page size that the owners use: found at the first call of any of them and kept.
+/// The page size that the owners use: found by [`PageSize::find`] when one of them first needs it,
+/// and kept.
 ///
-/// A race is harmless: every thread finds the same.
-pub(crate) fn page_size() -> Result<PageSize, Error> {
+/// # Errors
+/// Those of [`PageSize::find`].
+pub fn page_size() -> Result<PageSize, Error> {
     if let Some(fixed) = PageSize::FIXED {
         return Ok(fixed);
     }

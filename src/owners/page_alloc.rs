@@ -20,7 +20,8 @@ use core::ptr::{null_mut, without_provenance_mut};
 /// | `realloc` | 0 within the same pages, else 1 `mremap`; where that is refused (aligned above a page and no room behind it, or the block's parts differ by advice): as `alloc` and `dealloc`, and a copy |
 ///
 /// It has no state and takes no lock, so it may be used from several threads, from a signal handler
-/// that interrupted it, and in a forked child. A failure is a null pointer, as `GlobalAlloc` has it.
+/// that interrupted it, and in a forked child. A failure is a null pointer, as `GlobalAlloc` has it;
+/// so is a block of size 0, which `GlobalAlloc`'s callers never ask for, but other traits' do.
 ///
 /// ```
 /// use rawmap::PageAlloc;

@@ -4,14 +4,15 @@ use super::error::{check_range, made};
 use super::options::{Origin, own};
 use super::{Error, Mapping, Raw, page_size};
 use crate::{Advice, Call, Errno, MapFlags, PageSize, Prot};
-use core::ptr::{null_mut, without_provenance_mut};
+use core::ptr::{NonNull, null_mut, without_provenance_mut};
 
 /// How a [`Reservation`] holds memory that isn't in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     /// Readable and writable from the start, without commit charge (`MAP_NORESERVE`): committing
     /// costs no call and no mapping more. Fails at once under strict accounting
-    /// (`vm.overcommit_memory` 2) if there isn't so much memory.
+    /// (`vm.overcommit_memory` 2) if there isn't so much memory, and counts against RLIMIT_DATA in
+    /// full.
     Overcommit,
     /// Inaccessible until it is committed, which charges it (ENOMEM over the limit of
     /// `vm.overcommit_memory` 2 or RLIMIT_DATA), and again when it is decommitted, which gives the
@@ -255,6 +256,32 @@ impl Reservation {
             }
             done => done.map(|_| ()),
         }
+    }
+
+    /// Gives up the reservation without unmapping it: its first byte and length. For an allocator in
+    /// a static, which keeps them in atomics.
+    #[must_use = "the reservation is leaked unless these are kept"]
+    pub fn into_raw(self) -> (NonNull<u8>, usize) {
+        let (start, _) = self.all.into_raw();
+        // SAFETY: `self.start` is within what is mapped.
+        (unsafe { start.add(self.start) }, self.len)
+    }
+
+    /// Takes a reservation up again that was given up by [`into_raw`](Self::into_raw), or part of
+    /// one. Wrap it in [`ManuallyDrop`](core::mem::ManuallyDrop) where it shall stay mapped.
+    ///
+    /// # Errors
+    /// [`Error::Unaligned`] if the address is not that of a page; [`Error::Refused`] if the page
+    /// size can't be found.
+    ///
+    /// # Safety
+    /// `len` bytes, rounded up to whole pages, must be reserved at `start` in this mode, and belong to
+    /// no other owner that unmaps them.
+    pub unsafe fn from_raw(start: NonNull<u8>, len: usize, mode: Mode) -> Result<Self, Error> {
+        // SAFETY: the caller's promise.
+        let all = unsafe { Mapping::from_raw(start, len) }?;
+        let len = all.mapped_len();
+        Ok(Self { all, start: 0, len, mode })
     }
 
     /// The mapping beneath, slack included, for what is not offered here.

@@ -418,7 +418,7 @@ impl World {
         call: Call,
         answer: Option<Result<Word, Errno>>,
         tally: &mut Tally,
-    ) -> Result<(), Disagreement> {
+    ) -> Result<(), Box<Disagreement>> {
         let verdict = call.check(&self.limits_of(call));
         *tally.calls.entry(name_of_call(call)).or_default() += 1;
         if let Err(refusal) = verdict {
@@ -462,7 +462,7 @@ impl World {
             return Ok(());
         }
         let known = if self.emulated { departures::known(&disagreement) } else { None };
-        let why = known.ok_or(disagreement)?;
+        let why = known.ok_or_else(|| Box::new(disagreement))?;
         *tally.departures.entry(why).or_default() += 1;
         Ok(())
     }
@@ -538,7 +538,7 @@ impl World {
                     || offset.checked_add((len as u64).saturating_add(self.page as u64)).is_none()
             }
             // A mapping with allocation tags, where the CPU has them.
-            Operation::Mmap { prot, .. } => prot.bits() & CPU_PROT != 0,
+            Operation::Mmap { prot, .. } => !(prot & Prot::from_bits(CPU_PROT)).is_empty(),
             // The kind of memory can't have it, or the kernel was built without it.
             Operation::Madvise { addr, len, advice } => {
                 let known = self.advices.contains(&advice.bits());
