@@ -279,7 +279,7 @@ impl Reservation {
     /// no other owner that unmaps them.
     pub unsafe fn from_raw(start: NonNull<u8>, len: usize, mode: Mode) -> Result<Self, Error> {
         // SAFETY: the caller's promise.
-        let all = unsafe { Mapping::from_raw(start, len) }?;
+        let all: Mapping<Raw> = unsafe { Mapping::from_raw(start, len) }?;
         let len = all.mapped_len();
         Ok(Self { all, start: 0, len, mode })
     }
