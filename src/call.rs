@@ -191,30 +191,10 @@ impl Call {
     /// cut to it, as the kernel does.
     #[must_use]
     pub const fn from_words(number: usize, args: [Word; 6]) -> Option<Self> {
-        let [a, b, c, d, e, f] = args;
-        let (addr, len) = (a.as_ptr(), b.bits());
-        Some(match number {
-            nr::MMAP => {
-                let (prot, flags) = (Prot::from_bits(c.bits()), MapFlags::from_bits(d.bits()));
-                Self::mmap(addr, len, prot, flags, e.bits() as RawFd, f.bits() as u64)
-            }
-            nr::MUNMAP => Self::munmap(addr, len),
-            nr::MPROTECT => Self::mprotect(addr, len, Prot::from_bits(c.bits())),
-            nr::MSYNC => Self::msync(addr, len, MsyncFlags::from_bits(c.bits() as i32)),
-            nr::MREMAP => {
-                let flags = MremapFlags::from_bits(d.bits());
-                Self::mremap(addr, len, c.bits(), flags, e.as_ptr())
-            }
-            nr::MADVISE => Self::madvise(addr, len, Advice::from_bits(c.bits() as i32)),
-            nr::MINCORE => Self::mincore(addr, len, c.as_ptr()),
-            nr::MLOCK => Self::mlock(addr, len),
-            nr::MLOCK2 => Self::mlock2(addr, len, MlockFlags::from_bits(c.bits() as i32)),
-            nr::MUNLOCK => Self::munlock(addr, len),
-            nr::MLOCKALL => Self::mlockall(MlockAllFlags::from_bits(a.bits() as i32)),
-            nr::MUNLOCKALL => Self::munlockall(),
-            nr::MSEAL => Self::mseal(addr, len, MsealFlags::from_bits(c.bits())),
-            _ => return None,
-        })
+        match Operation::from_words(number, args) {
+            Some(operation) => Some(operation.call()),
+            None => None,
+        }
     }
 
     /// The call's number, on this architecture.
@@ -232,44 +212,10 @@ impl Call {
     /// The call by name, with its arguments typed.
     #[must_use]
     pub const fn operation(self) -> Operation {
-        let [a, b, c, d, e, f] = self.args;
-        let (addr, len) = (a.as_ptr(), b.bits());
-        match self.number {
-            nr::MMAP => Operation::Mmap {
-                addr,
-                len,
-                prot: Prot::from_bits(c.bits()),
-                flags: MapFlags::from_bits(d.bits()),
-                fd: e.bits() as RawFd,
-                offset: f.bits() as u64,
-            },
-            nr::MUNMAP => Operation::Munmap { addr, len },
-            nr::MPROTECT => Operation::Mprotect { addr, len, prot: Prot::from_bits(c.bits()) },
-            nr::MSYNC => {
-                Operation::Msync { addr, len, flags: MsyncFlags::from_bits(c.bits() as i32) }
-            }
-            nr::MREMAP => Operation::Mremap {
-                old: addr,
-                old_len: len,
-                new_len: c.bits(),
-                flags: MremapFlags::from_bits(d.bits()),
-                new_addr: e.as_ptr(),
-            },
-            nr::MADVISE => {
-                Operation::Madvise { addr, len, advice: Advice::from_bits(c.bits() as i32) }
-            }
-            nr::MINCORE => Operation::Mincore { addr, len, vec: c.as_ptr() },
-            nr::MLOCK => Operation::Mlock { addr, len },
-            nr::MLOCK2 => {
-                Operation::Mlock2 { addr, len, flags: MlockFlags::from_bits(c.bits() as i32) }
-            }
-            nr::MUNLOCK => Operation::Munlock { addr, len },
-            nr::MLOCKALL => {
-                Operation::Mlockall { flags: MlockAllFlags::from_bits(a.bits() as i32) }
-            }
-            nr::MUNLOCKALL => Operation::Munlockall,
-            // The number is private, and each function that sets it takes it from this list.
-            _ => Operation::Mseal { addr, len, flags: MsealFlags::from_bits(c.bits()) },
+        match Operation::from_words(self.number, self.args) {
+            Some(operation) => operation,
+            // The number is private, and set by the functions above only.
+            None => Operation::Munlockall,
         }
     }
 
@@ -298,27 +244,68 @@ impl Call {
     }
 }
 
+impl Operation {
+    const fn from_words(number: usize, args: [Word; 6]) -> Option<Self> {
+        let [a, b, c, d, e, f] = args;
+        let (addr, len) = (a.as_ptr(), b.bits());
+        Some(match number {
+            nr::MMAP => Self::Mmap {
+                addr,
+                len,
+                prot: Prot::from_bits(c.bits()),
+                flags: MapFlags::from_bits(d.bits()),
+                fd: e.bits() as RawFd,
+                offset: f.bits() as u64,
+            },
+            nr::MUNMAP => Self::Munmap { addr, len },
+            nr::MPROTECT => Self::Mprotect { addr, len, prot: Prot::from_bits(c.bits()) },
+            nr::MSYNC => Self::Msync { addr, len, flags: MsyncFlags::from_bits(c.bits() as i32) },
+            nr::MREMAP => Self::Mremap {
+                old: addr,
+                old_len: len,
+                new_len: c.bits(),
+                flags: MremapFlags::from_bits(d.bits()),
+                new_addr: e.as_ptr(),
+            },
+            nr::MADVISE => Self::Madvise { addr, len, advice: Advice::from_bits(c.bits() as i32) },
+            nr::MINCORE => Self::Mincore { addr, len, vec: c.as_ptr() },
+            nr::MLOCK => Self::Mlock { addr, len },
+            nr::MLOCK2 => Self::Mlock2 { addr, len, flags: MlockFlags::from_bits(c.bits() as i32) },
+            nr::MUNLOCK => Self::Munlock { addr, len },
+            nr::MLOCKALL => Self::Mlockall { flags: MlockAllFlags::from_bits(a.bits() as i32) },
+            nr::MUNLOCKALL => Self::Munlockall,
+            nr::MSEAL => Self::Mseal { addr, len, flags: MsealFlags::from_bits(c.bits()) },
+            _ => return None,
+        })
+    }
+
+    /// The operation as number and words.
+    pub const fn call(self) -> Call {
+        match self {
+            Self::Mmap { addr, len, prot, flags, fd, offset } => {
+                Call::mmap(addr, len, prot, flags, fd, offset)
+            }
+            Self::Munmap { addr, len } => Call::munmap(addr, len),
+            Self::Mprotect { addr, len, prot } => Call::mprotect(addr, len, prot),
+            Self::Msync { addr, len, flags } => Call::msync(addr, len, flags),
+            Self::Mremap { old, old_len, new_len, flags, new_addr } => {
+                Call::mremap(old, old_len, new_len, flags, new_addr)
+            }
+            Self::Madvise { addr, len, advice } => Call::madvise(addr, len, advice),
+            Self::Mincore { addr, len, vec } => Call::mincore(addr, len, vec),
+            Self::Mlock { addr, len } => Call::mlock(addr, len),
+            Self::Mlock2 { addr, len, flags } => Call::mlock2(addr, len, flags),
+            Self::Munlock { addr, len } => Call::munlock(addr, len),
+            Self::Mlockall { flags } => Call::mlockall(flags),
+            Self::Munlockall => Call::munlockall(),
+            Self::Mseal { addr, len, flags } => Call::mseal(addr, len, flags),
+        }
+    }
+}
+
 impl From<Operation> for Call {
     fn from(operation: Operation) -> Self {
-        match operation {
-            Operation::Mmap { addr, len, prot, flags, fd, offset } => {
-                Self::mmap(addr, len, prot, flags, fd, offset)
-            }
-            Operation::Munmap { addr, len } => Self::munmap(addr, len),
-            Operation::Mprotect { addr, len, prot } => Self::mprotect(addr, len, prot),
-            Operation::Msync { addr, len, flags } => Self::msync(addr, len, flags),
-            Operation::Mremap { old, old_len, new_len, flags, new_addr } => {
-                Self::mremap(old, old_len, new_len, flags, new_addr)
-            }
-            Operation::Madvise { addr, len, advice } => Self::madvise(addr, len, advice),
-            Operation::Mincore { addr, len, vec } => Self::mincore(addr, len, vec),
-            Operation::Mlock { addr, len } => Self::mlock(addr, len),
-            Operation::Mlock2 { addr, len, flags } => Self::mlock2(addr, len, flags),
-            Operation::Munlock { addr, len } => Self::munlock(addr, len),
-            Operation::Mlockall { flags } => Self::mlockall(flags),
-            Operation::Munlockall => Self::munlockall(),
-            Operation::Mseal { addr, len, flags } => Self::mseal(addr, len, flags),
-        }
+        operation.call()
     }
 }
 

@@ -18,6 +18,7 @@ use rawmap::{
 };
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::mem::{Discriminant, discriminant};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -592,11 +593,16 @@ fn huge_log2s() -> Vec<u32> {
     folder.filter_map(|entry| size(entry.ok()?.file_name().to_str()?)).collect()
 }
 
-/// What refusals that rest on one rule have in common: call, reason and error.
-type Kind = (usize, std::mem::Discriminant<Reason>, Errno);
+/// What refusals that rest on one rule have in common: the call, for mmap the kind of mapping, the
+/// reason and the error.
+type Kind = (usize, MapFlags, Discriminant<Reason>, Errno);
 
 fn kind(call: Call, refusal: Refusal) -> Kind {
-    (call.number(), std::mem::discriminant(&refusal.reason()), refusal.errno())
+    let flags = match call.operation() {
+        Operation::Mmap { flags, .. } => flags & (MapFlags::ANONYMOUS | MapFlags::HUGETLB),
+        _ => MapFlags::FILE,
+    };
+    (call.number(), flags, discriminant(&refusal.reason()), refusal.errno())
 }
 
 /// A call about which check and the kernel don't agree.
