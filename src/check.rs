@@ -64,13 +64,14 @@ impl Limits {
     /// Calls of the family only: those of [`PageSize::find`], and one or two for each width that
     /// the architecture can have: `mmap(first page behind it, page, PROT_NONE,
     /// MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED_NOREPLACE, -1, 0)`, which is ENOMEM where that page
-    /// doesn't exist, and `munmap` of the page where it does and was free. The first width with
+    /// doesn't exist, and `munmap` of the page where it does and was free; where it doesn't, `mmap`
+    /// and `munmap` of a page anywhere, to tell that from a limit. The first width with
     /// nothing behind it is the one; so that under an emulator, whose address space may be of none
     /// of these widths, it is the next larger.
     ///
     /// # Errors
     /// What those calls answer that says nothing of the address: EPERM or ENOSYS under a seccomp
-    /// filter.
+    /// filter, ENOMEM where the process may map nothing more.
     pub fn find() -> Result<Self, Errno> {
         let page = PageSize::find()?;
         for &bytes in arch::ADDRESS_SPACES {
@@ -101,7 +102,11 @@ fn page_exists(addr: usize, page: PageSize) -> Result<bool, Errno> {
         match mmap_anonymous(hint, len, Prot::NONE, flags.union(MapFlags::PRIVATE)) {
             Ok(placed) => munmap(placed, len).map(|()| placed == hint),
             Err(Errno::EEXIST) => Ok(true),
-            Err(Errno::ENOMEM) => Ok(false),
+            // It doesn't exist; or there may be no more mappings at all, which another page tells.
+            Err(Errno::ENOMEM) => {
+                let any = mmap_anonymous(ptr::null_mut(), len, Prot::NONE, MapFlags::PRIVATE)?;
+                munmap(any, len).map(|()| false)
+            }
             Err(errno) => Err(errno),
         }
     }
@@ -159,7 +164,7 @@ impl core::error::Error for Refusal {}
 /// What is wrong with a call. Sizes and addresses are in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-#[allow(missing_docs)] // The fields are the arguments of those names.
+#[allow(missing_docs)] // The fields are the arguments of those names; addresses without their tag.
 pub enum Reason {
     /// The address is not that of a page's first byte.
     AddressUnaligned { addr: usize, page: usize },
@@ -333,26 +338,19 @@ const fn refuse(reason: Reason, errno: Errno, earlier: &'static [Errno]) -> Verd
 }
 
 const NOTHING: &[Errno] = &[];
-/// What mmap may answer before it looks at fixed addresses: too many mappings.
-const MMAP_COUNT: &[Errno] = &[Errno::EBADF, Errno::ENOMEM, Errno::ENOSPC];
-/// The same, and EINVAL: for a file that may be on hugetlbfs, which rounds by its own page size.
-const MMAP_COUNT_HUGE: &[Errno] = &[Errno::EBADF, Errno::ENOMEM, Errno::ENOSPC, Errno::EINVAL];
-/// What mmap may answer before it looks at the sharing: the address is taken or forbidden, too
-/// much is locked.
-const MMAP_PLACE: &[Errno] = &[
+/// What mmap may answer before it looks at the length: no such file.
+const NO_FILE: &[Errno] = &[Errno::EBADF];
+/// What mmap of anonymous memory may answer before it looks at a fixed address: too many mappings.
+const COUNT: &[Errno] = &[Errno::ENOMEM];
+/// What it may answer before it looks at the sharing: the address is taken or forbidden, too much
+/// is locked.
+const PLACE: &[Errno] = &[Errno::ENOMEM, Errno::EPERM, Errno::EEXIST, Errno::EAGAIN];
+/// The same for a regular file: [`COUNT`].
+const FILE_COUNT: &[Errno] = &[Errno::EBADF, Errno::ENOMEM];
+/// And all until mmap has done with a regular file.
+const FILE: &[Errno] = &[
     Errno::EBADF,
     Errno::ENOMEM,
-    Errno::ENOSPC,
-    Errno::EPERM,
-    Errno::EEXIST,
-    Errno::EAGAIN,
-    Errno::ENODEV,
-];
-/// What mmap may answer before it has done with the file.
-const MMAP_FILE: &[Errno] = &[
-    Errno::EBADF,
-    Errno::ENOMEM,
-    Errno::ENOSPC,
     Errno::EPERM,
     Errno::EEXIST,
     Errno::EAGAIN,
@@ -362,25 +360,30 @@ const MMAP_FILE: &[Errno] = &[
     Errno::ETXTBSY,
     Errno::ENODEV,
 ];
-/// The same, and EINVAL: for a file that may be on hugetlbfs, or the default size of huge pages.
-const MMAP_FILE_HUGE: &[Errno] = &[
+/// The same for huge pages, whose size may be missing or unknown, and for any other file, which may
+/// be of huge pages: [`COUNT`].
+const HUGE_COUNT: &[Errno] =
+    &[Errno::EBADF, Errno::ENOMEM, Errno::EINVAL, Errno::ENOSPC, Errno::ENODEV, Errno::ENOENT];
+/// And all until mmap has done with it.
+const HUGE: &[Errno] = &[
     Errno::EBADF,
     Errno::ENOMEM,
-    Errno::ENOSPC,
-    Errno::EPERM,
-    Errno::EEXIST,
-    Errno::EAGAIN,
-    Errno::EOVERFLOW,
-    Errno::EOPNOTSUPP,
-    Errno::EACCES,
-    Errno::ETXTBSY,
-    Errno::ENODEV,
     Errno::EINVAL,
+    Errno::ENOSPC,
+    Errno::ENODEV,
+    Errno::ENOENT,
+    Errno::EPERM,
+    Errno::EEXIST,
+    Errno::EAGAIN,
+    Errno::EOVERFLOW,
+    Errno::EOPNOTSUPP,
+    Errno::EACCES,
+    Errno::ETXTBSY,
 ];
 /// What mremap may answer for what is mapped at the old address.
 const MREMAP_OLD: &[Errno] = &[Errno::EFAULT, Errno::EPERM, Errno::ENOMEM];
-/// What the walk over a range may answer for its first part, before it comes to the hole.
-const WALK: &[Errno] = &[
+/// What madvise may answer for the first part of a range, before it comes to the hole.
+const ADVISED: &[Errno] = &[
     Errno::EINVAL,
     Errno::EACCES,
     Errno::EPERM,
@@ -391,8 +394,12 @@ const WALK: &[Errno] = &[
     Errno::EFAULT,
     Errno::EHWPOISON,
     Errno::ENOSPC,
-    Errno::EDQUOT,
+    Errno::EOPNOTSUPP,
 ];
+/// The same of mprotect.
+const PROTECTED: &[Errno] = &[Errno::EINVAL, Errno::EACCES, Errno::EPERM];
+/// The same of msync.
+const SYNCED: &[Errno] = &[Errno::EBUSY, Errno::EIO, Errno::ENOSPC, Errno::EDQUOT];
 
 impl Call {
     /// What the kernel will say to this call, as far as its words, the page size and the
@@ -417,7 +424,12 @@ impl Call {
     /// - the kernel's configuration and the CPU: huge-page sizes that could exist and don't, advice
     ///   of KSM, transparent huge pages and memory failure, `PROT_BTI` and `PROT_MTE`; the default
     ///   huge-page size, and so the alignment of `MAP_HUGETLB` without a size;
-    /// - address tagging that a process has to ask for (LAM on x86_64, pointer masking on riscv64).
+    /// - address tagging that a process has to ask for (LAM on x86_64, pointer masking on riscv64);
+    /// - security modules and fanotify, which may say EACCES or EPERM before any rule of mmap and
+    ///   mprotect;
+    /// - on riscv64 before Linux 7, offsets of 2^63 and more, which are EOVERFLOW there.
+    ///
+    /// In const evaluation, addresses must have been made from integers: see [`Word::bits`].
     ///
     /// Flags and advice that Linux 7.3 doesn't know are refused where it refuses them.
     ///
@@ -448,7 +460,8 @@ impl Call {
                 limits.madvise(Word::ptr(addr).bits(), len, advice)
             }
             Operation::Mincore { addr, len, vec } => {
-                limits.mincore(untagged(addr), len, Word::ptr(vec).bits())
+                // Tags of `vec` are taken where the process asked for them, so they are passed.
+                limits.mincore(untagged(addr), len, untagged(vec))
             }
             Operation::Mlock { addr, len } => {
                 limits.mlock(untagged(addr), len, &[Errno::EPERM, Errno::ENOMEM])
@@ -535,19 +548,28 @@ impl Limits {
             Some(sum) => sum & !(granule - 1),
             None => 0,
         };
+        // What the process's state may bring up first, before the length, a fixed address, and the
+        // rest.
+        let (first, count) = match (anonymous, hugetlb) {
+            (true, false) => (NOTHING, COUNT),
+            (false, _) if self.regular_file => (NO_FILE, FILE_COUNT),
+            (false, false) => (NO_FILE, HUGE_COUNT),
+            (_, true) => (HUGE_COUNT, HUGE_COUNT),
+        };
         if len == 0 {
-            return refuse(Reason::LengthZero, Errno::EINVAL, MMAP_COUNT);
+            return refuse(Reason::LengthZero, Errno::EINVAL, first);
         }
         if hugetlb && granule == page && (!anonymous || len > usize::MAX / 2) {
             // Whether it is a file of huge pages, and of which size, is not known; and near the
             // end of all numbers the default size decides about the error.
             return Ok(());
         }
-        let count = if anonymous || self.regular_file { MMAP_COUNT } else { MMAP_COUNT_HUGE };
         // mm/mmap.c: do_mmap. A length that wrapped as huge pages is 0 by now.
         if granular == 0 {
             let errno = if anonymous_huge { Errno::EINVAL } else { Errno::ENOMEM };
-            return refuse(Reason::LengthWraps { len }, errno, count);
+            // A file of huge pages says EINVAL.
+            let earlier = if anonymous || self.regular_file { first } else { HUGE_COUNT };
+            return refuse(Reason::LengthWraps { len }, errno, earlier);
         }
         // mm/mmap.c: __get_unmapped_area. mmap doesn't strip tags.
         if granular > self.address_space {
@@ -556,10 +578,13 @@ impl Limits {
         if fixed {
             // fs/hugetlbfs/inode.c: hugetlb_get_unmapped_area. Every size is a multiple of the page.
             if anonymous_huge && addr & (granule - 1) != 0 {
-                let reason = Reason::AddressUnalignedHuge { addr, huge: granule };
+                let reason = if log2 == 0 {
+                    Reason::AddressUnaligned { addr, page }
+                } else {
+                    Reason::AddressUnalignedHuge { addr, huge: granule }
+                };
                 return refuse(reason, Errno::EINVAL, count);
             }
-            let count = if anonymous_huge && log2 == 0 { MMAP_COUNT_HUGE } else { count };
             // mm/mmap.c: __get_unmapped_area takes the address for its own result, and looks
             // whether that is an error.
             if let Err(errno) = Errno::decode(Word::int(addr)) {
@@ -576,10 +601,11 @@ impl Limits {
         if anonymous && !hugetlb {
             self.mmap_anonymous(flags)
         } else {
-            self.mmap_file(flags, granular, offset, anonymous_huge)
+            self.mmap_file(flags, len, granular, offset, anonymous_huge)
         }
     }
 
+    /// mm/mmap.c: do_mmap, the branch without a file
     const fn mmap_anonymous(&self, flags: MapFlags) -> Verdict {
         let grows = flags.contains(MapFlags::GROWSDOWN);
         let reason = match flags.sharing() {
@@ -592,10 +618,18 @@ impl Limits {
             MapFlags::FILE => Reason::NoSharing,
             _ => Reason::UnknownSharing { flags },
         };
-        refuse(reason, Errno::EINVAL, MMAP_PLACE)
+        refuse(reason, Errno::EINVAL, PLACE)
     }
 
-    const fn mmap_file(&self, flags: MapFlags, len: usize, offset: u64, huge: bool) -> Verdict {
+    /// mm/mmap.c: do_mmap, the branch with a file
+    const fn mmap_file(
+        &self,
+        flags: MapFlags,
+        len: usize,
+        granular: usize,
+        offset: u64,
+        huge: bool,
+    ) -> Verdict {
         /// `LEGACY_MAP_MASK` in include/linux/mman.h: what `MAP_SHARED_VALIDATE` knows. Of the
         /// huge-page size field it knows the bits of two sizes, and so not the highest.
         const LEGACY: usize = MapFlags::SHARED_VALIDATE.bits()
@@ -613,28 +647,28 @@ impl Limits {
             | MapFlags::HUGETLB.bits()
             | MapFlags::HUGE_2MB.bits()
             | MapFlags::HUGE_1GB.bits()
+            // Known to file systems that can be on DAX storage; the others refuse it.
+            | MapFlags::SYNC.bits()
             | arch::MAP_LEGACY;
 
-        let log2 = flags.huge_log2();
         let regular = self.regular_file || huge;
-        let granule_known = if huge { log2 != 0 } else { self.regular_file };
-        let earlier = if granule_known { MMAP_FILE } else { MMAP_FILE_HUGE };
-        // file_mmap_ok: len and offset against MAX_LFS_FILESIZE
-        let max = isize::MAX as usize;
-        if regular
-            && (len > max || offset as usize >> self.page.log2() > (max - len) >> self.page.log2())
-        {
+        let earlier = if huge || !self.regular_file { HUGE } else { FILE };
+        // file_mmap_ok: MAX_LFS_FILESIZE for regular files; others, all numbers at least
+        let most = if regular { isize::MAX as usize } else { 0_usize.wrapping_sub(granular) };
+        let last = if regular { most.wrapping_sub(granular) } else { most };
+        let log2 = self.page.log2();
+        if regular && granular > most || offset as usize >> log2 > last >> log2 {
             return refuse(Reason::FileTooLong { offset, len }, Errno::EOVERFLOW, earlier);
         }
+        let validate = flags.sharing().bits() == MapFlags::SHARED_VALIDATE.bits();
         match flags.sharing() {
             MapFlags::SHARED_VALIDATE => {
                 let mut known = LEGACY;
                 if !self.before(6, 6) {
                     known |= arch::MAP_LEGACY_6_6;
                 }
-                if !regular {
-                    // A file on DAX storage knows it.
-                    known |= MapFlags::SYNC.bits();
+                if huge {
+                    known &= !MapFlags::SYNC.bits();
                 }
                 let unknown = MapFlags::from_bits(flags.bits() & !known);
                 if !unknown.is_empty() {
@@ -649,7 +683,13 @@ impl Limits {
         if flags.contains(MapFlags::GROWSDOWN) {
             return refuse(Reason::CannotGrow { flags }, Errno::EINVAL, earlier);
         }
+        // Not on DAX storage: refused by do_mmap, or by the file system after it.
+        if validate && flags.contains(MapFlags::SYNC) && self.regular_file && !huge {
+            let reason = Reason::UnknownMapFlags { flags: MapFlags::SYNC };
+            return refuse(reason, Errno::EOPNOTSUPP, earlier);
+        }
         // fs/hugetlbfs/inode.c: hugetlbfs_file_mmap
+        let log2 = flags.huge_log2();
         if huge && log2 != 0 && offset & ((1 << log2) - 1) != 0 {
             let reason = Reason::OffsetUnalignedHuge { offset, huge: 1 << log2 };
             return refuse(reason, Errno::EINVAL, earlier);
@@ -702,7 +742,7 @@ impl Limits {
         }
         // From here on the kernel asks what is mapped, and BTI and MTE of the CPU.
         let of_cpu = prot.intersection(Prot::from_bits(arch::PROT_OF_CPU));
-        let cpu: &[_] = if of_cpu.is_empty() { NOTHING } else { WALK };
+        let cpu: &[_] = if of_cpu.is_empty() { NOTHING } else { PROTECTED };
         if addr >= self.address_space {
             return refuse(self.beyond(addr, len), Errno::ENOMEM, cpu);
         }
@@ -710,7 +750,7 @@ impl Limits {
             return refuse(Reason::GrowsUp, Errno::EINVAL, &[Errno::ENOMEM]);
         }
         if !self.holds(addr, aligned) {
-            return refuse(self.beyond(addr, len), Errno::ENOMEM, WALK);
+            return refuse(self.beyond(addr, len), Errno::ENOMEM, PROTECTED);
         }
         Ok(())
     }
@@ -729,23 +769,12 @@ impl Limits {
         if flags.contains(both) {
             return refuse(Reason::SyncAndAsync, Errno::EINVAL, NOTHING);
         }
-        self.hole(addr, self.align(len), Errno::ENOMEM, WALK)
-    }
-
-    /// The rules of a range that is walked to its end, or to its first hole: it must not wrap (the
-    /// error for that differs), and behind the address space nothing is mapped.
-    const fn hole(
-        &self,
-        addr: usize,
-        aligned: usize,
-        wraps: Errno,
-        earlier: &'static [Errno],
-    ) -> Verdict {
+        let aligned = self.align(len);
         if addr.wrapping_add(aligned) < addr {
-            return refuse(Reason::RangeWraps { addr, len: aligned }, wraps, NOTHING);
+            return refuse(Reason::RangeWraps { addr, len }, Errno::ENOMEM, NOTHING);
         }
         if aligned != 0 && !self.holds(addr, aligned) {
-            return refuse(self.beyond(addr, aligned), Errno::ENOMEM, earlier);
+            return refuse(self.beyond(addr, len), Errno::ENOMEM, SYNCED);
         }
         Ok(())
     }
@@ -765,6 +794,13 @@ impl Limits {
         if !unknown.is_empty() {
             return refuse(Reason::UnknownMremapFlags { flags: unknown }, Errno::EINVAL, NOTHING);
         }
+        let dontunmap = flags.contains(MremapFlags::DONTUNMAP);
+        let moves = dontunmap || flags.contains(MremapFlags::FIXED);
+        if self.before(6, 17) {
+            if let Err(refusal) = self.mremap_moves(old_len, new_len, flags) {
+                return Err(refusal);
+            }
+        }
         if let Err(refusal) = self.unaligned(old) {
             return Err(refusal);
         }
@@ -774,8 +810,6 @@ impl Limits {
             let reason = if new_len == 0 { Reason::LengthZero } else { wraps };
             return refuse(reason, Errno::EINVAL, NOTHING);
         }
-        let dontunmap = flags.contains(MremapFlags::DONTUNMAP);
-        let moves = dontunmap || flags.contains(MremapFlags::FIXED);
         let mapped: &[_] = if self.since(6, 17) { NOTHING } else { MREMAP_OLD };
         if new_aligned > self.address_space && (moves || self.since(6, 17)) {
             return refuse(self.beyond(new_addr, new_len), Errno::EINVAL, mapped);
@@ -788,14 +822,8 @@ impl Limits {
                 let reason = Reason::AddressUnaligned { addr: new_addr, page: self.page.bytes() };
                 return refuse(reason, Errno::EINVAL, mapped);
             }
-            if !flags.contains(MremapFlags::MAYMOVE) {
-                return refuse(Reason::MustMove { flags }, Errno::EINVAL, NOTHING);
-            }
-            // Before Linux 6.17, the lengths were compared before they were rounded up.
-            if dontunmap && (old_aligned != new_aligned || self.before(6, 17) && old_len != new_len)
-            {
-                let reason = Reason::DontunmapResizes { old_len, new_len };
-                return refuse(reason, Errno::EINVAL, NOTHING);
+            if let Err(refusal) = self.mremap_moves(old_len, new_len, flags) {
+                return Err(refusal);
             }
             if old.wrapping_add(old_aligned) > new_addr && new_addr + new_aligned > old {
                 let reason = Reason::Overlap { old, old_len, new_addr, new_len };
@@ -815,6 +843,22 @@ impl Limits {
             && !self.holds(old.wrapping_add(new_aligned), old_aligned - new_aligned)
         {
             return refuse(self.beyond(old, old_len), Errno::EINVAL, MREMAP_OLD);
+        }
+        Ok(())
+    }
+
+    /// The flags of mremap that ask for a move: first of all before Linux 6.17, and with the lengths
+    /// as they are; since then last, and with the lengths rounded up.
+    const fn mremap_moves(&self, old_len: usize, new_len: usize, flags: MremapFlags) -> Verdict {
+        let dontunmap = flags.contains(MremapFlags::DONTUNMAP);
+        let moves = dontunmap || flags.contains(MremapFlags::FIXED);
+        if moves && !flags.contains(MremapFlags::MAYMOVE) {
+            return refuse(Reason::MustMove { flags }, Errno::EINVAL, NOTHING);
+        }
+        let resizes = self.align(old_len) != self.align(new_len);
+        if dontunmap && (resizes || self.before(6, 17) && old_len != new_len) {
+            let reason = Reason::DontunmapResizes { old_len, new_len };
+            return refuse(reason, Errno::EINVAL, NOTHING);
         }
         Ok(())
     }
@@ -845,7 +889,7 @@ impl Limits {
         let memory_failure = matches!(advice, Advice::HWPOISON | Advice::SOFT_OFFLINE);
         let addr = arch::untagged(addr);
         if aligned != 0 && !self.holds(addr, aligned) && !memory_failure {
-            return refuse(self.beyond(addr, len), Errno::ENOMEM, WALK);
+            return refuse(self.beyond(addr, len), Errno::ENOMEM, ADVISED);
         }
         Ok(())
     }
@@ -854,7 +898,7 @@ impl Limits {
     /// the end of the address space up to 2^63 on. Nothing is mapped there, so what it lets
     /// through fails afterwards.
     const fn mincore(&self, addr: usize, len: usize, vec: usize) -> Verdict {
-        const HALF: usize = 1 << 63;
+        const HALF: usize = isize::MAX as usize + 1;
         if let Err(refusal) = self.unaligned(addr) {
             return Err(refusal);
         }
@@ -884,7 +928,7 @@ impl Limits {
             return refuse(Reason::RangeWraps { addr, len }, Errno::EINVAL, earlier);
         }
         if aligned != 0 && !self.holds(start, aligned) {
-            return refuse(self.beyond(addr, len), Errno::ENOMEM, &[Errno::EPERM, Errno::EAGAIN]);
+            return refuse(self.beyond(addr, len), Errno::ENOMEM, earlier);
         }
         Ok(())
     }

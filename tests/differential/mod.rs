@@ -42,6 +42,8 @@ pub struct World {
     address_space: usize,
     arena: *mut u8,
     regular: OwnedFd,
+    /// A regular file of the file system for temporary files, which may know `MAP_SYNC`.
+    disk: OwnedFd,
     read_only: OwnedFd,
     pipe: OwnedFd,
     /// Addresses that the process lives on: code, stack, heap.
@@ -102,19 +104,23 @@ impl World {
             (arena.unwrap().add(ARENA * page), &*answers.unwrap().cast::<Answers>())
         };
         // SAFETY: plain calls; the descriptors are new and ours.
-        let (regular, read_only, pipe) = unsafe {
+        let (regular, disk, read_only, pipe) = unsafe {
             let own = |fd: RawFd| {
                 assert!(fd >= 0, "{}", std::io::Error::last_os_error());
                 OwnedFd::from_raw_fd(fd)
             };
             let regular = own(libc::memfd_create(c"rawmap".as_ptr(), 0));
             assert_eq!(libc::ftruncate(regular.as_raw_fd(), 8 * page as i64), 0);
+            let mut path = format!("{}/rawmap-XXXXXX\0", std::env::temp_dir().display());
+            let disk = own(libc::mkstemp(path.as_mut_ptr().cast()));
+            libc::unlink(path.as_ptr().cast());
+            assert_eq!(libc::ftruncate(disk.as_raw_fd(), 8 * page as i64), 0);
             let path = format!("/proc/self/fd/{}\0", regular.as_raw_fd());
             let read_only = own(libc::open(path.as_ptr().cast(), libc::O_RDONLY));
             let mut ends = [0; 2];
             assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
             libc::close(ends[1]);
-            (regular, read_only, own(ends[0]))
+            (regular, disk, read_only, own(ends[0]))
         };
         let on_stack = 0_u8;
         let on_heap = Box::new(0_u8);
@@ -129,6 +135,7 @@ impl World {
             address_space: address_space(&limits),
             arena,
             regular,
+            disk,
             read_only,
             pipe,
             vital: [code, (&raw const on_stack).addr(), (&raw const *on_heap).addr()],
@@ -144,7 +151,9 @@ impl World {
     fn limits_of(&self, call: Call) -> Limits {
         match call.operation() {
             Operation::Mmap { fd, .. }
-                if fd == self.regular.as_raw_fd() || fd == self.read_only.as_raw_fd() =>
+                if [&self.regular, &self.disk, &self.read_only]
+                    .map(AsRawFd::as_raw_fd)
+                    .contains(&fd) =>
             {
                 self.limits.regular_file()
             }
@@ -238,7 +247,7 @@ impl World {
         }
         let fds = [
             self.regular.as_raw_fd(),
-            self.regular.as_raw_fd(),
+            self.disk.as_raw_fd(),
             self.read_only.as_raw_fd(),
             self.pipe.as_raw_fd(),
             -1,
@@ -436,8 +445,14 @@ impl World {
             self.make(&[call], |_, again| answer = again);
         }
         let agrees = match (verdict, answer) {
-            // A walk over all of memory to the hole behind it.
-            (Err(refusal), None) => !refusal.earlier().is_empty(),
+            // A walk over all of memory to the hole behind it changes what it passes.
+            (Err(refusal), None) => {
+                let walks = matches!(
+                    call.operation(),
+                    Operation::Mprotect { .. } | Operation::Madvise { .. }
+                );
+                walks && refusal.errno() == Errno::ENOMEM
+            }
             (Err(refusal), Some(Err(errno))) if errno == refusal.errno() => {
                 tally.doubts.insert(kind(call, refusal), None);
                 true
@@ -536,7 +551,11 @@ impl World {
             Operation::Mmap { fd, flags, len, offset, .. } if fd == self.pipe.as_raw_fd() => {
                 flags.contains(MapFlags::HUGETLB)
                     || flags.contains(MapFlags::SYNC)
-                    || offset.checked_add((len as u64).saturating_add(self.page as u64)).is_none()
+                    || offset.wrapping_add(len.next_multiple_of(self.page) as u64) == 0
+            }
+            // A file system that knows it, and not on DAX storage, refuses it with any sharing.
+            Operation::Mmap { fd, flags, .. } if fd == self.disk.as_raw_fd() => {
+                flags.contains(MapFlags::SYNC)
             }
             // A mapping with allocation tags, where the CPU has them.
             Operation::Mmap { prot, .. } => !(prot & Prot::from_bits(CPU_PROT)).is_empty(),
