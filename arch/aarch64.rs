@@ -217,7 +217,8 @@ impl Prot {
     /// `PROT_BTI` (Linux 5.8): an indirect branch may only land on a BTI instruction. `mprotect`
     /// answers EINVAL where the CPU has no BTI; `mmap` ignores it there.
     pub const BTI: Self = Self::from_bits(0x10);
-    /// `PROT_MTE` (Linux 5.10): memory with allocation tags. Only for anonymous and tmpfs memory
-    /// on a CPU with MTE; EINVAL elsewhere, from both `mmap` and `mprotect`.
+    /// `PROT_MTE` (Linux 5.10): memory with allocation tags. On a CPU with MTE, EINVAL for what is
+    /// neither anonymous nor on tmpfs (nor, in later kernels, hugetlbfs); where the CPU lacks it,
+    /// `mprotect` answers EINVAL and `mmap` ignores it.
     pub const MTE: Self = Self::from_bits(0x20);
 }

@@ -126,13 +126,28 @@ pub(crate) const MAP_LEGACY: usize = MapFlags::MAP_32BIT.bits();
 /// Those that it knows since Linux 6.6.
 pub(crate) const MAP_LEGACY_6_6: usize = MapFlags::ABOVE4G.bits();
 
-/// Makes what was written at `written` run at `run`, `len` bytes: nothing to do here, stores are seen
-/// by instruction fetch (Intel SDM 3A 12.6; AMD APM 2 7.6.1).
+/// Makes what was written at `written` run at `run`, `len` bytes. Caches are coherent, and a fetch
+/// sees every earlier store; but through another address only after a serializing instruction (Intel
+/// SDM 3A, self-modifying code; AMD APM 2, 7.6.1), for which `cpuid` stands here. Other threads that
+/// ran the old code need one of their own.
 ///
 /// # Safety
 /// Both must be mapped for `len` bytes, and of the same memory.
 pub(crate) unsafe fn sync_instructions(written: *const u8, run: *const u8, len: usize) {
     let _ = (written, run, len);
+    // SAFETY: it only reads, and serializes. rbx, which LLVM keeps to itself, is put back.
+    unsafe {
+        asm!(
+            "mov {rbx:r}, rbx",
+            "cpuid",
+            "mov rbx, {rbx:r}",
+            rbx = out(reg) _,
+            inout("eax") 0 => _,
+            inout("ecx") 0 => _,
+            out("edx") _,
+            options(nostack, preserves_flags),
+        );
+    }
 }
 
 /// Names of the `PROT_*` bits that only this architecture has.

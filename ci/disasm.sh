@@ -102,7 +102,7 @@ probe() {
 broken() {
   tree=$work/$arch/$1
   mkdir -p "$tree"
-  cp -r src arch "$tree"
+  cp -r src arch README.md "$tree"
   sed -i "$3" "$tree/$2"
   ! cmp -s "$2" "$tree/$2" || {
     fail "control: $1: nothing in $2 to take away by $3"
@@ -296,7 +296,7 @@ loops() {
       ;;
     module)
       mkdir -p "$out"
-      cp -r "$tree/src" "$tree/arch" "$out"
+      cp -r "$tree/src" "$tree/arch" "$tree/README.md" "$out"
       printf 'extern crate self as rawmap;\n#[path = "%s"]\nmod loops;\n' "$probes/loops.rs" >>"$out/src/lib.rs"
       rust --crate-name rawmap "${vectors[@]}" -C llvm-args=-enable-ipra --emit obj -o "$out/loops.o" "$out/src/lib.rs"
       objects=("$out/loops.o")

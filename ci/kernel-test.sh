@@ -137,7 +137,7 @@ unpack_kernel() { # DEB_ARCH SUITE FLAVOUR FOLDER
     return 1
   }
   # ext4 wants the first by a name that only modprobe resolves.
-  for file in crc32c_generic ext4 virtio_blk; do take_module "$file"; done
+  for file in crc32c_generic ext4 virtio_pci virtio_blk; do take_module "$file"; done
   rm -rf "$folder"
   mv "$new" "$folder"
   rm -rf "$unpacked"

@@ -44,7 +44,7 @@ lint() { # ARCH FEATURE
   use_target "$1"
   say "compiler: $RUST_FROM"
   # By its own name: Debian's clippy comes without Debian's cargo, and is first in PATH.
-  run cargo-clippy clippy --all-targets ${2:+--features "$2"} -- -D warnings
+  run cargo-clippy clippy --keep-going --all-targets ${2:+--features "$2"} -- -D warnings
 }
 
 document() { # ARCH FEATURE

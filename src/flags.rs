@@ -295,7 +295,7 @@ open! {
         HUGETLB = 0x4_0000;
         /// `MAP_SYNC` (Linux 4.15): with `SHARED_VALIDATE` and a DAX file: what was written stays
         /// reachable in the file after a crash. EOPNOTSUPP for other files; with another sharing,
-        /// ignored by most file systems, and EOPNOTSUPP on ext4.
+        /// ignored by most file systems, and EOPNOTSUPP on those that can be on DAX storage.
         SYNC = 0x8_0000;
         /// `MAP_FIXED_NOREPLACE` (Linux 4.17): place exactly at `addr`, or answer EEXIST if
         /// anything is mapped there. Kernels before 4.17, and QEMU user mode before 8.1, take it

@@ -5,8 +5,8 @@ use core::{fmt, ptr};
 
 /// A page size in bytes: a power of two, at least 4096.
 ///
-/// On x86_64 it is 4096. On aarch64 and riscv64 the kernel's builder chooses (4, 16 or 64 KiB), so
-/// it is never a constant there: ask [`PageSize::find`], or take the AT_PAGESZ entry of the
+/// On x86_64 it is 4096. On aarch64 the kernel's builder chooses (4, 16 or 64 KiB), and riscv64, all
+/// of whose kernels have 4 KiB so far, promises nothing; so it is never a constant there: ask [`PageSize::find`], or take the AT_PAGESZ entry of the
 /// auxiliary vector with [`PageSize::new`].
 ///
 /// ```

@@ -261,8 +261,9 @@ pub unsafe fn msync(addr: *mut u8, len: usize, flags: MsyncFlags) -> Result<(), 
 /// - EINVAL: `old` is not a multiple of the page size; `new_len` is 0; an unknown flag; `FIXED` or
 ///   `DONTUNMAP` without `MAYMOVE`; `DONTUNMAP` with different lengths; with `FIXED` or
 ///   `DONTUNMAP` a `new_addr` that is unaligned, leaves the address space or overlaps the old range.
-/// - EFAULT: nothing is mapped at `old`, or the range has a hole; up to Linux 6.16 also: it spans
-///   several mappings.
+/// - EFAULT: nothing is mapped at `old`; or it grows, and the old range is not all of one mapping. A
+///   move without growing also needs that up to Linux 6.16; since then it may span several
+///   mappings, and holes between them.
 /// - ENOMEM: it can't grow in place, and not `MAYMOVE`; no room; RLIMIT_AS or `vm.max_map_count`.
 /// - EAGAIN: it is locked, and grows over RLIMIT_MEMLOCK.
 /// - EPERM: part of the old or new range is sealed ([`mseal`]).

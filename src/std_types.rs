@@ -20,7 +20,8 @@ impl From<Errno> for io::Error {
 }
 
 impl From<Error> for io::Error {
-    /// With the error number's kind, and the whole [`Error`] as its source.
+    /// With the error number's kind, and the whole [`Error`] inside ([`io::Error::get_ref`]), which
+    /// has the number.
     ///
     /// ```
     /// use rawmap::MapOptions;

@@ -168,6 +168,26 @@ fn a_reservation_with_slack_is_aligned_and_checked_without_the_slack() {
 }
 
 #[test]
+fn raw_parts_make_the_same_reservation_again() {
+    alone(|| {
+        for mode in MODES {
+            let it = new(4 * page(), mode);
+            it.commit(0, 4 * page()).unwrap();
+            fill(&it, 0, 4 * page(), 7);
+            let (start, len) = it.into_raw();
+            assert_eq!(len, 4 * page());
+            let mut space = Space::new();
+            // SAFETY: given up by the line above.
+            let it = unsafe { Reservation::from_raw(start, len, mode) }.unwrap();
+            assert!(holds(&it, 0, len, 7) && it.len() == len && it.mode() == mode);
+            drop(it);
+            space.look();
+            assert!(space.lacks(start.as_ptr(), len));
+        }
+    });
+}
+
+#[test]
 fn aligned_reservations_are_aligned_and_leave_nothing_else() {
     alone(|| {
         for mode in MODES {

@@ -241,7 +241,7 @@ fn failure_10_re_entrancy_and_fork() {
         let layout = Layout::from_size_align(page() + 1, 16 * page()).unwrap();
         // SAFETY: the size is not 0, and the block is freed with its layout.
         unsafe { PageAlloc.dealloc(PageAlloc.alloc(layout), layout) };
-        drop(Ring::new(1).unwrap());
+        drop((Ring::new(1), Stack::new(1).unwrap()));
     }
     let end = in_child(|| {
         // SAFETY: the handler calls what may be called in one; the timer is this process's.
@@ -313,12 +313,14 @@ fn failure_12_an_error_without_its_call() {
 #[test]
 fn failure_13_flag_lag() {
     let flags = MapFlags::from_bits(1 << 40);
+    // Before the watch: to find it takes calls where the kernel chooses it, and they'd be refused.
+    let page = page();
     let child = || {
-        let map: Mapping<Raw> = MapOptions::new(page()).prot(RW).anonymous().unwrap();
+        let map: Mapping<Raw> = MapOptions::new(page).prot(RW).anonymous().unwrap();
         watch();
-        let _ = map.advise(0, page(), Advice::from_bits(777));
-        let _ = map.protect(0, page(), Prot::from_bits(1 << 20));
-        let _ = MapOptions::new(page()).flags(flags).anonymous();
+        let _ = map.advise(0, page, Advice::from_bits(777));
+        let _ = map.protect(0, page, Prot::from_bits(1 << 20));
+        let _ = MapOptions::new(page).flags(flags).anonymous();
         unwatch();
     };
     match supervise(child, |_, _| Some(Err(Errno::EINVAL))) {

@@ -95,7 +95,7 @@ impl DualMapping {
     /// Makes what was written through [`write_ptr`](Self::write_ptr) run through
     /// [`run_ptr`](Self::run_ptr), on every core.
     ///
-    /// x86_64: nothing to do. aarch64: cache maintenance, no call. riscv64: one call,
+    /// x86_64: one serializing instruction, no call. aarch64: cache maintenance, no call. riscv64: one call,
     /// `riscv_flush_icache(start, end, 0)`. A thread that may have fetched the old code must still
     /// pass through something that synchronises it (an `isb` on aarch64; a lock or a join is not
     /// enough there if it branched to the old code before).

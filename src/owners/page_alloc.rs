@@ -61,7 +61,7 @@ unsafe fn unmap(addr: *mut u8, len: usize) {
 
 fn alloc(layout: Layout) -> Option<*mut u8> {
     let page = page_size().ok()?.bytes();
-    let len = pages(layout.size())?;
+    let len = pages(layout.size()).filter(|len| *len != 0)?;
     if layout.align() <= page {
         return map(len);
     }

@@ -259,7 +259,7 @@ impl Reservation {
     }
 
     /// Gives up the reservation without unmapping it: its first byte and length. For an allocator in
-    /// a static, which keeps them in atomics.
+    /// a static, which keeps them in atomics. [Slack](Self::keep_slack) stays mapped for good.
     #[must_use = "the reservation is leaked unless these are kept"]
     pub fn into_raw(self) -> (NonNull<u8>, usize) {
         let (start, _) = self.all.into_raw();

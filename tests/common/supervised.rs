@@ -98,7 +98,7 @@ pub fn supervise(
     };
     let mut seen = Vec::new();
     let mut watched = false;
-    while let Some(notice) = receive(&listener) {
+    while let Some(notice) = receive(&listener, pid) {
         let number = notice.number as usize;
         let call = Call::from_words(number, notice.args.map(|arg| Word::int(arg as usize)));
         let mut it = Seen { number, call, refused: None };
@@ -185,14 +185,25 @@ struct Answer {
 }
 
 /// The next call, or `None` when the child has ended.
-fn receive(listener: &File) -> Option<Notice> {
+///
+/// A listener says that nobody is left whom it listens to, but an older kernel (6.1) only when the
+/// child has been waited for: so this looks every now and then whether it could be.
+fn receive(listener: &File, child: libc::pid_t) -> Option<Notice> {
     const RECEIVE: u64 = 0xc050_2100; // SECCOMP_IOCTL_NOTIF_RECV
     loop {
         let mut poll = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let mut notice = Notice::default();
-        // SAFETY: room for one descriptor, and for one notice.
+        // SAFETY: room for one descriptor, for what waitid tells, and for one notice.
         unsafe {
-            libc::poll(&mut poll, 1, -1);
+            if libc::poll(&mut poll, 1, 100) == 0 {
+                let mut ended = std::mem::zeroed::<libc::siginfo_t>();
+                let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+                libc::waitid(libc::P_PID, child as libc::id_t, &mut ended, how);
+                if ended.si_pid() == child {
+                    return None;
+                }
+                continue;
+            }
             if poll.revents & libc::POLLIN == 0 {
                 return None;
             }

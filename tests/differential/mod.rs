@@ -22,6 +22,7 @@ use std::mem::{Discriminant, discriminant};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// How many calls a child makes at most.
 pub const BATCH: usize = 512;
@@ -351,9 +352,7 @@ impl World {
             if pid == 0 {
                 self.child(batch, child);
             }
-            let mut status = 0;
-            // SAFETY: status is a valid place.
-            while unsafe { libc::waitpid(pid, &mut status, 0) } != pid {}
+            let status = self.wait_for(pid);
             let started = self.answers.started.load(Ordering::Relaxed).min(batch.len());
             assert!(started > 0, "a child did not start: status {status:#x}");
             for (call, [result, sealed]) in batch.iter().zip(&self.answers.results[..started]) {
@@ -363,6 +362,25 @@ impl World {
             }
             rest = &rest[started..];
         }
+    }
+
+    /// Waits for a child, and gives its status. A hostile call may leave an emulator in a loop that
+    /// no alarm ends, so there a child dies when it hasn't got on for a second.
+    fn wait_for(&self, pid: libc::pid_t) -> i32 {
+        let (mut since, mut started, mut status) = (Instant::now(), 0, 0);
+        let options = if self.emulated { libc::WNOHANG } else { 0 };
+        // SAFETY: status is a valid place, and the child is ours.
+        while unsafe { libc::waitpid(pid, &mut status, options) } != pid {
+            let now = self.answers.started.load(Ordering::Relaxed);
+            if now != started {
+                (since, started) = (Instant::now(), now);
+            } else if self.emulated && since.elapsed() > Duration::from_secs(1) {
+                // SAFETY: as above.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
+            }
+            std::thread::sleep(Duration::from_millis(u64::from(self.emulated)));
+        }
+        status
     }
 
     fn child(&self, calls: &[Call], child: usize) -> ! {
