@@ -117,7 +117,7 @@ fn printed_otherwise() -> Vec<(Call, &'static str, &'static str)> {
     let dontunmap = MremapFlags::MAYMOVE | MremapFlags::DONTUNMAP;
     let none = |prot, flags| Call::mmap(at(0), 0, prot, flags, -1, 0);
     let high = MapFlags::PRIVATE | MapFlags::from_bits(1 << 32);
-    let mut otherwise = vec![
+    vec![
         (Call::mincore(at(1), 0, at(0x10)), "mincore(0x1, 0, [])", "mincore(0x1, 0, 0x10)"),
         (
             Call::mremap(at(1), 1, 1, dontunmap, at(0x7000)),
@@ -159,14 +159,13 @@ fn printed_otherwise() -> Vec<(Call, &'static str, &'static str)> {
             "madvise(0x1, 0, 0x66 /* MADV_??? */)",
             "madvise(0x1, 0, MADV_GUARD_INSTALL)",
         ),
-    ];
-    #[cfg(target_arch = "x86_64")]
-    otherwise.push((
-        none(Prot::NONE, MapFlags::PRIVATE | MapFlags::MAP_32BIT | MapFlags::NORESERVE),
-        "mmap(NULL, 0, PROT_NONE, MAP_PRIVATE|MAP_32BIT|MAP_NORESERVE, -1, 0)",
-        "mmap(NULL, 0, PROT_NONE, MAP_PRIVATE|MAP_NORESERVE|MAP_32BIT, -1, 0)",
-    ));
-    otherwise
+        #[cfg(target_arch = "x86_64")]
+        (
+            none(Prot::NONE, MapFlags::PRIVATE | MapFlags::MAP_32BIT | MapFlags::NORESERVE),
+            "mmap(NULL, 0, PROT_NONE, MAP_PRIVATE|MAP_32BIT|MAP_NORESERVE, -1, 0)",
+            "mmap(NULL, 0, PROT_NONE, MAP_PRIVATE|MAP_NORESERVE|MAP_32BIT, -1, 0)",
+        ),
+    ]
 }
 
 /// Where the calls begin and end among those that the test program makes by itself.
