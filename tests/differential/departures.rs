@@ -92,6 +92,11 @@ const DEPARTURES: &[Departure] = &[
     ("mremap looks at the ranges first, and knows no empty one: ENOMEM", |it, _, answer| {
         matches!(it, Operation::Mremap { .. }) && answer == Err(Errno::ENOMEM)
     }),
+    ("mremap doesn't look how far the old range goes that it shrinks", |it, reason, answer| {
+        matches!(it, Operation::Mremap { .. })
+            && matches!(reason, Some(Reason::BeyondAddressSpace { .. }))
+            && answer == Answer::None
+    }),
     ("mremap takes its flags as an int", |it, reason, _| {
         matches!(it, Operation::Mremap { .. })
             && matches!(reason, Some(Reason::UnknownMremapFlags { flags }) if flags.bits() as u32 == 0)

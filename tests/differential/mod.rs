@@ -173,6 +173,10 @@ impl World {
                 let flags = flags & !(MapFlags::POPULATE | MapFlags::LOCKED);
                 Call::mmap(addr, len, prot, flags, fd, offset)
             }
+            // The emulator's own memory lies behind ours, and without it it runs in circles.
+            Operation::Mprotect { addr, len, prot } if self.emulated && len as u64 > SPARE => {
+                Call::mprotect(addr, len % SPARE as usize, prot)
+            }
             _ => call,
         }
     }
