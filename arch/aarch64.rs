@@ -174,6 +174,10 @@ pub(crate) const MAP_LEGACY: usize = 0;
 /// Those that it knows since Linux 6.6.
 pub(crate) const MAP_LEGACY_6_6: usize = 0;
 
+/// The version before which the kernel takes mmap's offset as a signed number; `None` where it never
+/// did.
+pub(crate) const OFFSETS_SIGNED_BEFORE: Option<(u16, u16)> = None;
+
 /// Makes what was written at `written` run at `run`, `len` bytes: cleans the data cache to the point
 /// of unification and invalidates the instruction cache, line by line, on all cores (Arm ARM
 /// B2.4.4). Linux lets user space do it (`arch/arm64/kernel/cpufeature.c`: CTR_EL0; SCTLR_EL1.UCI).

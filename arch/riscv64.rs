@@ -133,6 +133,10 @@ pub(crate) const MAP_LEGACY: usize = 0;
 /// Those that it knows since Linux 6.6.
 pub(crate) const MAP_LEGACY_6_6: usize = 0;
 
+/// The version before which the kernel takes mmap's offset as a signed number; `None` where it never
+/// did (`riscv_sys_mmap` in `arch/riscv/kernel/sys_riscv.c`).
+pub(crate) const OFFSETS_SIGNED_BEFORE: Option<(u16, u16)> = Some((7, 0));
+
 /// Makes what was written at `written` run at `run`, `len` bytes. `fence.i` acts on this hart only,
 /// and the thread may run on another one next, so the kernel is asked to do it for all threads of
 /// the process: one call, `riscv_flush_icache(start, end, 0)` (`arch/riscv/kernel/sys_riscv.c`).

@@ -126,6 +126,10 @@ pub(crate) const MAP_LEGACY: usize = MapFlags::MAP_32BIT.bits();
 /// Those that it knows since Linux 6.6.
 pub(crate) const MAP_LEGACY_6_6: usize = MapFlags::ABOVE4G.bits();
 
+/// The version before which the kernel takes mmap's offset as a signed number; `None` where it never
+/// did.
+pub(crate) const OFFSETS_SIGNED_BEFORE: Option<(u16, u16)> = None;
+
 /// Makes what was written at `written` run at `run`, `len` bytes. Caches are coherent, and a fetch
 /// sees every earlier store; but through another address only after a serializing instruction (Intel
 /// SDM 3A, self-modifying code; AMD APM 2, 7.6.1), for which `cpuid` stands here. Other threads that

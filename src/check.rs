@@ -114,6 +114,10 @@ fn page_exists(addr: usize, page: PageSize) -> Result<bool, Errno> {
 
 /// Why the kernel refuses a call: with which error, and for what reason.
 ///
+/// A call that is refused may have changed something before the kernel came to the rule. Where
+/// mprotect and madvise walk to a hole, what lies before it is changed; and before Linux 6.17, mremap
+/// with `MREMAP_FIXED` has unmapped the new place when it finds that the old range is too long.
+///
 /// `Display` prints the reason as a sentence with the numbers in it:
 ///
 /// ```
@@ -426,8 +430,7 @@ impl Call {
     ///   huge-page size, and so the alignment of `MAP_HUGETLB` without a size;
     /// - address tagging that a process has to ask for (LAM on x86_64, pointer masking on riscv64);
     /// - security modules and fanotify, which may say EACCES or EPERM before any rule of mmap and
-    ///   mprotect;
-    /// - on riscv64 before Linux 7, offsets of 2^63 and more, which are EOVERFLOW there.
+    ///   mprotect.
     ///
     /// In const evaluation, addresses must have been made from integers: see [`Word::bits`].
     ///
@@ -534,6 +537,18 @@ impl Limits {
         if !anonymous && fd < 0 {
             return refuse(Reason::NoFile { fd }, Errno::EBADF, NOTHING);
         }
+        // arch/riscv/kernel/sys_riscv.c: riscv_sys_mmap. Before Linux 7 the offset is signed there, so
+        // that in pages it is among the last numbers.
+        let may_be_signed = match arch::OFFSETS_SIGNED_BEFORE {
+            Some((major, minor)) => offset >> 63 == 1 && !self.since(major, minor),
+            None => false,
+        };
+        let signed = may_be_signed && self.kernel.is_some();
+        let page_offset = if signed {
+            (offset as i64 >> self.page.log2()) as u64
+        } else {
+            offset >> self.page.log2()
+        };
         if !anonymous && hugetlb && self.regular_file {
             return refuse(Reason::NotHugetlbfs, Errno::EINVAL, &[Errno::EBADF]);
         }
@@ -551,6 +566,8 @@ impl Limits {
         // What the process's state may bring up first, before the length, a fixed address, and the
         // rest.
         let (first, count) = match (anonymous, hugetlb) {
+            // What the kernel would say to the offset is not known.
+            _ if may_be_signed && !signed => (HUGE_COUNT, HUGE),
             (true, false) => (NOTHING, COUNT),
             (false, _) if self.regular_file => (NO_FILE, FILE_COUNT),
             (false, false) => (NO_FILE, HUGE_COUNT),
@@ -570,6 +587,10 @@ impl Limits {
             // A file of huge pages says EINVAL.
             let earlier = if anonymous || self.regular_file { first } else { HUGE_COUNT };
             return refuse(Reason::LengthWraps { len }, errno, earlier);
+        }
+        // do_mmap: offset overflow?
+        if page_offset.checked_add((granular >> self.page.log2()) as u64).is_none() {
+            return refuse(Reason::FileTooLong { offset, len }, Errno::EOVERFLOW, first);
         }
         // mm/mmap.c: __get_unmapped_area. mmap doesn't strip tags.
         if granular > self.address_space {
@@ -599,14 +620,14 @@ impl Limits {
         }
         // mm/mmap.c: do_mmap. Anonymous huge pages are a file by now.
         if anonymous && !hugetlb {
-            self.mmap_anonymous(flags)
+            self.mmap_anonymous(flags, if may_be_signed && !signed { HUGE } else { PLACE })
         } else {
-            self.mmap_file(flags, len, granular, offset, anonymous_huge)
+            self.mmap_file(flags, len, granular, offset, page_offset, anonymous_huge)
         }
     }
 
     /// mm/mmap.c: do_mmap, the branch without a file
-    const fn mmap_anonymous(&self, flags: MapFlags) -> Verdict {
+    const fn mmap_anonymous(&self, flags: MapFlags, earlier: &'static [Errno]) -> Verdict {
         let grows = flags.contains(MapFlags::GROWSDOWN);
         let reason = match flags.sharing() {
             MapFlags::SHARED if grows => Reason::CannotGrow { flags },
@@ -618,7 +639,7 @@ impl Limits {
             MapFlags::FILE => Reason::NoSharing,
             _ => Reason::UnknownSharing { flags },
         };
-        refuse(reason, Errno::EINVAL, PLACE)
+        refuse(reason, Errno::EINVAL, earlier)
     }
 
     /// mm/mmap.c: do_mmap, the branch with a file
@@ -628,6 +649,7 @@ impl Limits {
         len: usize,
         granular: usize,
         offset: u64,
+        page_offset: u64,
         huge: bool,
     ) -> Verdict {
         /// `LEGACY_MAP_MASK` in include/linux/mman.h: what `MAP_SHARED_VALIDATE` knows. Of the
@@ -656,8 +678,7 @@ impl Limits {
         // file_mmap_ok: MAX_LFS_FILESIZE for regular files; others, all numbers at least
         let most = if regular { isize::MAX as usize } else { 0_usize.wrapping_sub(granular) };
         let last = if regular { most.wrapping_sub(granular) } else { most };
-        let log2 = self.page.log2();
-        if regular && granular > most || offset as usize >> log2 > last >> log2 {
+        if regular && granular > most || page_offset as usize > last >> self.page.log2() {
             return refuse(Reason::FileTooLong { offset, len }, Errno::EOVERFLOW, earlier);
         }
         let validate = flags.sharing().bits() == MapFlags::SHARED_VALIDATE.bits();
@@ -838,7 +859,8 @@ impl Limits {
                 if certain { &[Errno::ENOMEM] } else { &[Errno::ENOMEM, Errno::EINVAL] };
             return refuse(self.beyond(old, old_len), Errno::EFAULT, earlier);
         }
-        // What it shrinks by is unmapped as munmap does it.
+        // What it shrinks by is unmapped as munmap does it: mremap_to, before Linux 6.17 after the new
+        // place.
         if old_aligned > new_aligned
             && !self.holds(old.wrapping_add(new_aligned), old_aligned - new_aligned)
         {

@@ -395,6 +395,17 @@ fn a_mapping_in_several_parts_does_not_grow_and_stays() {
 }
 
 #[test]
+fn parts_that_are_alike_again_grow_as_one_where_the_kernel_joins_them() {
+    let mut map = anon(3);
+    map.lock(page(), page()).unwrap();
+    map.unlock(page(), page()).unwrap();
+    match map.grow(64 * page()).map_err(|it| it.errno()) {
+        Ok(()) => assert!(kernel() >= (6, 13), "only newer kernels join what was touched in part"),
+        Err(errno) => assert!(errno == Errno::EFAULT && kernel() < (6, 16), "{errno}"),
+    }
+}
+
+#[test]
 fn grown_shared_anonymous_memory_is_sigbus_behind_its_old_end() {
     let mut map = MapOptions::new(page()).shared().anonymous().unwrap();
     set(&map, 0, 7);

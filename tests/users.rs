@@ -341,10 +341,10 @@ fn failure_14_process_wide_effects() {
     let child = || {
         watch();
         let mut map = MapOptions::new(4 * page()).align(4 * MIB).anonymous().unwrap();
+        map.grow(MIB).unwrap();
         map.lock(0, page()).unwrap();
         map.purge(0, page()).unwrap();
         map.unlock(0, page()).unwrap();
-        map.grow(MIB).unwrap();
         let it = Reservation::new(MIB, Mode::Strict).unwrap();
         it.commit(0, page()).unwrap();
         it.decommit(0, page()).unwrap();

@@ -478,9 +478,15 @@ impl<A: Access> Mapping<A> {
     /// One call, if that takes more granules: `mremap(start, mapped_len, len, MREMAP_MAYMOVE, NULL)`.
     ///
     /// # Errors
-    /// Those of [`mremap`](crate::mremap): EFAULT if the kernel holds it in several parts (since they
-    /// differ in protection, lock or advice, or were joined); EINVAL or EFAULT on huge pages. [`Error::OutOfRange`] if `len` is smaller than the mapping; a length over
-    /// `isize::MAX`. The mapping is as it was.
+    /// Those of [`mremap`](crate::mremap): EFAULT if the kernel holds it in several parts, since they
+    /// differ in protection, lock or advice, or were joined; EINVAL or EFAULT on huge pages.
+    /// [`Error::OutOfRange`] if `len` is smaller than the mapping; a length over `isize::MAX`. The
+    /// mapping is as it was.
+    ///
+    /// Parts that are alike again are one again only where the kernel joins them. Before Linux 6.16 it
+    /// doesn't where just one of them had been touched meanwhile, as the locked part of an otherwise
+    /// untouched mapping is; nor does any Linux in a forked child (`mm/vma.c`:
+    /// `is_mergeable_anon_vma`). What is to grow is best locked, protected and advised as a whole.
     pub fn grow(&mut self, len: usize) -> Result<(), Error> {
         self.remap(len, MremapFlags::MAYMOVE)
     }

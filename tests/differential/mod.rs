@@ -39,6 +39,7 @@ const LOCKABLE: u64 = 1 << 20;
 /// What calls are made in: the arena, the files, and what is known of the kernel.
 pub struct World {
     pub limits: Limits,
+    kernel: (u16, u16),
     page: usize,
     address_space: usize,
     arena: *mut u8,
@@ -79,7 +80,8 @@ impl World {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
         let mut numbers = release.split(|c: char| !c.is_ascii_digit());
         let mut number = || numbers.next().unwrap().parse().unwrap();
-        let mut limits = Limits::find().unwrap().kernel(number(), number());
+        let kernel = (number(), number());
+        let mut limits = Limits::find().unwrap().kernel(kernel.0, kernel.1);
         let page = PageSize::find().unwrap().bytes();
         let emulated = std::env::var("RAWMAP_EMULATOR").is_ok_and(|name| !name.is_empty());
         if emulated {
@@ -132,6 +134,7 @@ impl World {
         };
         Self {
             limits,
+            kernel,
             page,
             address_space: address_space(&limits),
             arena,
@@ -467,14 +470,7 @@ impl World {
             self.make(&[call], |_, again| answer = again);
         }
         let agrees = match (verdict, answer) {
-            // A walk over all of memory to the hole behind it changes what it passes.
-            (Err(refusal), None) => {
-                let walks = matches!(
-                    call.operation(),
-                    Operation::Mprotect { .. } | Operation::Madvise { .. }
-                );
-                walks && refusal.errno() == Errno::ENOMEM
-            }
+            (Err(refusal), None) => self.refused_late(call, refusal),
             (Err(refusal), Some(Err(errno))) if errno == refusal.errno() => {
                 tally.doubts.insert(kind(call, refusal), None);
                 true
@@ -503,6 +499,26 @@ impl World {
         let why = known.ok_or_else(|| Box::new(disagreement))?;
         *tally.departures.entry(why).or_default() += 1;
         Ok(())
+    }
+
+    /// Whether the kernel has changed something when it comes to this refusal, so that a child may
+    /// die of a call that is refused.
+    fn refused_late(&self, call: Call, refusal: Refusal) -> bool {
+        match (call.operation(), refusal.reason()) {
+            // A walk over all of memory to the hole behind it changes what it passes.
+            (Operation::Mprotect { .. } | Operation::Madvise { .. }, _) => {
+                refusal.errno() == Errno::ENOMEM
+            }
+            // The new place is unmapped before what the old range is shrunk by.
+            (
+                Operation::Mremap { old, old_len, flags, .. },
+                Reason::BeyondAddressSpace { addr, len, .. },
+            ) => {
+                let of_old = (addr ^ old.addr()) << 8 == 0 && len == old_len;
+                self.kernel < (6, 17) && flags.contains(MremapFlags::FIXED) && of_old
+            }
+            _ => false,
+        }
     }
 
     /// Whether another error can only come from the words: there is no such descriptor, address or
