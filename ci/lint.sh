@@ -5,8 +5,10 @@
 
 usage_if_asked "usage: ci/lint.sh
 
-Checks the formatting, clippy and the documentation for each target, the scripts with shellcheck, and
-that the crate has no dependency, needs no standard library and refuses what it does not support.
+Checks the formatting, clippy and the documentation for each target, also of the fuzz targets and of
+what runs in the virtual machines, the scripts with shellcheck, and that the crate has no dependency,
+needs no standard library, builds with the oldest Rust that it names, and refuses what it does not
+support.
 Runs every check, lists those that failed, and fails if there are any.
 What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}." "$@"
 
@@ -52,10 +54,40 @@ document() { # ARCH FEATURE
   RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" run cargo doc --no-deps ${2:+--features "$2"}
 }
 
+# Crates of their own, with their own lock files, for this machine.
+formatting() {
+  local folder
+  for folder in . fuzz ci/kernel; do run cargo fmt --manifest-path "$folder/Cargo.toml" --check -- --color never; done
+}
+lint_others() {
+  local target=$ROOT/target/others
+  use_target "$HOST_ARCH"
+  run cargo-clippy clippy --locked --manifest-path fuzz/Cargo.toml --target-dir "$target" -- -D warnings
+  run cargo-clippy clippy --locked --manifest-path ci/kernel/Cargo.toml --target-dir "$target" --release -- -D warnings
+}
+
+# With the feature and without; the tests need a newer one, since what they depend on does.
+oldest_rust() {
+  local version feature
+  version=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml).0
+  command -v rustup >/dev/null || {
+    say "there is no rustup, to get Rust $version"
+    exit "$CANNOT"
+  }
+  cargo "+$version" -V >/dev/null 2>&1 ||
+    run timeout -s KILL 300 rustup toolchain install "$version" --profile minimal --no-self-update || {
+    say "rustup could not get Rust $version"
+    exit "$CANNOT"
+  }
+  for feature in "${features[@]}"; do
+    run cargo "+$version" check --lib --target-dir target/oldest ${feature:+--features "$feature"}
+  done
+}
+
 shell_scripts() {
   command -v shellcheck >/dev/null || need_packages shellcheck
   # -x: with what they source.
-  run shellcheck -x ci/*.sh .ci/run
+  run shellcheck -x ci/*.sh ci/kernel/*.sh .ci/run
 }
 
 no_dependency() {
@@ -126,13 +158,15 @@ refuses() {
 }
 
 need_cargo
-check 'formatting' run cargo fmt --check -- --color never
+check 'formatting' formatting
 for arch in "${arches[@]}"; do
   for feature in "${features[@]}"; do
     check "$(with "clippy for $arch" "$feature")" lint "$arch" "$feature"
     check "$(with "documentation for $arch" "$feature")" document "$arch" "$feature"
   done
 done
+check 'clippy for fuzz and ci/kernel' lint_others
+check 'the oldest Rust' oldest_rust
 check 'shellcheck' shell_scripts
 check 'no dependency' no_dependency
 for arch in "${arches[@]}"; do

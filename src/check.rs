@@ -115,8 +115,8 @@ fn page_exists(addr: usize, page: PageSize) -> Result<bool, Errno> {
 /// Why the kernel refuses a call: with which error, and for what reason.
 ///
 /// A call that is refused may have changed something before the kernel came to the rule. Where
-/// mprotect and madvise walk to a hole, what lies before it is changed; and before Linux 6.17, mremap
-/// with `MREMAP_FIXED` has unmapped the new place when it finds that the old range is too long.
+/// mprotect and madvise walk to a hole, what lies before it is changed; and mremap with `MREMAP_FIXED`
+/// has unmapped the new place when it finds that the old range, which it shrinks, is too long.
 ///
 /// `Display` prints the reason as a sentence with the numbers in it:
 ///
@@ -859,8 +859,7 @@ impl Limits {
                 if certain { &[Errno::ENOMEM] } else { &[Errno::ENOMEM, Errno::EINVAL] };
             return refuse(self.beyond(old, old_len), Errno::EFAULT, earlier);
         }
-        // What it shrinks by is unmapped as munmap does it: mremap_to, before Linux 6.17 after the new
-        // place.
+        // What it shrinks by is unmapped as munmap does it, after the new place (mremap_to).
         if old_aligned > new_aligned
             && !self.holds(old.wrapping_add(new_aligned), old_aligned - new_aligned)
         {

@@ -194,7 +194,8 @@ open! {
         NONE = 0;
         /// `PROT_READ`: may be read.
         READ = 1;
-        /// `PROT_WRITE`: may be written.
+        /// `PROT_WRITE`: may be written; and read, on every processor here. On riscv64 since Linux 7
+        /// /proc/pid/maps says so too.
         WRITE = 2;
         /// `PROT_EXEC`: may be executed. On a file system mounted noexec, EPERM (`mmap`) or
         /// EACCES (`mprotect`).

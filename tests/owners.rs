@@ -465,7 +465,7 @@ fn a_move_into_another_length_is_refused_and_both_come_back() {
     assert_eq!((map.as_ptr(), place.as_ptr()), ends);
 }
 
-/// Before Linux 6.17 the kernel unmaps the place, and then finds that it can't move.
+/// The kernel unmaps the place, and then, before Linux 6.17, finds that it can't move.
 #[test]
 fn a_mapping_in_several_parts_moves_or_both_come_back_mapped() {
     if emulator().is_some() {

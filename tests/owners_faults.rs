@@ -4,8 +4,8 @@ mod common;
 use common::supervised::{Seen, supervise, unwatch, watch};
 use common::*;
 use rawmap::{
-    Call, Cursor, DualMapping, Errno, Error, Limits, MapOptions, Mapping, Mode, PageAlloc,
-    PageSize, Placed, Raw, Reservation, Ring, Stack,
+    Call, Cursor, DualMapping, Errno, Error, Limits, MapOptions, Mapping, Mode, MremapFlags,
+    PageAlloc, PageSize, Placed, Raw, Reservation, Ring, Stack,
 };
 use std::alloc::{GlobalAlloc, Layout};
 use std::os::fd::AsRawFd;
@@ -416,7 +416,7 @@ fn a_mapping_comes_back_from_a_refused_unmap_seal_grow_or_shrink() {
     }
 }
 
-/// The call and the one that holds the place, should the kernel have unmapped it.
+/// The call, and those that look whether the kernel has left a hole.
 #[test]
 fn both_mappings_come_back_from_a_refused_move_and_the_range_from_a_refused_overlay() {
     let shared = anonymous_shared();
@@ -442,13 +442,14 @@ fn both_mappings_come_back_from_a_refused_move_and_the_range_from_a_refused_over
     };
     let refuse = |n: usize, seen: &Seen| {
         judged.push(seen.name());
-        (n == 0 || n == 2).then_some(Err(Errno::ENOMEM))
+        (n == 0 || n == 3).then_some(Err(Errno::ENOMEM))
     };
     let Some((end, seen)) = supervise(child, refuse) else {
         skip!("calls can't be refused here: no seccomp");
         return;
     };
-    assert_eq!((end, &*judged), (OK, &["mremap", "mmap", "mmap", "mmap"].map(String::from)[..]));
+    let calls = ["mremap", "msync", "msync", "mmap", "msync"].map(String::from);
+    assert_eq!((end, &*judged), (OK, &calls[..]));
     // SAFETY: as in each_refused.
     let told = unsafe { shared.read() };
     let call = seen[0].call.unwrap();
@@ -477,6 +478,68 @@ fn a_place_that_was_lost_is_held_again() {
             assert!(space.lacks(at, 4 * page()));
         },
         |n, _| (n == 0).then_some(Err(Errno::EFAULT)),
+    );
+    match done {
+        Some((end, _)) => assert_eq!(end, OK),
+        None => skip!("calls can't be refused here: no seccomp"),
+    }
+}
+
+/// Since Linux 6.17 the kernel moves a mapping's parts one by one, and may fail in between.
+#[test]
+fn a_move_that_failed_half_way_leaves_no_hole() {
+    let done = supervise(
+        || {
+            let (map, place) = (seven(), seven().into_raw_access());
+            let (from, to) = (map.as_ptr(), place.as_ptr());
+            let flags = MremapFlags::MAYMOVE | MremapFlags::FIXED;
+            // SAFETY: what the refused call would have done: the first page moved, the place of the
+            // third unmapped.
+            unsafe {
+                from.add(3 * page()).write(3);
+                rawmap::mremap(from, page(), page(), flags, to).unwrap();
+                rawmap::munmap(to.add(2 * page()), page()).unwrap();
+            }
+            watch();
+            let (map, place, _) = map.move_into(place).unwrap_err();
+            unwatch();
+            let mut space = Space::new();
+            space.look();
+            assert!(space.has(from, 4 * page()) && space.has(to, 4 * page()));
+            assert_eq!((map[0], map[3 * page()], map.len()), (0, 3, 4 * page()));
+            // SAFETY: the page that was moved, which nothing refers to.
+            assert_eq!(unsafe { place.as_ptr().read() }, 7);
+            assert_eq!(reading(to.wrapping_add(2 * page())), SEGV);
+            drop((map, place));
+            space.look();
+            assert!(space.lacks(from, 4 * page()) && space.lacks(to, 4 * page()));
+        },
+        |n, _| (n == 0).then_some(Err(Errno::ENOMEM)),
+    );
+    match done {
+        Some((end, _)) => assert_eq!(end, OK),
+        None => skip!("calls can't be refused here: no seccomp"),
+    }
+}
+
+#[test]
+fn a_decommit_that_failed_half_way_leaves_no_hole() {
+    let done = supervise(
+        || {
+            let heap = Reservation::new(4 * page(), Mode::Strict).unwrap();
+            let at = heap.as_ptr();
+            // SAFETY: what the refused call would have done.
+            unsafe { rawmap::munmap(at.add(page()), 2 * page()) }.unwrap();
+            watch();
+            let error = heap.decommit(page(), 2 * page()).unwrap_err();
+            unwatch();
+            assert_eq!(error.errno(), Errno::ENOMEM);
+            let mut space = Space::new();
+            space.look();
+            assert!(space.has(at, 4 * page()));
+            heap.commit(0, 4 * page()).unwrap();
+        },
+        |n, _| (n == 0).then_some(Err(Errno::ENOMEM)),
     );
     match done {
         Some((end, _)) => assert_eq!(end, OK),

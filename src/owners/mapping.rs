@@ -530,9 +530,10 @@ impl<A: Access> Mapping<A> {
     /// Moves the pages over those of `place`, which must have the same mapped length, and whose own
     /// pages are unmapped. No byte is copied.
     ///
-    /// One call: `mremap(start, mapped_len, mapped_len, MREMAP_MAYMOVE|MREMAP_FIXED, place)`. Before
-    /// Linux 6.17 the kernel may have unmapped `place` when it fails; then it is mapped again,
-    /// inaccessible, with one more call.
+    /// One call: `mremap(start, mapped_len, mapped_len, MREMAP_MAYMOVE|MREMAP_FIXED, place)`. The
+    /// kernel may have unmapped `place` when it fails, and since Linux 6.17, of a mapping that it holds
+    /// in several parts, may have moved the first ones. What is then missing is mapped again, two calls
+    /// or more: in `place` inaccessible, here zeroes that can be read and written.
     ///
     /// # Errors
     /// Those of [`mremap`](crate::mremap): before Linux 6.17, EFAULT if the mapping's parts differ;
@@ -553,7 +554,8 @@ impl<A: Access> Mapping<A> {
                 Ok(moved)
             }
             Err(error) => {
-                place.hold(place.as_ptr(), size);
+                fill_holes(self.as_ptr(), len, Prot::READ.union(Prot::WRITE), self.granule);
+                fill_holes(place.as_ptr(), size, Prot::NONE, self.granule);
                 Err((self, place, error))
             }
         }
@@ -623,23 +625,6 @@ impl<A: Access> Mapping<A> {
 }
 
 impl Mapping<Raw> {
-    /// Takes a range again that the kernel may have unmapped before it failed to map something else
-    /// there, so that what is owned is not a hole that somebody else comes to lie in.
-    ///
-    /// One call: `mmap(addr, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|
-    /// MAP_FIXED_NOREPLACE, -1, 0)`, which is EEXIST if nothing was unmapped.
-    fn hold(&self, addr: *mut u8, len: usize) {
-        let flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE).union(MapFlags::FIXED_NOREPLACE);
-        // SAFETY: it replaces nothing. A kernel that takes the flag for a hint places it there, or,
-        // where the range is still mapped, elsewhere.
-        if let Ok(held) = unsafe { made(Call::mmap_anonymous(addr, len, Prot::NONE, flags)) } {
-            if held != addr {
-                // SAFETY: mapped just now, and nobody's.
-                let _ = unsafe { made(Call::munmap(held, len)) };
-            }
-        }
-    }
-
     /// Sets what a range may be used for.
     ///
     /// One call: `mprotect(start + offset, len, prot)`.
@@ -721,7 +706,7 @@ impl Mapping<Raw> {
         // SAFETY: what is replaced is ours, and of a raw mapping there are no references.
         let done = unsafe { made(Call::mmap(addr, len, prot, flags, fd, file_offset)) };
         if done.is_err() {
-            self.hold(addr, len);
+            fill_holes(addr, len, Prot::NONE, self.granule);
         }
         done.map(|_| ())
     }
@@ -773,6 +758,33 @@ impl DerefMut for Mapping<ReadWrite> {
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as for deref; and by `&mut`, this is the only borrow.
         unsafe { slice::from_raw_parts_mut(self.as_ptr(), self.len) }
+    }
+}
+
+/// Takes again what the kernel may have unmapped of a range before it failed to map something else
+/// there, so that what is owned has no hole that somebody else comes to lie in.
+///
+/// Calls: `msync(addr, len, MS_ASYNC)`, which changes nothing and is ENOMEM if there is a hole; then
+/// `mmap(addr, len, prot, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_FIXED_NOREPLACE, -1, 0)`, which is
+/// EEXIST if the range isn't a hole as a whole; then the same for both halves.
+pub(super) fn fill_holes(addr: *mut u8, len: usize, prot: Prot, granule: PageSize) {
+    // SAFETY: MS_ASYNC writes nothing, and leaves memory as it is.
+    if len == 0 || unsafe { made(Call::msync(addr, len, MsyncFlags::ASYNC)) }.is_ok() {
+        return;
+    }
+    let flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE).union(MapFlags::FIXED_NOREPLACE);
+    // SAFETY: it replaces nothing. A kernel that takes the flag for a hint places it there, or, where
+    // something of the range is mapped, elsewhere.
+    match unsafe { made(Call::mmap_anonymous(addr, len, prot, flags)) } {
+        Ok(held) if held == addr => return,
+        // SAFETY: mapped just now, and nobody's.
+        Ok(stray) => drop(unsafe { made(Call::munmap(stray, len)) }),
+        Err(_) => {}
+    }
+    let half = granule.round_down(len / 2);
+    if half != 0 {
+        fill_holes(addr, half, prot, granule);
+        fill_holes(addr.wrapping_add(half), len - half, prot, granule);
     }
 }
 

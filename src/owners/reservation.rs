@@ -1,6 +1,7 @@
 //! [`Reservation`]: address space for an allocator, committed and given back by parts.
 
 use super::error::{check_range, made};
+use super::mapping::fill_holes;
 use super::options::{Origin, own};
 use super::{Error, Mapping, Raw, page_size};
 use crate::{Advice, Call, Errno, MapFlags, PageSize, Prot};
@@ -225,7 +226,8 @@ impl Reservation {
     ///
     /// # Errors
     /// A range that is not within the reservation; those of [`madvise`](crate::madvise) or
-    /// [`mmap`](crate::mmap): ENOMEM if the process has too many mappings.
+    /// [`mmap`](crate::mmap): ENOMEM if the process has too many mappings. The range is as it was, or
+    /// decommitted: the kernel may have unmapped it before it failed, and it is then mapped again.
     pub fn decommit(&self, offset: usize, len: usize) -> Result<(), Error> {
         let addr = self.range(offset, len)?;
         if self.mode == Mode::Overcommit || len == 0 {
@@ -235,7 +237,11 @@ impl Reservation {
         let call = Call::mmap_anonymous(addr, len, Prot::NONE, flags);
         // SAFETY: what is replaced is ours; who uses the reservation's pointers has given this range
         // back.
-        unsafe { made(call) }.map(|_| ())
+        let done = unsafe { made(call) };
+        if done.is_err() {
+            fill_holes(addr, len, Prot::NONE, self.all.granule());
+        }
+        done.map(|_| ())
     }
 
     /// Frees a range's memory, and leaves it committed: it reads as zeroes.

@@ -39,7 +39,6 @@ const LOCKABLE: u64 = 1 << 20;
 /// What calls are made in: the arena, the files, and what is known of the kernel.
 pub struct World {
     pub limits: Limits,
-    kernel: (u16, u16),
     page: usize,
     address_space: usize,
     arena: *mut u8,
@@ -80,8 +79,7 @@ impl World {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
         let mut numbers = release.split(|c: char| !c.is_ascii_digit());
         let mut number = || numbers.next().unwrap().parse().unwrap();
-        let kernel = (number(), number());
-        let mut limits = Limits::find().unwrap().kernel(kernel.0, kernel.1);
+        let mut limits = Limits::find().unwrap().kernel(number(), number());
         let page = PageSize::find().unwrap().bytes();
         let emulated = std::env::var("RAWMAP_EMULATOR").is_ok_and(|name| !name.is_empty());
         if emulated {
@@ -134,7 +132,6 @@ impl World {
         };
         Self {
             limits,
-            kernel,
             page,
             address_space: address_space(&limits),
             arena,
@@ -515,7 +512,7 @@ impl World {
                 Reason::BeyondAddressSpace { addr, len, .. },
             ) => {
                 let of_old = (addr ^ old.addr()) << 8 == 0 && len == old_len;
-                self.kernel < (6, 17) && flags.contains(MremapFlags::FIXED) && of_old
+                flags.contains(MremapFlags::FIXED) && of_old
             }
             _ => false,
         }

@@ -87,6 +87,16 @@ pub(super) struct Kernel {
     pub(super) emulated: bool,
 }
 
+impl Kernel {
+    /// The protection that a mapping has of which this was asked for. On riscv64, since Linux 7, what
+    /// can be written can be read (`arch_calc_vm_prot_bits` in `arch/riscv/include/asm/mman.h`).
+    fn held(&self, prot: Prot) -> Prot {
+        let writes_read = cfg!(target_arch = "riscv64") && !self.emulated && self.version >= (7, 0);
+        let prot = prot & (Prot::READ | Prot::WRITE | Prot::EXEC);
+        if writes_read && prot.contains(Prot::WRITE) { prot | Prot::READ } else { prot }
+    }
+}
+
 pub(super) struct Model {
     pub(super) kernel: Kernel,
     pub(super) page: usize,
@@ -377,7 +387,7 @@ impl Model {
         self.mappings += 1;
         let first = Page {
             mapping: self.mappings,
-            prot: prot & (Prot::READ | Prot::WRITE | Prot::EXEC),
+            prot: self.kernel.held(prot),
             shared,
             droppable,
             may_write: !read_only,
@@ -401,7 +411,7 @@ impl Model {
 
     /// mm/mprotect.c: do_mprotect_pkey
     fn mprotect(&mut self, range: Range<usize>, prot: Prot) -> Option<Answer> {
-        let prot = prot & (Prot::READ | Prot::WRITE | Prot::EXEC);
+        let prot = self.kernel.held(prot);
         let copied = |page: &Page| page.lock == Lock::Yes && !page.shared;
         let out_of_reach = |page: &Page| copied(page) && self.holds(page).is_none();
         if self.pages[range.clone()].iter().flatten().any(out_of_reach) {
