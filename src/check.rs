@@ -47,13 +47,15 @@ impl Limits {
         Self { address_space: bytes, ..self }
     }
 
-    /// The kernel is of this version. Not stated, only what every version refuses is refused.
+    /// The kernel is of this version, 6.1 or later: what an older one does, the rules don't know. Not
+    /// stated, only what every version refuses is refused.
     #[must_use]
     pub const fn kernel(self, major: u16, minor: u16) -> Self {
         Self { kernel: Some((major, minor)), ..self }
     }
 
-    /// File descriptors are of regular files, neither on hugetlbfs nor on DAX storage.
+    /// File descriptors are of regular files, neither on hugetlbfs nor on DAX storage, nor of
+    /// memfd_secret.
     #[must_use]
     pub const fn regular_file(self) -> Self {
         Self { regular_file: true, ..self }
@@ -115,8 +117,11 @@ fn page_exists(addr: usize, page: PageSize) -> Result<bool, Errno> {
 /// Why the kernel refuses a call: with which error, and for what reason.
 ///
 /// A call that is refused may have changed something before the kernel came to the rule. Where
-/// mprotect and madvise walk to a hole, what lies before it is changed; and mremap with `MREMAP_FIXED`
-/// has unmapped the new place when it finds that the old range, which it shrinks, is too long.
+/// mprotect, madvise, mlock, mlock2 and munlock walk to a hole, they have done their work on what lies
+/// before it. mremap with `MREMAP_FIXED` has unmapped the new place when it finds that the old range,
+/// which it shrinks, is too long. And mmap with `MAP_FIXED` may leave a hole where the file system is
+/// the one that refuses: `MAP_SYNC` ([`Reason::UnknownMapFlags`]), and an offset that is no whole
+/// number of huge pages ([`Reason::OffsetUnalignedHuge`]).
 ///
 /// `Display` prints the reason as a sentence with the numbers in it:
 ///
@@ -364,10 +369,35 @@ const FILE: &[Errno] = &[
     Errno::ETXTBSY,
     Errno::ENODEV,
 ];
+/// And what it may say when it has placed the mapping, before the file system refuses `MAP_SYNC`: of
+/// what it replaces (the vdso can't be split), of `PROT_MTE`, and of the file system itself.
+const FILE_SYSTEM: &[Errno] = &[
+    Errno::EBADF,
+    Errno::ENOMEM,
+    Errno::EPERM,
+    Errno::EEXIST,
+    Errno::EAGAIN,
+    Errno::EOVERFLOW,
+    Errno::EOPNOTSUPP,
+    Errno::EACCES,
+    Errno::ETXTBSY,
+    Errno::ENODEV,
+    Errno::EINVAL,
+    Errno::EIO,
+    Errno::EROFS,
+];
 /// The same for huge pages, whose size may be missing or unknown, and for any other file, which may
-/// be of huge pages: [`COUNT`].
-const HUGE_COUNT: &[Errno] =
-    &[Errno::EBADF, Errno::ENOMEM, Errno::EINVAL, Errno::ENOSPC, Errno::ENODEV, Errno::ENOENT];
+/// be of huge pages, or place its mappings itself: [`COUNT`].
+const HUGE_COUNT: &[Errno] = &[
+    Errno::EBADF,
+    Errno::ENOMEM,
+    Errno::EINVAL,
+    Errno::ENOSPC,
+    Errno::ENODEV,
+    Errno::ENOENT,
+    Errno::ENFILE,
+    Errno::E2BIG,
+];
 /// And all until mmap has done with it.
 const HUGE: &[Errno] = &[
     Errno::EBADF,
@@ -376,6 +406,8 @@ const HUGE: &[Errno] = &[
     Errno::ENOSPC,
     Errno::ENODEV,
     Errno::ENOENT,
+    Errno::ENFILE,
+    Errno::E2BIG,
     Errno::EPERM,
     Errno::EEXIST,
     Errno::EAGAIN,
@@ -400,10 +432,29 @@ const ADVISED: &[Errno] = &[
     Errno::ENOSPC,
     Errno::EOPNOTSUPP,
 ];
+/// The same of `MADV_REMOVE`, which is the file system's fallocate.
+const REMOVED: &[Errno] = &[
+    Errno::EINVAL,
+    Errno::EACCES,
+    Errno::EPERM,
+    Errno::EAGAIN,
+    Errno::EBUSY,
+    Errno::EIO,
+    Errno::EBADF,
+    Errno::EFAULT,
+    Errno::ENOSPC,
+    Errno::EOPNOTSUPP,
+    Errno::ENODEV,
+    Errno::EFBIG,
+    Errno::ETXTBSY,
+    Errno::EDQUOT,
+    Errno::EROFS,
+];
 /// The same of mprotect.
 const PROTECTED: &[Errno] = &[Errno::EINVAL, Errno::EACCES, Errno::EPERM];
-/// The same of msync.
-const SYNCED: &[Errno] = &[Errno::EBUSY, Errno::EIO, Errno::ENOSPC, Errno::EDQUOT];
+/// The same of msync, which is the file's fsync.
+const SYNCED: &[Errno] =
+    &[Errno::EBUSY, Errno::EIO, Errno::ENOSPC, Errno::EDQUOT, Errno::EINVAL, Errno::EROFS];
 
 impl Call {
     /// What the kernel will say to this call, as far as its words, the page size and the
@@ -419,18 +470,22 @@ impl Call {
     ///
     /// - what is mapped: EEXIST, EFAULT, most ENOMEM, EPERM of sealed and EBUSY of locked memory;
     ///   EINVAL for advice that the kind of memory can't have, for `PROT_GROWSDOWN` where nothing
-    ///   grows, for mremap of length 0 of private memory, for parts of huge pages;
+    ///   grows, for parts of huge pages and of the vdso, which can't be split, for mremap of length 0
+    ///   of private memory, with `MREMAP_DONTUNMAP` of what can't grow, and on huge pages to any but
+    ///   a whole one;
     /// - the file: EBADF of a descriptor that is not open, EACCES, ENODEV, ETXTBSY, EPERM of noexec
-    ///   and seals, EOPNOTSUPP of `MAP_SYNC`, and what its driver says;
+    ///   and seals, EOPNOTSUPP of `MAP_SYNC`, EINVAL of memfd_secret for a private mapping, and what
+    ///   its driver says; of msync, which is the file's fsync, and of `MADV_REMOVE`, which is its
+    ///   fallocate, any error that the file system likes;
     /// - limits and rights: EAGAIN, EPERM and ENOMEM of locking, RLIMIT_AS, `vm.max_map_count`,
-    ///   `vm.mmap_min_addr`;
+    ///   `vm.mmap_min_addr`, ENFILE of huge pages;
     /// - files on hugetlbfs, and `MAP_HUGETLB` on any file unless it is known to be regular;
     /// - the kernel's configuration and the CPU: huge-page sizes that could exist and don't, advice
     ///   of KSM, transparent huge pages and memory failure, `PROT_BTI` and `PROT_MTE`; the default
-    ///   huge-page size, and so the alignment of `MAP_HUGETLB` without a size;
+    ///   huge-page size, and so the alignment of `MAP_HUGETLB` without a size, and how long it may be;
     /// - address tagging that a process has to ask for (LAM on x86_64, pointer masking on riscv64);
-    /// - security modules and fanotify, which may say EACCES or EPERM before any rule of mmap and
-    ///   mprotect.
+    /// - security modules, fanotify and `PR_SET_MDWE`, which may say EACCES or EPERM before any rule
+    ///   of mmap and mprotect.
     ///
     /// In const evaluation, addresses must have been made from integers: see [`Word::bits`].
     ///
@@ -537,7 +592,7 @@ impl Limits {
         if !anonymous && fd < 0 {
             return refuse(Reason::NoFile { fd }, Errno::EBADF, NOTHING);
         }
-        // arch/riscv/kernel/sys_riscv.c: riscv_sys_mmap. Before Linux 7 the offset is signed there, so
+        // arch/riscv/kernel/sys_riscv.c: riscv_sys_mmap. Before Linux 6.18 the offset is signed there, so
         // that in pages it is among the last numbers.
         let may_be_signed = match arch::OFFSETS_SIGNED_BEFORE {
             Some((major, minor)) => offset >> 63 == 1 && !self.since(major, minor),
@@ -581,12 +636,12 @@ impl Limits {
             // end of all numbers the default size decides about the error.
             return Ok(());
         }
-        // mm/mmap.c: do_mmap. A length that wrapped as huge pages is 0 by now.
+        // mm/mmap.c: do_mmap. A length that wrapped as huge pages is 0 by now: a file of huge pages
+        // says EINVAL.
+        let first = if anonymous || self.regular_file { first } else { HUGE_COUNT };
         if granular == 0 {
             let errno = if anonymous_huge { Errno::EINVAL } else { Errno::ENOMEM };
-            // A file of huge pages says EINVAL.
-            let earlier = if anonymous || self.regular_file { first } else { HUGE_COUNT };
-            return refuse(Reason::LengthWraps { len }, errno, earlier);
+            return refuse(Reason::LengthWraps { len }, errno, first);
         }
         // do_mmap: offset overflow?
         if page_offset.checked_add((granular >> self.page.log2()) as u64).is_none() {
@@ -707,7 +762,7 @@ impl Limits {
         // Not on DAX storage: refused by do_mmap, or by the file system after it.
         if validate && flags.contains(MapFlags::SYNC) && self.regular_file && !huge {
             let reason = Reason::UnknownMapFlags { flags: MapFlags::SYNC };
-            return refuse(reason, Errno::EOPNOTSUPP, earlier);
+            return refuse(reason, Errno::EOPNOTSUPP, FILE_SYSTEM);
         }
         // fs/hugetlbfs/inode.c: hugetlbfs_file_mmap
         let log2 = flags.huge_log2();
@@ -800,8 +855,9 @@ impl Limits {
         Ok(())
     }
 
-    /// mm/mremap.c: check_mremap_params and after, since Linux 6.17; before, the start of mremap
-    /// and of mremap_to, which looked at what is mapped before the new address.
+    /// mm/mremap.c: check_mremap_params and after, since Linux 6.17. Before, mremap_to, which looked
+    /// for the new range and for an overlap, came after what is mapped; and before 6.15 mremap
+    /// itself looked for a move first of all.
     const fn mremap(
         &self,
         old: usize,
@@ -817,7 +873,7 @@ impl Limits {
         }
         let dontunmap = flags.contains(MremapFlags::DONTUNMAP);
         let moves = dontunmap || flags.contains(MremapFlags::FIXED);
-        if self.before(6, 17) {
+        if self.before(6, 15) {
             if let Err(refusal) = self.mremap_moves(old_len, new_len, flags) {
                 return Err(refusal);
             }
@@ -868,8 +924,8 @@ impl Limits {
         Ok(())
     }
 
-    /// The flags of mremap that ask for a move: first of all before Linux 6.17, and with the lengths
-    /// as they are; since then last, and with the lengths rounded up.
+    /// The flags of mremap that ask for a move; before Linux 6.17 with the lengths as they are, since
+    /// then with the lengths rounded up.
     const fn mremap_moves(&self, old_len: usize, new_len: usize, flags: MremapFlags) -> Verdict {
         let dontunmap = flags.contains(MremapFlags::DONTUNMAP);
         let moves = dontunmap || flags.contains(MremapFlags::FIXED);
@@ -902,15 +958,16 @@ impl Limits {
         if len != 0 && aligned == 0 {
             return refuse(Reason::LengthWraps { len }, Errno::EINVAL, NOTHING);
         }
-        // Since some version after 6.1, wrapping is looked for before the tag is stripped.
-        let seen = if self.since(6, 12) { addr } else { arch::untagged(addr) };
+        // Since Linux 6.4 wrapping is looked for before the tag is stripped.
+        let seen = if self.since(6, 4) { addr } else { arch::untagged(addr) };
         if seen.wrapping_add(aligned) < seen {
             return refuse(Reason::RangeWraps { addr, len }, Errno::EINVAL, NOTHING);
         }
         let memory_failure = matches!(advice, Advice::HWPOISON | Advice::SOFT_OFFLINE);
         let addr = arch::untagged(addr);
         if aligned != 0 && !self.holds(addr, aligned) && !memory_failure {
-            return refuse(self.beyond(addr, len), Errno::ENOMEM, ADVISED);
+            let earlier = if matches!(advice, Advice::REMOVE) { REMOVED } else { ADVISED };
+            return refuse(self.beyond(addr, len), Errno::ENOMEM, earlier);
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use rawmap::{
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::mem::{Discriminant, discriminant};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,6 +50,7 @@ pub struct World {
     pipe: OwnedFd,
     /// Addresses that the process lives on: code, stack, heap.
     vital: [usize; 3],
+    whole_only: Vec<Range<usize>>,
     huge_log2s: Vec<u32>,
     advices: Vec<i32>,
     answers: &'static Answers,
@@ -140,6 +142,7 @@ impl World {
             read_only,
             pipe,
             vital: [code, (&raw const on_stack).addr(), (&raw const *on_heap).addr()],
+            whole_only: whole_only(),
             huge_log2s: huge_log2s(),
             advices: (-2..128).filter(known).collect(),
             answers,
@@ -477,6 +480,10 @@ impl World {
                 tally.earlier += 1;
                 let doubt = tally.doubts.entry(kind(call, refusal)).or_insert(Some(0));
                 *doubt = doubt.map(|n| n + 1);
+                // A fuzzer makes the same call again and again: with an open file it has its own error.
+                if *doubt == Some(DOUBT) && self.refused_with_a_file(call, refusal) {
+                    *doubt = None;
+                }
                 *doubt != Some(DOUBT)
             }
             (Err(_), Some(_)) => false,
@@ -498,6 +505,17 @@ impl World {
         Ok(())
     }
 
+    /// Whether mmap of an open file is refused so, where that of another descriptor was EBADF.
+    fn refused_with_a_file(&self, call: Call, refusal: Refusal) -> bool {
+        let Operation::Mmap { addr, len, prot, flags, offset, .. } = call.operation() else {
+            return false;
+        };
+        let call = Call::mmap(addr, len, prot, flags, self.pipe.as_raw_fd(), offset);
+        let mut answer = None;
+        self.make(&[call], |_, again| answer = again);
+        call.check(&self.limits) == Err(refusal) && answer == Some(Err(refusal.errno()))
+    }
+
     /// Whether the kernel has changed something when it comes to this refusal, so that a child may
     /// die of a call that is refused.
     fn refused_late(&self, call: Call, refusal: Refusal) -> bool {
@@ -505,6 +523,13 @@ impl World {
             // A walk over all of memory to the hole behind it changes what it passes.
             (Operation::Mprotect { .. } | Operation::Madvise { .. }, _) => {
                 refusal.errno() == Errno::ENOMEM
+            }
+            // The file system refuses when what was mapped there is gone.
+            (Operation::Mmap { flags, .. }, Reason::OffsetUnalignedHuge { .. }) => {
+                flags.contains(MapFlags::FIXED)
+            }
+            (Operation::Mmap { flags, .. }, Reason::UnknownMapFlags { flags: MapFlags::SYNC }) => {
+                flags.contains(MapFlags::FIXED)
             }
             // The new place is unmapped before what the old range is shrunk by.
             (
@@ -516,6 +541,14 @@ impl World {
             }
             _ => false,
         }
+    }
+
+    /// Whether a range ends within what can't be split (`mm/mmap.c`: special_mapping_split).
+    fn splits_the_vdso(&self, addr: *mut u8, len: usize) -> bool {
+        let start = addr.addr() & (usize::MAX >> 8);
+        let end = start.saturating_add(len).next_multiple_of(self.page);
+        let within = |it: &Range<usize>, at| it.start < at && at < it.end;
+        self.whole_only.iter().any(|it| within(it, start) || within(it, end))
     }
 
     /// Whether another error can only come from the words: there is no such descriptor, address or
@@ -612,10 +645,22 @@ impl World {
                     || old_len > usize::MAX - self.page + 1
                     || flags.contains(MremapFlags::DONTUNMAP) && accepted(call)
             }
-            // What an earlier call had put there can't be split (the vdso), so a fresh child takes it.
+            // What an earlier call had put there can't be split, so a fresh child takes it.
+            Operation::Munmap { addr, len } | Operation::Mseal { addr, len, .. } => {
+                self.splits_the_vdso(addr, len) || accepted(call)
+            }
             _ => accepted(call),
         }
     }
+}
+
+/// The mappings that the kernel refuses to split: the vdso and what belongs to it.
+fn whole_only() -> Vec<Range<usize>> {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let special = maps.lines().filter(|line| line.contains("[vdso]") || line.contains("[vvar"));
+    let ends = special.map(|line| line.split([' ', '-']).take(2));
+    let number = |text| usize::from_str_radix(text, 16).unwrap();
+    ends.map(|mut ends| number(ends.next().unwrap())..number(ends.next().unwrap())).collect()
 }
 
 /// Bits of mprotect's and mmap's protection that depend on the CPU (BTI and MTE).
@@ -656,7 +701,11 @@ fn kind(call: Call, refusal: Refusal) -> Kind {
         Operation::Mmap { flags, .. } => flags & (MapFlags::ANONYMOUS | MapFlags::HUGETLB),
         _ => MapFlags::FILE,
     };
-    (call.number(), flags, discriminant(&refusal.reason()), refusal.errno())
+    let errno = match refusal.reason() {
+        Reason::AddressIsError { .. } => Errno::EHWPOISON, // one rule, whatever the address
+        _ => refusal.errno(),
+    };
+    (call.number(), flags, discriminant(&refusal.reason()), errno)
 }
 
 /// A call about which check and the kernel don't agree.
