@@ -26,7 +26,7 @@
 //!
 //! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
 
-use crate::{Prot, Word};
+use crate::{Errno, Prot, Word};
 use core::arch::asm;
 
 /// Expands to `asm!` with the operands given, the predicate clobbers and the options.
@@ -182,9 +182,16 @@ pub(crate) const OFFSETS_SIGNED_BEFORE: Option<(u16, u16)> = None;
 /// of unification and invalidates the instruction cache, line by line, on all cores (Arm ARM
 /// B2.4.4). Linux lets user space do it (`arch/arm64/kernel/cpufeature.c`: CTR_EL0; SCTLR_EL1.UCI).
 ///
+/// # Errors
+/// None.
+///
 /// # Safety
 /// Both must be mapped for `len` bytes, and of the same memory.
-pub(crate) unsafe fn sync_instructions(written: *const u8, run: *const u8, len: usize) {
+pub(crate) unsafe fn sync_instructions(
+    written: *const u8,
+    run: *const u8,
+    len: usize,
+) -> Result<(), Errno> {
     let ctr: usize;
     // SAFETY: reads a register that has no effect.
     unsafe { asm!("mrs {}, ctr_el0", out(reg) ctr, options(nomem, nostack, preserves_flags)) };
@@ -207,6 +214,7 @@ pub(crate) unsafe fn sync_instructions(written: *const u8, run: *const u8, len: 
     }
     // SAFETY: barriers.
     unsafe { asm!("dsb ish", "isb", options(nostack, preserves_flags)) };
+    Ok(())
 }
 
 /// Names of the `PROT_*` bits that only this architecture has.

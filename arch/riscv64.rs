@@ -16,7 +16,7 @@
 //!
 //! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
 
-use crate::Word;
+use crate::{Errno, Word};
 use core::arch::asm;
 
 /// Expands, for each arity, to one function with one `asm!` whose operands are the table above.
@@ -141,13 +141,20 @@ pub(crate) const OFFSETS_SIGNED_BEFORE: Option<(u16, u16)> = Some((6, 18));
 /// and the thread may run on another one next, so the kernel is asked to do it for all threads of
 /// the process: one call, `riscv_flush_icache(start, end, 0)` (`arch/riscv/kernel/sys_riscv.c`).
 ///
+/// # Errors
+/// Those of riscv_flush_icache: none without a filter.
+///
 /// # Safety
 /// Both must be mapped for `len` bytes, and of the same memory.
-pub(crate) unsafe fn sync_instructions(written: *const u8, run: *const u8, len: usize) {
+pub(crate) unsafe fn sync_instructions(
+    written: *const u8,
+    run: *const u8,
+    len: usize,
+) -> Result<(), Errno> {
     let (start, end) = (Word::ptr(run.cast_mut()), Word::ptr(run.wrapping_add(len).cast_mut()));
     let _ = written;
-    // SAFETY: it changes no memory. It fails only for flags it doesn't know, and there are none.
-    unsafe { syscall3(start, end, Word::ZERO, nr::RISCV_FLUSH_ICACHE) };
+    // SAFETY: it changes no memory.
+    Errno::decode(unsafe { syscall3(start, end, Word::ZERO, nr::RISCV_FLUSH_ICACHE) }).map(|_| ())
 }
 
 /// Names of the `PROT_*` bits that only this architecture has.

@@ -13,7 +13,7 @@
 //!
 //! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
 
-use crate::{MapFlags, Word};
+use crate::{Errno, MapFlags, Word};
 use core::arch::asm;
 
 /// Expands, for each arity, to one function with one `asm!` whose operands are the table above.
@@ -135,9 +135,16 @@ pub(crate) const OFFSETS_SIGNED_BEFORE: Option<(u16, u16)> = None;
 /// SDM 3A, self-modifying code; AMD APM 2, 7.6.1), for which `cpuid` stands here. Other threads that
 /// ran the old code need one of their own.
 ///
+/// # Errors
+/// None.
+///
 /// # Safety
 /// Both must be mapped for `len` bytes, and of the same memory.
-pub(crate) unsafe fn sync_instructions(written: *const u8, run: *const u8, len: usize) {
+pub(crate) unsafe fn sync_instructions(
+    written: *const u8,
+    run: *const u8,
+    len: usize,
+) -> Result<(), Errno> {
     let _ = (written, run, len);
     // SAFETY: it only reads, and serializes. rbx, which LLVM keeps to itself, is put back.
     unsafe {
@@ -152,6 +159,7 @@ pub(crate) unsafe fn sync_instructions(written: *const u8, run: *const u8, len: 
             options(nostack, preserves_flags),
         );
     }
+    Ok(())
 }
 
 /// Names of the `PROT_*` bits that only this architecture has.

@@ -1,6 +1,6 @@
 //! The page size: a power of two that only the kernel knows, but for x86_64.
 
-use crate::{Errno, MsyncFlags, arch, msync};
+use crate::{Call, Errno, MsyncFlags, arch};
 use core::{fmt, ptr};
 
 /// A page size in bytes: a power of two, at least 4096.
@@ -66,18 +66,20 @@ impl PageSize {
         if let Some(fixed) = Self::FIXED {
             return Ok(fixed);
         }
-        Self::probe()
+        Self::probe().map_err(|(_, errno)| errno)
     }
 
-    fn probe() -> Result<Self, Errno> {
+    /// Asks the kernel; where it gives no answer, with which call.
+    pub(crate) fn probe() -> Result<Self, (Call, Errno)> {
         let mut log2 = Self::MIN_LOG2;
         loop {
             let addr = ptr::without_provenance_mut(1 << log2);
+            let call = Call::msync(addr, 0, MsyncFlags::ASYNC);
             // SAFETY: a range of length 0 holds no memory.
-            match unsafe { msync(addr, 0, MsyncFlags::ASYNC) } {
-                Ok(()) => return Ok(Self { log2: log2 as u8 }),
+            match unsafe { call.make() } {
+                Ok(_) => return Ok(Self { log2: log2 as u8 }),
                 Err(Errno::EINVAL) if log2 < Self::MAX_LOG2 => log2 += 1,
-                Err(errno) => return Err(errno),
+                Err(errno) => return Err((call, errno)),
             }
         }
     }

@@ -105,13 +105,13 @@ fn a_purge_of_locked_memory_costs_one_call_more() {
 }
 
 #[test]
-fn a_guard_costs_one_call_or_two_on_an_older_kernel() {
+fn a_guard_costs_one_call_or_three_on_an_older_kernel() {
     let guard = |map: &mut rawmap::Mapping<rawmap::Raw>| map.guard(0, page()).unwrap();
     let calls = calls_on!(anon(2).into_raw_access(), guard);
     // SAFETY: a range of length 0 holds no memory.
     match unsafe { madvise(null_mut(), 0, Advice::GUARD_INSTALL) } {
         Ok(()) => assert_eq!(calls, ["madvise"]),
-        Err(_) => assert_eq!(calls, ["madvise", "mprotect"]),
+        Err(_) => assert_eq!(calls, ["madvise", "madvise", "mprotect"]),
     }
 }
 
@@ -312,13 +312,15 @@ fn placing_costs_one_call_whether_the_place_is_free_or_taken() {
 }
 
 #[test]
-fn moving_and_sealing_cost_one_call() {
+fn moving_costs_two_calls_or_three_and_sealing_one() {
     let two = || Some((anon(4), anon(4).into_raw_access()));
     let moved = |it: &mut Option<(rawmap::Mapping, rawmap::Mapping<_>)>| {
         let (map, place) = it.take().unwrap();
         map.move_into(place).unwrap()
     };
-    assert_eq!(calls_on!(two(), moved), ["mremap"]);
+    // Whether there is room behind it, which shows that it is in one part.
+    let calls = calls_on!(two(), moved);
+    assert!(calls == ["mremap", "mremap"] || calls == ["mremap", "munmap", "mremap"], "{calls:?}");
     let seal = |it: &mut Option<rawmap::Mapping>| {
         std::mem::forget(it.take().unwrap().seal());
     };

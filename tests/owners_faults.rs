@@ -4,8 +4,8 @@ mod common;
 use common::supervised::{Seen, supervise, unwatch, watch};
 use common::*;
 use rawmap::{
-    Call, Cursor, DualMapping, Errno, Error, Limits, MapOptions, Mapping, Mode, MremapFlags,
-    PageAlloc, PageSize, Placed, Raw, Reservation, Ring, Stack,
+    Call, Cursor, DualMapping, Errno, Error, Limits, MapFlags, MapOptions, Mapping, Mode,
+    MremapFlags, PageAlloc, PageSize, Placed, Raw, Reservation, Ring, Stack,
 };
 use std::alloc::{GlobalAlloc, Layout};
 use std::os::fd::AsRawFd;
@@ -335,7 +335,7 @@ fn an_aligned_mapping_that_an_old_kernel_places_elsewhere_is_tried_again() {
 fn a_refused_guard_falls_back_on_einval_alone() {
     let raw = || MapOptions::new(2 * page()).prot(RW).anonymous().unwrap();
     let guard = |map: &mut Mapping<Raw>| map.guard(0, page());
-    falls_back_on_einval_alone!(raw, guard, ["madvise", "mprotect"]);
+    falls_back_on_einval_alone!(raw, guard, ["madvise", "madvise", "mprotect"]);
 }
 
 #[test]
@@ -345,6 +345,93 @@ fn a_refused_purge_falls_back_on_einval_alone() {
     let purge = |it: &mut Reservation| it.purge(0, page());
     let new = || Reservation::new(MIB, Mode::Overcommit).unwrap();
     falls_back_on_einval_alone!(new, purge, ["madvise", "madvise"]);
+}
+
+/// What an operation says when each of its calls is refused with the error given, or made.
+fn with_refusals<P, T>(
+    refusals: &[Option<Errno>],
+    prepare: impl Fn() -> P,
+    operation: impl Fn(&mut P) -> Result<T, Error>,
+) -> Option<(Told, Vec<Seen>)> {
+    let shared = anonymous_shared();
+    let child = || {
+        let told = told(&prepare, &operation);
+        // SAFETY: as in each_refused.
+        unsafe { shared.write(told) };
+    };
+    let (end, seen) = supervise(child, |n, _| refusals.get(n).copied().flatten().map(Err))?;
+    assert_eq!((end, seen.len()), (OK, refusals.len()), "{seen:?}");
+    // SAFETY: as in each_refused.
+    Some((unsafe { shared.read() }, seen))
+}
+
+/// The error is that of the call that was refused last.
+macro_rules! last_error {
+    ($refusals:expr, $prepare:expr, $operation:expr) => {
+        let Some((told, seen)) = with_refusals(&$refusals, $prepare, $operation) else {
+            return skip!("calls can't be refused here: no seccomp");
+        };
+        let last = seen.last().unwrap();
+        let error = Error::Refused { call: last.call.unwrap(), errno: last.refused.unwrap() };
+        assert_eq!(told.result, Some(Err(error)));
+        assert_eq!((told.gained, told.lost), (0, 0));
+    };
+}
+
+#[test]
+fn the_last_step_of_a_fallback_refused_is_its_error() {
+    let (einval, eperm) = (Some(Errno::EINVAL), Some(Errno::EPERM));
+    let raw = || MapOptions::new(2 * page()).prot(RW).anonymous().unwrap();
+    let guard = |map: &mut Mapping<Raw>| map.guard(0, page());
+    last_error!([einval, None, eperm], raw, guard);
+    last_error!([einval, einval, eperm], raw, guard);
+    last_error!([einval, eperm], seven, |map: &mut Mapping| map.purge(0, page()));
+    let new = || Reservation::new(MIB, Mode::Overcommit).unwrap();
+    last_error!([einval, eperm], new, |it: &mut Reservation| it.purge(0, page()));
+    let strict = || Reservation::new(MIB, Mode::Strict).unwrap();
+    last_error!([eperm], strict, |it: &mut Reservation| it.decommit(0, page()));
+    last_error!([eperm], strict, |it: &mut Reservation| it.commit(0, page()));
+}
+
+/// The memory is there, only without its name.
+#[test]
+fn a_refused_name_is_no_error() {
+    let named = |_: &mut ()| MapOptions::new(page()).name(c"rawmap").anonymous();
+    let Some((told, _)) = with_refusals(&[None, Some(Errno::EINVAL)], || (), named) else {
+        return skip!("calls can't be refused here: no seccomp");
+    };
+    assert_eq!((told.result, told.gained, told.lost), (Some(Ok(())), 0, 0));
+}
+
+/// A ring whose second half the kernel had unmapped before it failed: another mapping, which lies there
+/// by then, stays. The supervisor answers with a half that is followed by such a one.
+#[test]
+fn a_ring_that_failed_half_way_leaves_what_came_to_lie_there() {
+    let first = MapOptions::new(2 * page()).shared().anonymous().unwrap();
+    let (half, behind) = (first.as_ptr(), first.as_ptr().wrapping_add(page()));
+    let (first, second) = first.split_at(page()).unwrap();
+    std::mem::forget((first, second));
+    // SAFETY: the second half, given up by the line above.
+    let mine = unsafe { rawmap::mmap_anonymous(behind, page(), RW, ANON | MapFlags::FIXED) };
+    assert_eq!(mine, Ok(behind));
+    let child = || {
+        let mut space = Space::new();
+        watch();
+        let failed = Ring::new(page()).map(drop);
+        unwatch();
+        assert_eq!(failed.unwrap_err().errno(), Errno::ENOMEM);
+        space.look();
+        assert!(space.has(behind, page()) && !space.has(half, page()));
+    };
+    let judge = |n: usize, _: &Seen| match n {
+        0 => Some(Ok(half.addr())),
+        1 => Some(Err(Errno::ENOMEM)),
+        _ => None,
+    };
+    match supervise(child, judge) {
+        Some((end, seen)) => assert_eq!((end, seen.len()), (OK, 4), "{seen:?}"),
+        None => skip!("calls can't be refused here: no seccomp"),
+    }
 }
 
 /// Does something to a mapping, and says whether its error is the last call's.
@@ -416,134 +503,77 @@ fn a_mapping_comes_back_from_a_refused_unmap_seal_grow_or_shrink() {
     }
 }
 
-/// The call, and those that look whether the kernel has left a hole.
+/// The call and the one that holds the range, should the kernel have unmapped it.
 #[test]
-fn both_mappings_come_back_from_a_refused_move_and_the_range_from_a_refused_overlay() {
+fn the_range_of_a_refused_overlay_stays() {
+    let operation = |map: &mut Mapping<Raw>| {
+        // SAFETY: no file.
+        let done = unsafe { map.overlay(page(), page(), RW, ANON, -1, 0) };
+        assert!(done.is_ok() || byte(map, 0) == 7);
+        done
+    };
+    let raw = || seven().into_raw_access();
+    let Some(runs) = each_refused_of(Errno::ENOMEM, raw, operation) else {
+        return skip!("calls can't be refused here: no seccomp");
+    };
+    let told = runs.iter().map(|run| (run.told.gained, run.told.lost)).collect::<Vec<_>>();
+    assert_eq!(told, [(0, 0)]);
+}
+
+fn byte(map: &Mapping<Raw>, at: usize) -> u8 {
+    // SAFETY: mapped, readable, and nobody else's.
+    unsafe { map.as_ptr().add(at).read() }
+}
+
+/// A move with one of its calls refused: whether the place came back, and the calls. The mapping does
+/// in any case.
+fn refused_move(
+    errno: Errno,
+    judge: impl FnMut(usize, &Seen) -> Option<Result<usize, Errno>>,
+) -> Option<(bool, Vec<String>)> {
     let shared = anonymous_shared();
-    let mut judged = Vec::new();
     let child = || {
         let (map, place) = (seven(), seven().into_raw_access());
-        let mut overlaid = seven().into_raw_access();
-        let (mut before, mut after) = (Space::new(), Space::new());
-        before.look();
+        let (from, to) = (map.as_ptr(), place.as_ptr());
+        let mut space = Space::new();
+        space.look();
         watch();
         let (map, place, error) = map.move_into(place).unwrap_err();
-        // SAFETY: no file.
-        let refused = unsafe { overlaid.overlay(0, 1, RW, ANON, -1, 0) };
         unwatch();
-        after.look();
-        assert_eq!(map[0], 7);
-        // SAFETY: their first bytes, which are still there.
-        assert_eq!(unsafe { (place.as_ptr().read(), overlaid.as_ptr().read()) }, (7, 7));
-        assert!(refused.is_err());
-        let (gained, lost) = (missing(&before, &after), missing(&after, &before));
+        assert_eq!((error.errno(), map.as_ptr(), map[0]), (errno, from, 7));
+        let came_back = place.is_some();
+        drop((map, place));
+        space.look();
+        assert!(space.lacks(from, 4 * page()));
+        // What may be another's by now is left alone.
+        assert!(if came_back { space.lacks(to, page()) } else { space.has(to, 4 * page()) });
+        let told = Told { result: Some(Err(error)), gained: usize::from(came_back), lost: 0 };
         // SAFETY: as in each_refused.
-        unsafe { shared.write(Told { result: Some(Err(error)), gained, lost }) };
+        unsafe { shared.write(told) };
     };
-    let refuse = |n: usize, seen: &Seen| {
-        judged.push(seen.name());
-        (n == 0 || n == 3).then_some(Err(Errno::ENOMEM))
-    };
-    let Some((end, seen)) = supervise(child, refuse) else {
-        skip!("calls can't be refused here: no seccomp");
-        return;
-    };
-    let calls = ["mremap", "msync", "msync", "mmap", "msync"].map(String::from);
-    assert_eq!((end, &*judged), (OK, &calls[..]));
+    let (end, seen) = supervise(child, judge)?;
+    assert_eq!(end, OK, "refused with {errno}");
     // SAFETY: as in each_refused.
     let told = unsafe { shared.read() };
-    let call = seen[0].call.unwrap();
-    assert_eq!(told.result, Some(Err(Error::Refused { call, errno: Errno::ENOMEM })));
-    assert_eq!((told.gained, told.lost), (0, 0));
-}
-
-/// What the kernel did before Linux 6.17, done in its place: the place is unmapped, and the move fails.
-#[test]
-fn a_place_that_was_lost_is_held_again() {
-    let done = supervise(
-        || {
-            let (map, place) = (seven(), seven().into_raw_access());
-            let at = place.as_ptr();
-            // SAFETY: what the refused call would have done.
-            unsafe { rawmap::munmap(at, 4 * page()) }.unwrap();
-            watch();
-            let (map, place, _) = map.move_into(place).unwrap_err();
-            unwatch();
-            let mut space = Space::new();
-            space.look();
-            assert!(space.has(at, 4 * page()) && place.as_ptr() == at && map[0] == 7);
-            assert_eq!(reading(at), SEGV);
-            drop(place);
-            space.look();
-            assert!(space.lacks(at, 4 * page()));
-        },
-        |n, _| (n == 0).then_some(Err(Errno::EFAULT)),
-    );
-    match done {
-        Some((end, _)) => assert_eq!(end, OK),
-        None => skip!("calls can't be refused here: no seccomp"),
-    }
-}
-
-/// Since Linux 6.17 the kernel moves a mapping's parts one by one, and may fail in between.
-#[test]
-fn a_move_that_failed_half_way_leaves_no_hole() {
-    let done = supervise(
-        || {
-            let (map, place) = (seven(), seven().into_raw_access());
-            let (from, to) = (map.as_ptr(), place.as_ptr());
-            let flags = MremapFlags::MAYMOVE | MremapFlags::FIXED;
-            // SAFETY: what the refused call would have done: the first page moved, the place of the
-            // third unmapped.
-            unsafe {
-                from.add(3 * page()).write(3);
-                rawmap::mremap(from, page(), page(), flags, to).unwrap();
-                rawmap::munmap(to.add(2 * page()), page()).unwrap();
-            }
-            watch();
-            let (map, place, _) = map.move_into(place).unwrap_err();
-            unwatch();
-            let mut space = Space::new();
-            space.look();
-            assert!(space.has(from, 4 * page()) && space.has(to, 4 * page()));
-            assert_eq!((map[0], map[3 * page()], map.len()), (0, 3, 4 * page()));
-            // SAFETY: the page that was moved, which nothing refers to.
-            assert_eq!(unsafe { place.as_ptr().read() }, 7);
-            assert_eq!(reading(to.wrapping_add(2 * page())), SEGV);
-            drop((map, place));
-            space.look();
-            assert!(space.lacks(from, 4 * page()) && space.lacks(to, 4 * page()));
-        },
-        |n, _| (n == 0).then_some(Err(Errno::ENOMEM)),
-    );
-    match done {
-        Some((end, _)) => assert_eq!(end, OK),
-        None => skip!("calls can't be refused here: no seccomp"),
-    }
+    Some((told.gained == 1, seen.iter().map(Seen::name).collect()))
 }
 
 #[test]
-fn a_decommit_that_failed_half_way_leaves_no_hole() {
-    let done = supervise(
-        || {
-            let heap = Reservation::new(4 * page(), Mode::Strict).unwrap();
-            let at = heap.as_ptr();
-            // SAFETY: what the refused call would have done.
-            unsafe { rawmap::munmap(at.add(page()), 2 * page()) }.unwrap();
-            watch();
-            let error = heap.decommit(page(), 2 * page()).unwrap_err();
-            unwatch();
-            assert_eq!(error.errno(), Errno::ENOMEM);
-            let mut space = Space::new();
-            space.look();
-            assert!(space.has(at, 4 * page()));
-            heap.commit(0, 4 * page()).unwrap();
-        },
-        |n, _| (n == 0).then_some(Err(Errno::ENOMEM)),
-    );
-    match done {
-        Some((end, _)) => assert_eq!(end, OK),
-        None => skip!("calls can't be refused here: no seccomp"),
+fn a_refused_move_gives_the_place_back_where_the_kernel_left_it_alone() {
+    let first = |n: usize, _: &Seen| (n == 0).then_some(Err(Errno::EFAULT));
+    let Some((came_back, calls)) = refused_move(Errno::EFAULT, first) else {
+        return skip!("calls can't be refused here: no seccomp");
+    };
+    assert_eq!((came_back, &*calls), (true, &["mremap".to_owned()][..]));
+    // ENOMEM for the first: it can't grow where it is. Then the second is the move itself.
+    for (errno, back) in [(Errno::ENOMEM, false), (Errno::EFAULT, false), (Errno::EPERM, true)] {
+        let last = |n: usize, _: &Seen| match n {
+            0 => Some(Err(Errno::ENOMEM)),
+            1 => Some(Err(errno)),
+            _ => None,
+        };
+        let (came_back, calls) = refused_move(errno, last).unwrap();
+        assert_eq!((came_back, calls.len()), (back, 2), "{errno}");
     }
 }
 

@@ -213,11 +213,24 @@ fn aligned_reservations_are_aligned_and_leave_nothing_else() {
 
 #[test]
 fn a_wrong_cursor_costs_calls_only() {
-    // What another process, or an earlier mapping, left in it.
-    let mut cursor = Cursor::new();
-    for len in [1 << 20, 1 << 30, 1, 1 << 22] {
-        let it = Reservation::aligned(len, 1 << 21, &mut cursor, Mode::Strict).unwrap();
-        assert_eq!(it.as_ptr().addr() % (1 << 21), 0);
+    let taken = new(1 << 24, Mode::Strict);
+    let wrong = [
+        taken.as_ptr().addr() + (1 << 23),
+        0,
+        1,
+        1 << 21,
+        isize::MAX as usize,
+        1 << 63,
+        usize::MAX - (1 << 22),
+        usize::MAX,
+    ];
+    for last in wrong {
+        for len in [1, 1 << 20, 1 << 22, 1 << 30] {
+            let mut cursor = Cursor::below(at(last));
+            let it = Reservation::aligned(len, 1 << 21, &mut cursor, Mode::Strict).unwrap();
+            assert_eq!(it.as_ptr().addr() % (1 << 21), 0, "{len} below {last:#x}");
+            assert_eq!(cursor, Cursor::below(it.as_ptr()), "the next is below this");
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::error::{check_within, made};
 use super::options::{Origin, own};
-use super::{Error, Mapping, Raw, page_size};
-use crate::{Call, MapFlags, MremapFlags, Prot, arch};
+use super::{Error, MapOptions, Mapping, Raw};
+use crate::{Call, MremapFlags, Prot, arch};
 use core::ptr::null_mut;
 use core::slice;
 
@@ -41,21 +41,14 @@ impl DualMapping {
     /// Those of [`mmap`](crate::mmap), [`mremap`](crate::mremap) and [`mprotect`](crate::mprotect)
     /// (EACCES where the system forbids it), and a length over `isize::MAX`. Nothing is left mapped.
     pub fn new(len: usize) -> Result<Self, Error> {
-        let page = page_size()?;
-        let len = page
-            .round_up(len)
-            .filter(|len| *len <= isize::MAX as usize)
-            .ok_or(Error::TooLong { len })?;
-        let rw = Prot::READ.union(Prot::WRITE);
-        // SAFETY: a new mapping, in place of nothing.
-        let first = unsafe { made(Call::mmap_anonymous(null_mut(), len, rw, MapFlags::SHARED)) }?;
-        // SAFETY: mapped just now, whole pages; dropped, and so unmapped, if a later step fails.
-        let written: Mapping<Raw> = unsafe { own(first, len, page, Origin::SharedAnonymous) }?;
+        let written = MapOptions::new(len).shared().anonymous()?;
+        let (first, len) = (written.as_ptr(), written.mapped_len());
         // SAFETY: with an old length of 0 nothing moves, and the new mapping replaces nothing.
         let second =
             unsafe { made(Call::mremap(first, 0, len, MremapFlags::MAYMOVE, null_mut())) }?;
-        // SAFETY: as above.
-        let run: Mapping<Raw> = unsafe { own(second, len, page, Origin::SharedAnonymous) }?;
+        // SAFETY: mapped just now, whole pages; dropped, and so unmapped, if the next step fails.
+        let run: Mapping<Raw> =
+            unsafe { own(second, len, written.granule(), Origin::SharedAnonymous) }?;
         run.protect(0, len, Prot::READ.union(Prot::EXEC))?;
         Ok(Self { written, run })
     }
@@ -83,7 +76,7 @@ impl DualMapping {
     /// written.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`]; nothing is written then.
+    /// [`Error::OutOfRange`], and nothing is written; those of [`sync`](Self::sync), and it is.
     pub fn write(&mut self, offset: usize, code: &[u8]) -> Result<(), Error> {
         check_within(offset, code.len(), self.len())?;
         // SAFETY: just checked; by `&mut` nothing borrows the view.
@@ -101,13 +94,13 @@ impl DualMapping {
     /// enough there if it branched to the old code before).
     ///
     /// # Errors
-    /// [`Error::OutOfRange`].
+    /// [`Error::OutOfRange`]; [`Error::NotSynced`] where a filter refuses that call.
     pub fn sync(&self, offset: usize, len: usize) -> Result<(), Error> {
         check_within(offset, len, self.len())?;
         // SAFETY: just checked; both views are mapped, and of the same memory.
-        unsafe {
-            arch::sync_instructions(self.write_ptr().add(offset), self.run_ptr().add(offset), len);
-        }
-        Ok(())
+        let synced = unsafe {
+            arch::sync_instructions(self.write_ptr().add(offset), self.run_ptr().add(offset), len)
+        };
+        synced.map_err(|errno| Error::NotSynced { errno })
     }
 }

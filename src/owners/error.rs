@@ -60,6 +60,26 @@ pub enum Error {
     AtZero,
     /// The two mappings don't lie next to each other, or are not of the same kind.
     NotAdjacent,
+    /// The two differ in length or in the size of their pages, or these are huge.
+    Mismatch,
+    /// A length of 0 where there must be something.
+    Empty,
+    /// The new length is less than that of what is to grow.
+    TooShort {
+        /// The new length.
+        len: usize,
+        /// The owner's length.
+        size: usize,
+    },
+    /// A protection or advice that reaches further than the owner, or further than a safe function
+    /// may: the raw function takes it.
+    NotOffered,
+    /// The instructions that were written may not run yet: the kernel refused
+    /// `riscv_flush_icache`, which is none of this crate's calls.
+    NotSynced {
+        /// What the kernel answered.
+        errno: Errno,
+    },
 }
 
 impl Error {
@@ -67,7 +87,7 @@ impl Error {
     #[must_use]
     pub const fn errno(&self) -> Errno {
         match self {
-            Self::Refused { errno, .. } => *errno,
+            Self::Refused { errno, .. } | Self::NotSynced { errno } => *errno,
             _ => Errno::EINVAL,
         }
     }
@@ -81,11 +101,11 @@ impl Error {
         }
     }
 
-    /// Why the kernel refused the call, where [`Call::check`] can tell from its words.
+    /// Why the kernel refused the call, where [`Call::check`] can tell from its words. No call.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         let Self::Refused { call, errno } = self else { return None };
-        let refusal = call.check(&Limits::new(super::page_size().ok()?)).err()?;
+        let refusal = call.check(&Limits::new(super::known_page_size()?)).err()?;
         (refusal.errno() == *errno).then_some(refusal.reason())
     }
 }
@@ -111,6 +131,15 @@ impl fmt::Display for Error {
             Self::HugeSizeUnknown => f.write_str("MAP_HUGETLB needs the size of its pages"),
             Self::AtZero => f.write_str("the kernel placed the mapping at address 0"),
             Self::NotAdjacent => f.write_str("the mappings are not adjacent, or differ in kind"),
+            Self::Mismatch => {
+                f.write_str("the two differ in length or in the size of their pages, or are huge")
+            }
+            Self::Empty => f.write_str("the length is 0"),
+            Self::TooShort { len, size } => write!(f, "{len} bytes are less than {size}"),
+            Self::NotOffered => f.write_str(
+                "this protection or advice is not for a safe function, or reaches further",
+            ),
+            Self::NotSynced { errno } => write!(f, "riscv_flush_icache: {errno}"),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null_mut};
 use core::{fmt, slice};
 
 /// An owned mapping: a range of whole pages that is unmapped when it is dropped.
@@ -150,7 +150,8 @@ pub enum Purged {
     /// What the file says: for a private mapping, what was written to it is gone; a shared one is
     /// as it was, and its memory stays in the page cache.
     File,
-    /// Either, part by part.
+    /// Not known: parts of it were [overlaid](Mapping::overlay), and what a purge does to them
+    /// depends on what is there now.
     Mixed,
 }
 
@@ -159,7 +160,8 @@ pub enum Purged {
 pub enum Guarded {
     /// By `MADV_GUARD_INSTALL`: no mapping was split.
     Installed,
-    /// By `mprotect(PROT_NONE)`, where the kernel doesn't have that: the mapping was split.
+    /// By `mprotect(PROT_NONE)`, where the kernel doesn't have that, or not for this memory (locked,
+    /// or huge pages): the mapping was split.
     Protected,
 }
 
@@ -208,7 +210,7 @@ impl<A: Access> Mapping<A> {
     ///
     /// # Errors
     /// [`Error::Refused`] if the page size can't be found; [`Error::Unaligned`] if the address is
-    /// not that of a page; [`Error::OutOfRange`] if the length is 0; [`Error::TooLong`] if it is over
+    /// not that of a page; [`Error::Empty`] if the length is 0; [`Error::TooLong`] if it is over
     /// `isize::MAX`.
     ///
     /// # Safety
@@ -218,7 +220,7 @@ impl<A: Access> Mapping<A> {
     pub unsafe fn from_raw(start: NonNull<u8>, len: usize) -> Result<Self, Error> {
         let granule = page_size()?;
         if len == 0 {
-            return Err(Error::OutOfRange { offset: 0, len, size: 0 });
+            return Err(Error::Empty);
         }
         if granule.round_up(len).is_none_or(|len| len > isize::MAX as usize) {
             return Err(Error::TooLong { len });
@@ -231,6 +233,9 @@ impl<A: Access> Mapping<A> {
     }
 
     /// Gives up the mapping without unmapping it: its first byte and mapped length.
+    ///
+    /// What it was is not told along: only private anonymous memory on ordinary pages can be taken up
+    /// again with [`from_raw`](Self::from_raw), the rest goes with [`munmap`](crate::munmap).
     #[must_use = "the mapping is leaked unless these are kept"]
     pub fn into_raw(self) -> (NonNull<u8>, usize) {
         let this = ManuallyDrop::new(self);
@@ -373,7 +378,7 @@ impl<A: Access> Mapping<A> {
     /// the mapping.
     pub fn populate_read(&self, offset: usize, len: usize) -> Result<(), Error> {
         // SAFETY: as reading does it, this changes no contents.
-        unsafe { self.advise_range(offset, len, Advice::POPULATE_READ) }
+        unsafe { self.advise_any(offset, len, Advice::POPULATE_READ) }
     }
 
     /// Makes a range resident and writable as writing it would, and says if that fails.
@@ -385,12 +390,72 @@ impl<A: Access> Mapping<A> {
     /// EFAULT where an access would be SIGBUS; a range that is not within the mapping.
     pub fn populate_write(&self, offset: usize, len: usize) -> Result<(), Error> {
         // SAFETY: as writing what is there already does it, this changes no contents.
-        unsafe { self.advise_range(offset, len, Advice::POPULATE_WRITE) }
+        unsafe { self.advise_any(offset, len, Advice::POPULATE_WRITE) }
     }
 
+    /// Says how a range will be used, by advice that changes no contents: `NORMAL`, `RANDOM`,
+    /// `SEQUENTIAL`, `WILLNEED`, `COLD`, `PAGEOUT`, `HUGEPAGE`, `NOHUGEPAGE`, `COLLAPSE`, `MERGEABLE`,
+    /// `UNMERGEABLE`, `DONTDUMP`, `DODUMP`, `DOFORK`, `KEEPONFORK`, `GUARD_REMOVE`.
+    ///
+    /// For the rest there are [`purge`](Self::purge), [`populate_read`](Self::populate_read),
+    /// [`populate_write`](Self::populate_write), [`guard`](Mapping::guard),
+    /// [`punch_hole`](Mapping::punch_hole) and [`advise_any`](Self::advise_any).
+    ///
+    /// One call: `madvise(start + offset, len, advice)`.
+    ///
+    /// # Errors
+    /// Those of [`madvise`](crate::madvise), [`Error::NotOffered`], and a range that is not within
+    /// the mapping.
+    ///
+    /// ```
+    /// use rawmap::{Advice, Error, MapOptions};
+    /// let table = MapOptions::new(1 << 20).anonymous()?;
+    /// table.advise(0, table.len(), Advice::RANDOM)?;
+    /// assert_eq!(table.advise(0, 1, Advice::DONTNEED), Err(Error::NotOffered));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn advise(&self, offset: usize, len: usize, advice: Advice) -> Result<(), Error> {
+        match advice {
+            Advice::NORMAL
+            | Advice::RANDOM
+            | Advice::SEQUENTIAL
+            | Advice::WILLNEED
+            | Advice::COLD
+            | Advice::PAGEOUT
+            | Advice::HUGEPAGE
+            | Advice::NOHUGEPAGE
+            | Advice::COLLAPSE
+            | Advice::MERGEABLE
+            | Advice::UNMERGEABLE
+            | Advice::DONTDUMP
+            | Advice::DODUMP
+            | Advice::DOFORK
+            | Advice::KEEPONFORK
+            | Advice::GUARD_REMOVE => {
+                // SAFETY: none of these changes contents; a guard there is only in a raw mapping.
+                unsafe { self.advise_any(offset, len, advice) }
+            }
+            _ => Err(Error::NotOffered),
+        }
+    }
+
+    /// Any advice, such as a new kernel's.
+    ///
+    /// One call: `madvise(start + offset, len, advice)`.
+    ///
+    /// # Errors
+    /// Those of [`madvise`](crate::madvise), and a range that is not within the mapping.
+    ///
     /// # Safety
-    /// The advice must leave the bytes as `A` promises them while they are borrowed.
-    unsafe fn advise_range(&self, offset: usize, len: usize, advice: Advice) -> Result<(), Error> {
+    /// The advice must leave the bytes as `A` promises them while they are borrowed; and after
+    /// `MADV_DONTFORK`, in a forked child, where nothing is mapped there, the owner must not be used
+    /// nor dropped.
+    pub unsafe fn advise_any(
+        &self,
+        offset: usize,
+        len: usize,
+        advice: Advice,
+    ) -> Result<(), Error> {
         let (addr, len) = self.range(offset, len)?;
         // SAFETY: the caller's promise.
         unsafe { made(Call::madvise(addr, len, advice)) }.map(|_| ())
@@ -405,7 +470,8 @@ impl<A: Access> Mapping<A> {
     ///
     /// # Errors
     /// Those of [`madvise`](crate::madvise); EINVAL for locked shared anonymous memory, which must
-    /// be unlocked first; a range that is not within the mapping.
+    /// be unlocked first, and for huge pages before Linux 5.18; a range that is not within the
+    /// mapping.
     ///
     /// ```
     /// use rawmap::{MapOptions, Purged};
@@ -422,14 +488,14 @@ impl<A: Access> Mapping<A> {
             Origin::File => (Advice::DONTNEED, Purged::File),
             Origin::Mixed => (Advice::DONTNEED, Purged::Mixed),
         };
+        let (addr, len) = self.range(offset, len)?;
         // SAFETY: by `&mut`, nothing borrows the bytes, and any bytes will do.
-        let done = unsafe { self.advise_range(offset, len, advice) };
-        let done = match done {
-            Err(Error::Refused { errno: Errno::EINVAL, .. }) if advice == Advice::DONTNEED => {
-                // SAFETY: as above.
-                unsafe { self.advise_range(offset, len, Advice::DONTNEED_LOCKED) }
+        let done = unsafe {
+            if advice == Advice::REMOVE {
+                made(Call::madvise(addr, len, advice)).map(|_| ())
+            } else {
+                purge_private(addr, len)
             }
-            done => done,
         };
         done.map(|()| after)
     }
@@ -443,7 +509,10 @@ impl<A: Access> Mapping<A> {
     /// [`Error::OutOfRange`] if `len` is 0 or larger than the mapping.
     pub fn shrink(&mut self, len: usize) -> Result<(), Error> {
         let size = self.mapped_len();
-        if len == 0 || len > size {
+        if len == 0 {
+            return Err(Error::Empty);
+        }
+        if len > size {
             return Err(Error::OutOfRange { offset: 0, len, size });
         }
         let kept = self.round_up(len);
@@ -480,7 +549,7 @@ impl<A: Access> Mapping<A> {
     /// # Errors
     /// Those of [`mremap`](crate::mremap): EFAULT if the kernel holds it in several parts, since they
     /// differ in protection, lock or advice, or were joined; EINVAL or EFAULT on huge pages.
-    /// [`Error::OutOfRange`] if `len` is smaller than the mapping; a length over `isize::MAX`. The
+    /// [`Error::TooShort`] if `len` is smaller than the mapping; a length over `isize::MAX`. The
     /// mapping is as it was.
     ///
     /// Parts that are alike again are one again only where the kernel joins them. Before Linux 6.16 it
@@ -500,49 +569,78 @@ impl<A: Access> Mapping<A> {
     }
 
     fn remap(&mut self, len: usize, flags: MremapFlags) -> Result<(), Error> {
-        let old_len = self.mapped_len();
-        if len < self.len || old_len == 0 {
-            return Err(Error::OutOfRange { offset: 0, len: self.len, size: len });
+        if len < self.len {
+            return Err(Error::TooShort { len, size: self.len });
         }
         let Some(new_len) = self.granule.round_up(len).filter(|len| *len <= isize::MAX as usize)
         else {
             return Err(Error::TooLong { len });
         };
+        let old_len = self.mapped_len();
         if new_len > old_len {
-            let null = core::ptr::null_mut();
+            let call = Call::mremap(self.as_ptr(), old_len, new_len, flags, null_mut());
             // SAFETY: the range is ours, and by `&mut`, nothing borrows it. It may move, and only
             // the new address is kept.
-            let moved =
-                unsafe { made(Call::mremap(self.as_ptr(), old_len, new_len, flags, null)) }?;
-            let Some(start) = NonNull::new(moved) else {
-                // There is no way to hold it, and the old range is ours no more.
-                self.len = 0;
-                // SAFETY: it is nobody's.
-                unsafe { made(Call::munmap(moved, new_len)) }?;
-                return Err(Error::AtZero);
-            };
-            self.start = start;
+            let moved = unsafe { made(call) }?;
+            // SAFETY: not null: where no address is given, the kernel looks for one from the first
+            // page's end on (mm/mmap.c: low_limit).
+            self.start = unsafe { NonNull::new_unchecked(moved) };
         }
         self.len = len;
         Ok(())
     }
 
-    /// Moves the pages over those of `place`, which must have the same mapped length, and whose own
-    /// pages are unmapped. No byte is copied.
+    /// The error of mremap, if the kernel holds the mapping in several parts, or on huge pages.
     ///
-    /// One call: `mremap(start, mapped_len, mapped_len, MREMAP_MAYMOVE|MREMAP_FIXED, place)`. The
-    /// kernel may have unmapped `place` when it fails, and since Linux 6.17, of a mapping that it holds
-    /// in several parts, may have moved the first ones. What is then missing is mapped again, two calls
-    /// or more: in `place` inaccessible, here zeroes that can be read and written.
+    /// One call: `mremap(start, mapped_len, mapped_len + page, 0, NULL)`, which is EFAULT or EINVAL
+    /// then. Else it is ENOMEM, since something lies behind, or EAGAIN, since so much may not be
+    /// locked; or it succeeds, and a second call unmaps what was added.
+    pub(super) fn check_whole(&self) -> Result<(), Error> {
+        let (len, page) = (self.mapped_len(), self.granule.bytes());
+        let longer =
+            Call::mremap(self.as_ptr(), len, len + page, MremapFlags::default(), null_mut());
+        // SAFETY: nothing moves, and what is added nobody has used.
+        match unsafe { made(longer) } {
+            // SAFETY: added just now, and nobody's.
+            Ok(_) => {
+                unsafe { made(Call::munmap(self.as_ptr().wrapping_add(len), page)) }.map(|_| ())
+            }
+            Err(Error::Refused { errno: Errno::ENOMEM | Errno::EAGAIN, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Moves the pages over those of `place`, which must have the same mapped length, and whose own
+    /// pages are unmapped. No byte is copied. Not for huge pages.
+    ///
+    /// Two or three calls: `mremap(start, mapped_len, mapped_len + page, 0, NULL)`, which fails if the
+    /// kernel holds the mapping in several parts, of which it might move some and not all; `munmap`
+    /// of that page in case it succeeds; and `mremap(start, mapped_len, mapped_len,
+    /// MREMAP_MAYMOVE|MREMAP_FIXED, place)`.
     ///
     /// # Errors
-    /// Those of [`mremap`](crate::mremap): before Linux 6.17, EFAULT if the mapping's parts differ;
-    /// and [`Error::OutOfRange`] if the lengths or granules differ. Both mappings come back.
-    pub fn move_into(self, place: Mapping<Raw>) -> Result<Self, (Self, Mapping<Raw>, Error)> {
-        let (len, size) = (self.mapped_len(), place.mapped_len());
-        if len != size || self.granule != place.granule {
-            return Err((self, place, Error::OutOfRange { offset: 0, len, size }));
+    /// [`Error::Mismatch`] if lengths or page sizes differ, or pages are huge. Those of
+    /// [`mremap`](crate::mremap): EFAULT if the mapping's parts differ, see [`grow`](Self::grow).
+    ///
+    /// The mapping comes back as it was. So does `place`, unless it was the last call that failed
+    /// (ENOMEM mostly): the kernel may have unmapped it by then, and another thread's mapping may lie
+    /// there already, so nobody owns it any more.
+    #[allow(clippy::type_complexity)] // It is what comes back.
+    pub fn move_into(
+        self,
+        place: Mapping<Raw>,
+    ) -> Result<Self, (Self, Option<Mapping<Raw>>, Error)> {
+        let (len, page) = (self.mapped_len(), page_size().ok());
+        let ordinary = Some(self.granule) == page && Some(place.granule) == page;
+        if !ordinary || len != place.mapped_len() {
+            return Err((self, Some(place), Error::Mismatch));
         }
+        // In one part, a failed move leaves it whole (mm/mremap.c: move_vma). And on huge pages, of a
+        // file that was not said to have them, more would be moved than is ours.
+        if let Err(error) = self.check_whole() {
+            return Err((self, Some(place), error));
+        }
+        let place = ManuallyDrop::new(place);
         let flags = MremapFlags::MAYMOVE.union(MremapFlags::FIXED);
         let call = Call::mremap(self.as_ptr(), len, len, flags, place.as_ptr());
         // SAFETY: both ranges are ours, and with their owners, all that could refer to them is
@@ -550,15 +648,21 @@ impl<A: Access> Mapping<A> {
         match unsafe { made(call) } {
             Ok(_) => {
                 let mut moved = self;
-                moved.start = ManuallyDrop::new(place).start;
+                moved.start = place.start;
                 Ok(moved)
             }
-            Err(error) => {
-                fill_holes(self.as_ptr(), len, Prot::READ.union(Prot::WRITE), self.granule);
-                fill_holes(place.as_ptr(), size, Prot::NONE, self.granule);
-                Err((self, place, error))
+            // The place is sealed, or a filter is in the way: before anything is done.
+            Err(error) if matches!(error.errno(), Errno::EPERM | Errno::ENOSYS) => {
+                Err((self, Some(ManuallyDrop::into_inner(place)), error))
             }
+            Err(error) => Err((self, None, error)),
         }
+    }
+
+    /// Unmaps what is before `mid` bytes, whole granules, and leaves the rest to nobody.
+    pub(super) fn give_up_from(self, mid: usize) {
+        let mut this = self;
+        this.len = mid;
     }
 
     /// Splits the mapping in two at `mid` bytes, a multiple of the granule within it, not at its
@@ -567,12 +671,11 @@ impl<A: Access> Mapping<A> {
     /// No call.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] or [`Error::Unaligned`]; the mapping comes back.
+    /// [`Error::OutOfRange`], [`Error::Unaligned`], or [`Error::Empty`] at 0; the mapping comes back.
     pub fn split_at(self, mid: usize) -> Result<(Self, Self), (Self, Error)> {
-        let size = self.mapped_len();
         let second = match self.range(mid, 1) {
             Ok((second, _)) if mid != 0 => second,
-            Ok(_) => return Err((self, Error::OutOfRange { offset: 0, len: 0, size })),
+            Ok(_) => return Err((self, Error::Empty)),
             Err(error) => return Err((self, error)),
         };
         let mut first = self;
@@ -630,41 +733,48 @@ impl Mapping<Raw> {
     /// One call: `mprotect(start + offset, len, prot)`.
     ///
     /// # Errors
-    /// Those of [`mprotect`](crate::mprotect), and a range that is not within the mapping; nor is one
-    /// with `PROT_GROWSDOWN` or `PROT_GROWSUP`, which mean all that the kernel holds together with it.
+    /// Those of [`mprotect`](crate::mprotect), and a range that is not within the mapping.
+    /// [`Error::NotOffered`] for `PROT_GROWSDOWN` and `PROT_GROWSUP`, which mean all that the kernel
+    /// holds together with it. If the kernel holds the range in several parts, the first may be
+    /// protected when it refuses another.
     pub fn protect(&self, offset: usize, len: usize, prot: Prot) -> Result<(), Error> {
         let (addr, len) = self.range(offset, len)?;
         if !prot.intersection(Prot::GROWSDOWN.union(Prot::GROWSUP)).is_empty() {
-            return Err(Error::OutOfRange { offset, len, size: self.mapped_len() });
+            return Err(Error::NotOffered);
         }
         // SAFETY: of a raw mapping there are no references; who uses its pointers minds the
         // protection.
         unsafe { made(Call::mprotect(addr, len, prot)) }.map(|_| ())
     }
 
-    /// Says how a range will be used, or what is to be done with it.
-    ///
-    /// One call: `madvise(start + offset, len, advice)`.
-    ///
-    /// # Errors
-    /// Those of [`madvise`](crate::madvise), and a range that is not within the mapping.
-    pub fn advise(&self, offset: usize, len: usize, advice: Advice) -> Result<(), Error> {
-        // SAFETY: as for protect.
-        unsafe { self.advise_range(offset, len, advice) }
-    }
-
-    /// Makes every access to a range SIGSEGV, and drops what it held.
+    /// Makes every access to a range SIGSEGV. What it held may be lost.
     ///
     /// One call where the kernel has it (Linux 6.13): `madvise(.., MADV_GUARD_INSTALL)`, which splits
-    /// no mapping; else a second, `mprotect(.., PROT_NONE)`, which keeps the contents. QEMU's user
-    /// mode before 11 says that it has it, and guards nothing.
+    /// no mapping; else two more, `madvise(.., MADV_GUARD_REMOVE)`, lest part of the range stay guarded
+    /// that way too, and `mprotect(.., PROT_NONE)`. [`advise`](Self::advise) with `GUARD_REMOVE`, or
+    /// [`protect`](Self::protect), undoes it. QEMU's user mode before 11 says that it has it, and
+    /// guards nothing.
     ///
     /// # Errors
     /// Those of [`mprotect`](crate::mprotect), and a range that is not within the mapping.
+    ///
+    /// ```
+    /// use rawmap::{Advice, Guarded, MapOptions, Prot};
+    /// let rw = Prot::READ | Prot::WRITE;
+    /// let memory = MapOptions::new(1 << 20).prot(rw).anonymous()?;
+    /// match memory.guard(0, 1)? {
+    ///     Guarded::Installed => memory.advise(0, 1, Advice::GUARD_REMOVE)?,
+    ///     Guarded::Protected => memory.protect(0, 1, rw)?,
+    /// }
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn guard(&self, offset: usize, len: usize) -> Result<Guarded, Error> {
-        match self.advise(offset, len, Advice::GUARD_INSTALL) {
+        // SAFETY: of a raw mapping there are no references.
+        match unsafe { self.advise_any(offset, len, Advice::GUARD_INSTALL) } {
             Ok(()) => Ok(Guarded::Installed),
             Err(Error::Refused { errno: Errno::EINVAL, .. }) => {
+                // Where there are none, and where the kernel doesn't know them, it is refused again.
+                let _ = self.advise(offset, len, Advice::GUARD_REMOVE);
                 self.protect(offset, len, Prot::NONE).map(|()| Guarded::Protected)
             }
             Err(error) => Err(error),
@@ -681,12 +791,18 @@ impl Mapping<Raw> {
     /// it was, or inaccessible: the kernel may have unmapped it before it failed, and it is then
     /// mapped again, with one more call.
     ///
-    /// With `MAP_HUGETLB` the length must be whole huge pages ([`Error::Unaligned`]), since the kernel
-    /// would round it up.
+    /// [`Error::Mismatch`] for larger pages than the mapping's own, of which the kernel would replace
+    /// more, and could later not unmap parts; [`Error::HugeSizeUnknown`].
     ///
     /// # Safety
-    /// `fd` must be a descriptor that the caller may use, if `flags` are not `ANONYMOUS`; if it is of
-    /// a file on hugetlbfs, the range must be whole huge pages of that, or the kernel replaces more.
+    /// `fd` must be a descriptor that the caller may use, if `flags` are not `ANONYMOUS`, and not of
+    /// a file on hugetlbfs, unless its pages are as large as the mapping's: the kernel would replace
+    /// more.
+    ///
+    /// And a refusal that comes late (a file's own, such as EPERM of a sealed one, or ENOMEM) leaves a
+    /// hole for a moment. Where another thread may map something meanwhile, it may come to lie there,
+    /// and belong to this owner too. A file that may refuse is best mapped elsewhere first, and then
+    /// [moved](Self::move_into).
     pub unsafe fn overlay(
         &mut self,
         offset: usize,
@@ -697,16 +813,15 @@ impl Mapping<Raw> {
         file_offset: u64,
     ) -> Result<(), Error> {
         let (addr, len) = self.range(offset, len)?;
-        let granule = granule(flags)?;
-        if !granule.is_aligned(len) {
-            return Err(Error::Unaligned { value: len, granule: granule.bytes() });
+        if granule(flags)? > self.granule {
+            return Err(Error::Mismatch);
         }
         let flags = flags.union(MapFlags::FIXED);
         self.origin = Origin::Mixed;
         // SAFETY: what is replaced is ours, and of a raw mapping there are no references.
         let done = unsafe { made(Call::mmap(addr, len, prot, flags, fd, file_offset)) };
         if done.is_err() {
-            fill_holes(addr, len, Prot::NONE, self.granule);
+            hold(addr, len);
         }
         done.map(|_| ())
     }
@@ -721,7 +836,9 @@ impl Mapping<Raw> {
     /// locked or private, EOPNOTSUPP if the file system can't; a range that is not within the
     /// mapping.
     pub fn punch_hole(&self, offset: usize, len: usize) -> Result<(), Error> {
-        self.advise(offset, len, Advice::REMOVE)
+        // SAFETY: of a raw mapping there are no references; who maps the file elsewhere has promised
+        // that nobody writes it.
+        unsafe { self.advise_any(offset, len, Advice::REMOVE) }
     }
 }
 
@@ -761,30 +878,36 @@ impl DerefMut for Mapping<ReadWrite> {
     }
 }
 
-/// Takes again what the kernel may have unmapped of a range before it failed to map something else
-/// there, so that what is owned has no hole that somebody else comes to lie in.
+/// Drops what a range holds, where that is the process's own: `madvise(addr, len, MADV_DONTNEED)`; if
+/// part of it is locked, one call more, `MADV_DONTNEED_LOCKED`.
 ///
-/// Calls: `msync(addr, len, MS_ASYNC)`, which changes nothing and is ENOMEM if there is a hole; then
-/// `mmap(addr, len, prot, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_FIXED_NOREPLACE, -1, 0)`, which is
-/// EEXIST if the range isn't a hole as a whole; then the same for both halves.
-pub(super) fn fill_holes(addr: *mut u8, len: usize, prot: Prot, granule: PageSize) {
-    // SAFETY: MS_ASYNC writes nothing, and leaves memory as it is.
-    if len == 0 || unsafe { made(Call::msync(addr, len, MsyncFlags::ASYNC)) }.is_ok() {
-        return;
+/// # Safety
+/// The range must be the owner's, and nothing may refer to its bytes.
+pub(super) unsafe fn purge_private(addr: *mut u8, len: usize) -> Result<(), Error> {
+    // SAFETY: the caller's promise.
+    let done = unsafe { made(Call::madvise(addr, len, Advice::DONTNEED)) };
+    match done {
+        Err(Error::Refused { errno: Errno::EINVAL, .. }) => {
+            // SAFETY: the caller's promise.
+            unsafe { made(Call::madvise(addr, len, Advice::DONTNEED_LOCKED)) }.map(|_| ())
+        }
+        done => done.map(|_| ()),
     }
+}
+
+/// Takes a range again that the kernel may have unmapped before it failed to map something else there.
+///
+/// One call: `mmap(addr, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_FIXED_NOREPLACE,
+/// -1, 0)`, which is EEXIST if nothing was unmapped.
+fn hold(addr: *mut u8, len: usize) {
     let flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE).union(MapFlags::FIXED_NOREPLACE);
     // SAFETY: it replaces nothing. A kernel that takes the flag for a hint places it there, or, where
-    // something of the range is mapped, elsewhere.
-    match unsafe { made(Call::mmap_anonymous(addr, len, prot, flags)) } {
-        Ok(held) if held == addr => return,
-        // SAFETY: mapped just now, and nobody's.
-        Ok(stray) => drop(unsafe { made(Call::munmap(stray, len)) }),
-        Err(_) => {}
-    }
-    let half = granule.round_down(len / 2);
-    if half != 0 {
-        fill_holes(addr, half, prot, granule);
-        fill_holes(addr.wrapping_add(half), len - half, prot, granule);
+    // the range is still mapped, elsewhere.
+    if let Ok(held) = unsafe { made(Call::mmap_anonymous(addr, len, Prot::NONE, flags)) } {
+        if held != addr {
+            // SAFETY: mapped just now, and nobody's.
+            let _ = unsafe { made(Call::munmap(held, len)) };
+        }
     }
 }
 

@@ -5,7 +5,8 @@
 //! is kept in statics but the page size.
 //!
 //! Fork: a child has a copy of the owner and of private memory, and what it drops, it unmaps in its
-//! own address space only. Signals: nothing here locks or allocates, so all of it may be called in a
+//! own address space only. (`MADV_DONTFORK` would leave the child an owner of nothing, so it is
+//! [`Mapping::advise_any`]'s.) Signals: nothing here locks or allocates, so all of it may be called in a
 //! signal handler, as long as no owner is used that the handler interrupted.
 
 mod dual;
@@ -26,7 +27,7 @@ pub use reservation::{Cursor, Mode, Reservation};
 pub use ring::Ring;
 pub use stack::Stack;
 
-use crate::{Call, MsyncFlags, PageSize};
+use crate::PageSize;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// The page size in bytes, once it is known; 0 before.
@@ -38,22 +39,17 @@ static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
 /// # Errors
 /// Those of [`PageSize::find`].
 pub fn page_size() -> Result<PageSize, Error> {
-    if let Some(fixed) = PageSize::FIXED {
-        return Ok(fixed);
-    }
-    if let Some(known) = PageSize::new(PAGE_SIZE.load(Ordering::Relaxed)) {
+    if let Some(known) = known_page_size() {
         return Ok(known);
     }
-    match PageSize::find() {
-        Ok(found) => {
-            PAGE_SIZE.store(found.bytes(), Ordering::Relaxed);
-            Ok(found)
-        }
-        Err(errno) => {
-            let call = Call::msync(core::ptr::null_mut(), 0, MsyncFlags::ASYNC);
-            Err(Error::Refused { call, errno })
-        }
-    }
+    let found = PageSize::probe().map_err(|(call, errno)| Error::Refused { call, errno })?;
+    PAGE_SIZE.store(found.bytes(), Ordering::Relaxed);
+    Ok(found)
+}
+
+/// The page size, where it needn't be asked for.
+fn known_page_size() -> Option<PageSize> {
+    PageSize::FIXED.or_else(|| PageSize::new(PAGE_SIZE.load(Ordering::Relaxed)))
 }
 
 /// Tells the owners the page size, so that they need not ask the kernel for it: for a program that

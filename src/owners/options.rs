@@ -270,9 +270,30 @@ impl<A: Access> MapOptions<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn place(self) -> Result<Placed<A>, Error> {
+        self.exactly(Self::anonymous)
+    }
+
+    /// Maps a file exactly at the hint, if nothing is mapped there: [`file`](Self::file) as
+    /// [`place`](Self::place) does it.
+    ///
+    /// One call: `mmap(hint, len, prot, flags|MAP_FIXED_NOREPLACE, fd, offset)`, or one more.
+    ///
+    /// # Errors
+    /// As [`file`](Self::file), but that the place is taken is none.
+    ///
+    /// # Safety
+    /// As [`file`](Self::file).
+    pub unsafe fn place_file(self, fd: RawFd, offset: u64) -> Result<Placed<A>, Error> {
+        // SAFETY: the caller's promise.
+        self.exactly(|options| unsafe { options.file(fd, offset) })
+    }
+
+    fn exactly(
+        self,
+        map: impl FnOnce(Self) -> Result<Mapping<A>, Error>,
+    ) -> Result<Placed<A>, Error> {
         let addr = self.hint;
-        let exact = self.align(1).flag(MapFlags::FIXED_NOREPLACE);
-        match exact.anonymous() {
+        match map(self.align(1).flag(MapFlags::FIXED_NOREPLACE)) {
             Ok(mapping) if mapping.as_ptr().addr() == addr.addr() => Ok(Placed::Placed(mapping)),
             Ok(stray) => stray.unmap().map(|()| Placed::Occupied).map_err(|(_, error)| error),
             Err(Error::Refused { errno: Errno::EEXIST, .. }) => Ok(Placed::Occupied),

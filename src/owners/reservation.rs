@@ -1,10 +1,9 @@
 //! [`Reservation`]: address space for an allocator, committed and given back by parts.
 
 use super::error::{check_range, made};
-use super::mapping::fill_holes;
-use super::options::{Origin, own};
-use super::{Error, Mapping, Raw, page_size};
-use crate::{Advice, Call, Errno, MapFlags, PageSize, Prot};
+use super::mapping::purge_private;
+use super::{Error, MapOptions, Mapping, Raw, page_size};
+use crate::{Call, MapFlags, PageSize, Prot};
 use core::ptr::{NonNull, null_mut, without_provenance_mut};
 
 /// How a [`Reservation`] holds memory that isn't in use.
@@ -63,6 +62,12 @@ impl Cursor {
     pub const fn new() -> Self {
         Self(0)
     }
+
+    /// The last one was at `addr`, or shall be taken to have been: the next is tried right below.
+    #[must_use]
+    pub fn below(addr: *const u8) -> Self {
+        Self(addr.addr())
+    }
 }
 
 impl Reservation {
@@ -74,8 +79,7 @@ impl Reservation {
     /// # Errors
     /// Those of [`mmap`](crate::mmap), and a length over `isize::MAX`.
     pub fn new(len: usize, mode: Mode) -> Result<Self, Error> {
-        let page = page_size()?;
-        Self::place(null_mut(), len, page, mode)
+        Self::place(null_mut(), len, mode)
     }
 
     /// Reserves `len` bytes at a multiple of `align`, a power of two. Needs 1.0 to 1.2 calls on
@@ -100,7 +104,7 @@ impl Reservation {
         let below = |addr: usize| without_provenance_mut(addr & !(align - 1));
         let mut hint = below(cursor.0.saturating_sub(rounded));
         for _ in 0..2 {
-            let tried = Self::place(hint, len, page, mode)?;
+            let tried = Self::place(hint, len, mode)?;
             let addr = tried.as_ptr().addr();
             if addr & (align - 1) == 0 {
                 cursor.0 = addr;
@@ -128,7 +132,7 @@ impl Reservation {
         let page = page_size()?;
         let rounded = Self::rounded(len, page)?;
         let total = rounded.checked_add(align - page.bytes()).ok_or(Error::TooLong { len })?;
-        let all = Self::place(null_mut(), total, page, mode)?.all;
+        let all = Self::place(null_mut(), total, mode)?.all;
         let start = all.as_ptr().addr().wrapping_neg() & (align - 1);
         Ok(Self { all, start, len: rounded, mode })
     }
@@ -153,21 +157,16 @@ impl Reservation {
         }
     }
 
-    fn place(hint: *mut u8, len: usize, page: PageSize, mode: Mode) -> Result<Self, Error> {
-        let rounded = Self::rounded(len, page)?;
-        let call = match mode {
-            Mode::Overcommit => {
-                let flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
-                Call::mmap_anonymous(hint, rounded, Prot::READ.union(Prot::WRITE), flags)
-            }
+    fn place(hint: *mut u8, len: usize, mode: Mode) -> Result<Self, Error> {
+        let options = MapOptions::new(len).hint(hint);
+        let all = match mode {
+            Mode::Overcommit => options.noreserve().prot(Prot::READ.union(Prot::WRITE)),
             // Not NORESERVE: what is mapped so is never charged, when it is committed either.
-            Mode::Strict => Call::mmap_anonymous(hint, rounded, Prot::NONE, MapFlags::PRIVATE),
+            Mode::Strict => options.prot(Prot::NONE),
         };
-        // SAFETY: a new mapping, in place of nothing.
-        let addr = unsafe { made(call) }?;
-        // SAFETY: mapped just now, whole pages.
-        let all = unsafe { own(addr, rounded, page, Origin::Anonymous) }?;
-        Ok(Self { all, start: 0, len: rounded, mode })
+        let all = all.anonymous()?;
+        let len = all.mapped_len();
+        Ok(Self { all, start: 0, len, mode })
     }
 
     /// The first byte.
@@ -226,8 +225,7 @@ impl Reservation {
     ///
     /// # Errors
     /// A range that is not within the reservation; those of [`madvise`](crate::madvise) or
-    /// [`mmap`](crate::mmap): ENOMEM if the process has too many mappings. The range is as it was, or
-    /// decommitted: the kernel may have unmapped it before it failed, and it is then mapped again.
+    /// [`mmap`](crate::mmap): ENOMEM if the process has too many mappings. The range is as it was.
     pub fn decommit(&self, offset: usize, len: usize) -> Result<(), Error> {
         let addr = self.range(offset, len)?;
         if self.mode == Mode::Overcommit || len == 0 {
@@ -236,12 +234,9 @@ impl Reservation {
         let flags = MapFlags::PRIVATE.union(MapFlags::FIXED);
         let call = Call::mmap_anonymous(addr, len, Prot::NONE, flags);
         // SAFETY: what is replaced is ours; who uses the reservation's pointers has given this range
-        // back.
-        let done = unsafe { made(call) };
-        if done.is_err() {
-            fill_holes(addr, len, Prot::NONE, self.all.granule());
-        }
-        done.map(|_| ())
+        // back. A refusal leaves no hole: nothing is charged and no file is asked, so the kernel has no
+        // reason to refuse once it has unmapped (mm/mmap.c: do_mmap, mmap_region).
+        unsafe { made(call) }.map(|_| ())
     }
 
     /// Frees a range's memory, and leaves it committed: it reads as zeroes.
@@ -254,14 +249,7 @@ impl Reservation {
     pub fn purge(&self, offset: usize, len: usize) -> Result<(), Error> {
         let addr = self.range(offset, len)?;
         // SAFETY: as for decommit.
-        let done = unsafe { made(Call::madvise(addr, len, Advice::DONTNEED)) };
-        match done {
-            Err(Error::Refused { errno: Errno::EINVAL, .. }) => {
-                // SAFETY: as above.
-                unsafe { made(Call::madvise(addr, len, Advice::DONTNEED_LOCKED)) }.map(|_| ())
-            }
-            done => done.map(|_| ()),
-        }
+        unsafe { purge_private(addr, len) }
     }
 
     /// Gives up the reservation without unmapping it: its first byte and length. For an allocator in

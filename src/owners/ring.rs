@@ -1,9 +1,8 @@
 //! [`Ring`]: a buffer that is mapped twice in a row, so that what wraps around is contiguous.
 
 use super::error::made;
-use super::options::{Origin, own};
-use super::{Error, Mapping, Raw, page_size};
-use crate::{Call, MapFlags, MremapFlags, Prot};
+use super::{Error, MapOptions, Mapping, Raw, page_size};
+use crate::{Call, MremapFlags};
 use core::slice;
 use core::sync::atomic::{Ordering, compiler_fence};
 
@@ -45,16 +44,18 @@ impl Ring {
             .round_up(len)
             .filter(|len| *len <= isize::MAX as usize / 2)
             .ok_or(Error::TooLong { len })?;
-        let flags = MapFlags::SHARED;
-        let rw = Prot::READ.union(Prot::WRITE);
-        // SAFETY: a new mapping, in place of nothing.
-        let addr =
-            unsafe { made(Call::mmap_anonymous(core::ptr::null_mut(), 2 * len, rw, flags)) }?;
-        // SAFETY: mapped just now, whole pages; dropped, and so unmapped, if the next step fails.
-        let both = unsafe { own(addr, 2 * len, page, Origin::SharedAnonymous) }?;
+        let both = MapOptions::new(2 * len).shared().anonymous()?;
+        let (first, second) = (both.as_ptr(), both.as_ptr().wrapping_add(len));
         let flags = MremapFlags::MAYMOVE.union(MremapFlags::FIXED);
         // SAFETY: what is replaced is the second half, to which nothing refers.
-        unsafe { made(Call::mremap(addr, 0, len, flags, addr.add(len))) }?;
+        if let Err(error) = unsafe { made(Call::mremap(first, 0, len, flags, second)) } {
+            // The kernel may have unmapped the second half before it failed, and another thread's
+            // mapping may lie there by now. With this memory no other is ever joined to one.
+            if both.check_whole().is_err() {
+                both.give_up_from(len);
+            }
+            return Err(error);
+        }
         Ok(Self { both, len })
     }
 

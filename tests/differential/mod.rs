@@ -403,8 +403,10 @@ impl World {
             if libc::getuid() == 0 {
                 assert_eq!(libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534), 0);
             }
-            libc::signal(libc::SIGSEGV, libc::SIG_DFL);
-            libc::signal(libc::SIGBUS, libc::SIG_DFL);
+            // Rust's handlers, and a fuzzer's, which would take the child's death for its own.
+            for signal in 1..32 {
+                libc::signal(signal, libc::SIG_DFL);
+            }
             libc::alarm(20);
         }
         for (n, call) in calls.iter().enumerate() {
@@ -625,8 +627,11 @@ impl World {
             Operation::Mmap { fd, flags, .. } if fd == self.disk.as_raw_fd() => {
                 flags.contains(MapFlags::SYNC)
             }
-            // A mapping with allocation tags, where the CPU has them.
-            Operation::Mmap { prot, .. } => !(prot & Prot::from_bits(CPU_PROT)).is_empty(),
+            // A mapping with allocation tags, where the CPU has them; or over part of the vdso.
+            Operation::Mmap { addr, len, prot, flags, .. } => {
+                !(prot & Prot::from_bits(CPU_PROT)).is_empty()
+                    || flags.contains(MapFlags::FIXED) && self.splits_the_vdso(addr, len)
+            }
             // The kind of memory can't have it, or the kernel was built without it.
             Operation::Madvise { addr, len, advice } => {
                 let known = self.advices.contains(&advice.bits());
@@ -636,14 +641,17 @@ impl World {
             // It doesn't grow down there.
             Operation::Mprotect { addr, len, prot } => {
                 let rest = prot & !(Prot::GROWSDOWN | Prot::from_bits(CPU_PROT));
-                rest != prot && accepted(Call::mprotect(addr, len, rest))
+                self.splits_the_vdso(addr, len)
+                    || rest != prot && accepted(Call::mprotect(addr, len, rest))
             }
             // A second mapping of private memory; or, where an earlier call had moved it, the vdso,
             // which can't be left behind.
-            Operation::Mremap { old_len, flags, .. } => {
+            Operation::Mremap { old, old_len, new_len, flags, new_addr } => {
                 old_len == 0
                     || old_len > usize::MAX - self.page + 1
                     || flags.contains(MremapFlags::DONTUNMAP) && accepted(call)
+                    || new_len < old_len && self.splits_the_vdso(old, old_len)
+                    || flags.contains(MremapFlags::FIXED) && self.splits_the_vdso(new_addr, new_len)
             }
             // What an earlier call had put there can't be split, so a fresh child takes it.
             Operation::Munmap { addr, len } | Operation::Mseal { addr, len, .. } => {
