@@ -5,13 +5,12 @@ mod laws;
 #[path = "differential/source.rs"]
 mod source;
 
-use common::{at, exec_self, page};
+use common::{at, page, traced};
 use rawmap::{
     Advice, Call, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsyncFlags, Prot, Word,
     arch::nr,
 };
 use std::mem::{align_of, offset_of, size_of, transmute};
-use std::process::{Command, Stdio};
 
 #[test]
 fn laws_hold_of_any_words() {
@@ -168,51 +167,27 @@ fn printed_otherwise() -> Vec<(Call, &'static str, &'static str)> {
     ]
 }
 
-/// Where the calls begin and end among those that the test program makes by itself.
-const MARK: Call = Call::munmap(std::ptr::without_provenance_mut(1), 0x5eed);
-
 #[test]
 fn calls_print_as_strace_prints_them() {
-    const ME: &str = "calls_print_as_strace_prints_them";
-    let all = || {
-        let otherwise = printed_otherwise();
-        let mut all = printed_alike();
-        all.extend(otherwise.iter().map(|(call, ..)| *call));
-        (all, otherwise)
-    };
-    let (calls, otherwise) = all();
-    if std::env::var_os("TRACED").is_some() {
-        for call in [MARK].iter().chain(&calls).chain(&[MARK]) {
+    let otherwise = printed_otherwise();
+    let mut calls = printed_alike();
+    calls.extend(otherwise.iter().map(|(call, ..)| *call));
+    if traced::is_traced() {
+        traced::mark();
+        for call in calls {
             // SAFETY: each is refused, or changes nothing that anyone relies on.
             let _ = unsafe { call.make() };
         }
-        return;
+        return traced::mark();
     }
-    if let Some(emulator) = common::emulator() {
-        return skip!("strace would see {emulator}'s calls, not those of the program");
-    }
-    let Ok(version) = Command::new("strace").arg("-V").output() else {
-        return skip!("there is no strace");
-    };
-    let traced = exec_self(ME, &[]);
     let names = laws::SHAPES.map(|shape| shape.0).into_iter().filter(|name| *name != "mseal");
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-e", "signal=none", "-e"]);
-    strace.arg(format!("trace={}", names.collect::<Vec<_>>().join(",")));
-    strace.arg("--").arg(traced.get_program()).args(traced.get_args()).env("TRACED", "yes");
-    let output = strace.stdin(Stdio::null()).stdout(Stdio::null()).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        return skip!("strace is not usable: {}", text.lines().next().unwrap_or("it says nothing"));
-    }
-    let version = String::from_utf8_lossy(&version.stdout);
-    println!("{}", version.lines().next().unwrap_or_default());
-
-    let mark = MARK.to_string();
-    // The process number of a thread stands before its calls.
-    let lines = text.lines().map(|line| line.split_once("] ").map_or(line, |(_, rest)| rest));
-    let after = lines.skip_while(|line| !line.starts_with(&mark)).skip(1);
-    let seen: Vec<&str> = after.take_while(|line| !line.starts_with(&mark)).collect();
+    let names: Vec<_> = names.collect();
+    let (seen, version) = match traced::trace("calls_print_as_strace_prints_them", &names) {
+        Ok(traced) => traced,
+        Err(why) => return skip!("{why}"),
+    };
+    println!("{version}");
+    let seen = &seen[0];
     assert_eq!(seen.len(), calls.len(), "calls that strace saw: {seen:#?}");
     let alike = calls.len() - otherwise.len();
     let differ =
@@ -222,7 +197,7 @@ fn calls_print_as_strace_prints_them() {
     for (seen, (call, theirs, ours)) in seen[alike..].iter().zip(otherwise) {
         assert_eq!(call.to_string(), ours);
         // Newer straces may know more.
-        assert!(form(seen) == theirs || !version.contains("version 6.1\n"), "{seen}");
+        assert!(form(seen) == theirs || !version.ends_with("version 6.1"), "{seen}");
     }
 }
 

@@ -6,6 +6,7 @@
 #![allow(dead_code, unreachable_pub, unused_macros)]
 
 pub mod supervised;
+pub mod traced;
 
 use rawmap::{Errno, MapFlags, PageSize, Prot};
 use std::fs::File;

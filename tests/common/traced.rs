@@ -1,0 +1,58 @@
+//! What strace sees of a test that runs again under it, between two marks.
+
+use super::exec_self;
+use rawmap::Call;
+use std::process::{Command, Stdio};
+
+/// Where the calls begin and end among those that the test program makes by itself.
+pub const MARK: Call = Call::munmap(std::ptr::without_provenance_mut(1), 0x5eed);
+
+/// Whether this process is the one that strace sees.
+pub fn is_traced() -> bool {
+    std::env::var_os("TRACED").is_some()
+}
+
+/// Makes the mark.
+pub fn mark() {
+    // SAFETY: an unaligned address unmaps nothing.
+    let _ = unsafe { MARK.make() };
+}
+
+/// The lines that strace prints for the calls of these names, each between two marks; and strace's
+/// version. Or why there are none.
+pub fn trace(test: &str, names: &[&str]) -> Result<(Vec<Vec<String>>, String), String> {
+    if let Some(emulator) = super::emulator() {
+        return Err(format!("strace would see {emulator}'s calls, not those of the program"));
+    }
+    let Ok(version) = Command::new("strace").arg("-V").output() else {
+        return Err("there is no strace".to_owned());
+    };
+    let traced = exec_self(test, &[]);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-e", "signal=none", "-e"]).arg(format!("trace={}", names.join(",")));
+    strace.arg("--").arg(traced.get_program()).args(traced.get_args()).env("TRACED", "yes");
+    let output = strace.stdin(Stdio::null()).stdout(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        let said = text.lines().next().unwrap_or("it says nothing");
+        return Err(format!("strace is not usable: {said}"));
+    }
+    let mark = MARK.to_string();
+    // The process number of a thread stands before its calls.
+    let lines = text.lines().map(|line| line.split_once("] ").map_or(line, |(_, rest)| rest));
+    let mut between = Vec::new();
+    let mut inside: Option<Vec<String>> = None;
+    for line in lines {
+        match &mut inside {
+            Some(seen) if line.starts_with(&mark) => between.push(std::mem::take(seen)),
+            Some(seen) => seen.push(line.to_owned()),
+            None if line.starts_with(&mark) => {}
+            None => continue,
+        }
+        if line.starts_with(&mark) {
+            inside = if inside.is_some() { None } else { Some(Vec::new()) };
+        }
+    }
+    let version = String::from_utf8_lossy(&version.stdout);
+    Ok((between, version.lines().next().unwrap_or_default().to_owned()))
+}
