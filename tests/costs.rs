@@ -11,7 +11,6 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
 use std::mem::forget;
 use std::os::fd::AsRawFd;
-use std::ptr::null_mut;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -98,8 +97,11 @@ fn move_by_hand((map, place): (*mut u8, *mut u8)) {
     unsafe { mremap(map, MIB, MIB, flags, place) }.unwrap();
 }
 
-/// The jobs, each of which is counted once or twice; and how the table tells them.
-fn jobs() -> Vec<(&'static str, Vec<fn()>, Vec<fn()>, &'static str)> {
+/// A job: its name, its parts as the owners do them, as it is commonly done, and what is to be said of
+/// that.
+type Job = (&'static str, Vec<fn()>, Vec<fn()>, &'static str);
+
+fn jobs() -> Vec<Job> {
     const LAYOUT: Layout = Layout::new::<[u8; 100_000]>();
     vec![
         (

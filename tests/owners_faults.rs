@@ -5,7 +5,7 @@ use common::supervised::{Seen, supervise, unwatch, watch};
 use common::*;
 use rawmap::{
     Call, Cursor, DualMapping, Errno, Error, Limits, MapFlags, MapOptions, Mapping, Mode,
-    MremapFlags, PageAlloc, PageSize, Placed, Raw, Reservation, Ring, Stack,
+    PageAlloc, PageSize, Placed, Raw, Reservation, Ring, Stack,
 };
 use std::alloc::{GlobalAlloc, Layout};
 use std::os::fd::AsRawFd;

@@ -601,8 +601,8 @@ impl<A: Access> Mapping<A> {
             Call::mremap(self.as_ptr(), len, len + page, MremapFlags::default(), null_mut());
         // SAFETY: nothing moves, and what is added nobody has used.
         match unsafe { made(longer) } {
-            // SAFETY: added just now, and nobody's.
             Ok(_) => {
+                // SAFETY: added just now, and nobody's.
                 unsafe { made(Call::munmap(self.as_ptr().wrapping_add(len), page)) }.map(|_| ())
             }
             Err(Error::Refused { errno: Errno::ENOMEM | Errno::EAGAIN, .. }) => Ok(()),

@@ -3,7 +3,7 @@
 use super::error::{check_range, made};
 use super::mapping::purge_private;
 use super::{Error, MapOptions, Mapping, Raw, page_size};
-use crate::{Call, MapFlags, PageSize, Prot};
+use crate::{Advice, Call, MapFlags, PageSize, Prot};
 use core::ptr::{NonNull, null_mut, without_provenance_mut};
 
 /// How a [`Reservation`] holds memory that isn't in use.
@@ -221,7 +221,7 @@ impl Reservation {
     /// [`Overcommit`](Mode::Overcommit): one call, `madvise(start + offset, len, MADV_DONTNEED)`.
     /// [`Strict`](Mode::Strict): one, `mmap(start + offset, len, PROT_NONE,
     /// MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)`, which gives the commit charge back as well.
-    /// Length 0 is no error.
+    /// Length 0 is no error. In strict mode the range's advice, name and lock go with it.
     ///
     /// # Errors
     /// A range that is not within the reservation; those of [`madvise`](crate::madvise) or
@@ -250,6 +250,26 @@ impl Reservation {
         let addr = self.range(offset, len)?;
         // SAFETY: as for decommit.
         unsafe { purge_private(addr, len) }
+    }
+
+    /// Says how a range will be used, by advice that changes no contents, as [`Mapping::advise`] has
+    /// it: huge pages, no core dump, and the like. It stays when the range is purged, and goes when it
+    /// is decommitted in strict mode.
+    ///
+    /// One call: `madvise(start + offset, len, advice)`.
+    ///
+    /// # Errors
+    /// Those of [`Mapping::advise`].
+    ///
+    /// ```
+    /// use rawmap::{Advice, Mode, Reservation};
+    /// let heap = Reservation::new(1 << 30, Mode::Overcommit)?;
+    /// heap.advise(0, heap.len(), Advice::DONTDUMP)?;
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn advise(&self, offset: usize, len: usize, advice: Advice) -> Result<(), Error> {
+        self.range(offset, len)?;
+        self.all.advise(self.start + offset, len, advice)
     }
 
     /// Gives up the reservation without unmapping it: its first byte and length. For an allocator in
