@@ -1,7 +1,9 @@
 //! `MapOptions`: what each option does to the new mapping, and what is refused.
 mod common;
 use common::*;
-use rawmap::{Errno, Error, MapFlags, MapOptions, Mapping, Placed, Prot, Raw, Reason};
+use rawmap::{
+    Errno, Error, MapFlags, MapOptions, Mapping, Mode, Placed, Prot, Raw, Reason, Reservation,
+};
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd};
 
@@ -56,7 +58,9 @@ fn every_alignment_is_honoured_and_nothing_but_the_mapping_stays() {
     alone(|| {
         let file = file_of_pages(4);
         let mut before = Space::new();
-        for log2 in (0..=30).chain([33, 36]) {
+        // Address spaces differ in width, and of 2^38 bytes not many are multiples of 2^36.
+        let has_room = |log2: &u32| Reservation::new(16 << log2, Mode::Strict).is_ok();
+        for log2 in (0..=30).chain([33, 36]).filter(has_room) {
             let align = 1 << log2;
             let options = MapOptions::new(2 * page() + 1).align(align);
             before.look();

@@ -3,7 +3,7 @@
 use crate::{Errno, MapFlags, PageSize, Prot, arch, mmap_anonymous, munmap};
 use core::ptr;
 
-/// What [`Call::check`] may take for granted about the kernel and the process, beside the words of
+/// What [`Call::check`](crate::Call::check) may take for granted about the kernel and the process, beside the words of
 /// the call.
 ///
 /// [`Limits::new`] takes nothing for granted but the page size: what is refused under it, every

@@ -84,6 +84,14 @@ pub enum Error {
 
 impl Error {
     /// The error as a number: the kernel's, or EINVAL where it was not asked.
+    ///
+    /// ```
+    /// use rawmap::{Errno, MapOptions};
+    /// let mut memory = MapOptions::new(1).anonymous()?;
+    /// let error = memory.shrink(usize::MAX).unwrap_err();
+    /// assert_eq!((error.errno(), error.call()), (Errno::EINVAL, None));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub const fn errno(&self) -> Errno {
         match self {
@@ -93,6 +101,14 @@ impl Error {
     }
 
     /// The call that the kernel refused, if one was made.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Operation};
+    /// let error = MapOptions::new(0).anonymous().unwrap_err();
+    /// let operation = error.call().unwrap().operation();
+    /// assert!(matches!(operation, Operation::Mmap { len: 0, fd: -1, .. }));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub const fn call(&self) -> Option<Call> {
         match self {
@@ -102,6 +118,14 @@ impl Error {
     }
 
     /// Why the kernel refused the call, where [`Call::check`] can tell from its words. No call.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, MsyncFlags, Reason};
+    /// let memory = MapOptions::new(1).anonymous()?;
+    /// let error = memory.sync(0, 1, MsyncFlags::SYNC | MsyncFlags::ASYNC).unwrap_err();
+    /// assert_eq!(error.reason(), Some(Reason::SyncAndAsync));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         let Self::Refused { call, errno } = self else { return None };

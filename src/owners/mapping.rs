@@ -22,6 +22,17 @@ use core::{fmt, slice};
 /// [granule](Self::granule); the length is rounded up to it. They must lie within
 /// [`mapped_len`](Self::mapped_len), else [`Error::OutOfRange`].
 ///
+/// ```
+/// use rawmap::{Error, MapOptions};
+/// let mut memory = MapOptions::new(1 << 20).anonymous()?;
+/// memory[..5].copy_from_slice(b"hello");
+/// let page = memory.granule().bytes();
+/// memory.purge(page, 1)?; // the second page, all of it
+/// assert_eq!(&memory[..5], b"hello");
+/// assert_eq!(memory.purge(1, 1), Err(Error::Unaligned { value: 1, granule: page }));
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+///
 /// # What does not compile
 ///
 /// A slice of it after it was unmapped:
@@ -143,6 +154,17 @@ unsafe impl<A: Access> Send for Mapping<A> {}
 unsafe impl<A: Access> Sync for Mapping<A> {}
 
 /// What a purged range reads as now.
+///
+/// ```
+/// use rawmap::{MapOptions, Purged};
+/// let mut block = MapOptions::new(1 << 20).anonymous()?;
+/// // For `calloc`: does it have to write zeroes?
+/// if block.purge(0, block.len())? != Purged::Zeroes {
+///     block.fill(0);
+/// }
+/// assert!(block.iter().all(|byte| *byte == 0));
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purged {
     /// Zeroes; its memory is free.
@@ -156,16 +178,36 @@ pub enum Purged {
 }
 
 /// How a range was guarded.
+///
+/// ```
+/// use rawmap::{MapOptions, Prot};
+/// let slots = MapOptions::new(1 << 20).prot(Prot::READ | Prot::WRITE).anonymous()?;
+/// let first = slots.guard(0, 1)?;
+/// // The kernel has it or not, so the first guard tells what all others will cost.
+/// assert_eq!(slots.guard(1 << 19, 1)?, first);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Guarded {
     /// By `MADV_GUARD_INSTALL`: no mapping was split.
     Installed,
     /// By `mprotect(PROT_NONE)`, where the kernel doesn't have that, or not for this memory (locked,
-    /// or huge pages): the mapping was split.
+    /// or huge pages): where it was part of a mapping, that was split.
     Protected,
 }
 
 /// A mapping that is sealed: it stays as it is until the process ends.
+///
+/// ```
+/// use rawmap::{Errno, MapOptions, munmap};
+/// // From Linux 6.10 on.
+/// if let Ok(sealed) = MapOptions::new(1 << 20).anonymous()?.seal() {
+///     // SAFETY: what is sealed stays mapped, whoever asks.
+///     let refused = unsafe { munmap(sealed.as_ptr(), sealed.len()) };
+///     assert_eq!(refused, Err(Errno::EPERM));
+/// }
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Sealed {
     start: NonNull<u8>,
@@ -179,12 +221,30 @@ unsafe impl Sync for Sealed {}
 
 impl Sealed {
     /// The first byte.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// if let Ok(sealed) = MapOptions::new(16).read_only().anonymous()?.seal() {
+    ///     // SAFETY: sixteen bytes that stay mapped and read-only until the process ends.
+    ///     let forever: &'static [u8; 16] = unsafe { &*sealed.as_ptr().cast() };
+    ///     assert_eq!(forever, &[0; 16]);
+    /// }
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub const fn as_ptr(&self) -> *mut u8 {
         self.start.as_ptr()
     }
 
-    /// The length in bytes.
+    /// The length in bytes: whole granules.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, page_size};
+    /// if let Ok(sealed) = MapOptions::new(1).anonymous()?.seal() {
+    ///     assert_eq!(sealed.len(), page_size()?.bytes());
+    /// }
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // A mapping is never empty.
     pub const fn len(&self) -> usize {
@@ -217,6 +277,15 @@ impl<A: Access> Mapping<A> {
     /// `len` bytes, rounded up to whole pages, must be mapped at `start` and belong to nobody else;
     /// they must be private anonymous memory, not on huge pages; and for [`ReadOnly`] and
     /// [`ReadWrite`], must stay readable or writable and be written by nobody else.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Mapping, ReadWrite};
+    /// let (start, len) = MapOptions::new(1 << 20).anonymous()?.into_raw();
+    /// // SAFETY: private memory that can be read and written, and was given up just now.
+    /// let memory = unsafe { Mapping::<ReadWrite>::from_raw(start, len)? };
+    /// assert_eq!(memory[len - 1], 0);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub unsafe fn from_raw(start: NonNull<u8>, len: usize) -> Result<Self, Error> {
         let granule = page_size()?;
         if len == 0 {
@@ -236,6 +305,14 @@ impl<A: Access> Mapping<A> {
     ///
     /// What it was is not told along: only private anonymous memory on ordinary pages can be taken up
     /// again with [`from_raw`](Self::from_raw), the rest goes with [`munmap`](crate::munmap).
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, munmap};
+    /// let (start, len) = MapOptions::new(1).shared().anonymous()?.into_raw();
+    /// // SAFETY: mapped, given up just now, and not used any more.
+    /// assert_eq!(unsafe { munmap(start.as_ptr(), len) }, Ok(()));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use = "the mapping is leaked unless these are kept"]
     pub fn into_raw(self) -> (NonNull<u8>, usize) {
         let this = ManuallyDrop::new(self);
@@ -244,12 +321,28 @@ impl<A: Access> Mapping<A> {
 
     /// The first byte. Valid for what the protection allows, as long as the mapping isn't dropped,
     /// grown, shrunk or moved.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let block = MapOptions::new(64).anonymous()?;
+    /// // SAFETY: the first eight bytes, aligned as a page is, and nothing borrows them.
+    /// unsafe { block.as_ptr().cast::<u64>().write(7) };
+    /// assert_eq!(block[..8], 7u64.to_ne_bytes());
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub const fn as_ptr(&self) -> *mut u8 {
         self.start.as_ptr()
     }
 
     /// The length in bytes, as it was asked for.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let table = MapOptions::new(100).anonymous()?;
+    /// assert_eq!((table.len(), table[..].len()), (100, 100));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // A mapping is never empty.
     pub const fn len(&self) -> usize {
@@ -257,12 +350,31 @@ impl<A: Access> Mapping<A> {
     }
 
     /// The length in bytes that is really mapped: whole granules.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let mut memory = MapOptions::new(100).anonymous()?;
+    /// let (start, whole) = (memory.as_ptr(), memory.mapped_len());
+    /// memory.grow(whole)?; // no call: the rest of the page was there
+    /// assert_eq!((memory.as_ptr(), memory.len()), (start, whole));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub const fn mapped_len(&self) -> usize {
         self.round_up(self.len)
     }
 
     /// What the mapping is made of: the page size, or that of its huge pages.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let mut heap = MapOptions::new(1 << 20).anonymous()?;
+    /// // The page that byte 700,000 is on.
+    /// let (granule, offset) = (heap.granule(), heap.granule().round_down(700_000));
+    /// heap.purge(offset, granule.bytes())?;
+    /// assert!(offset <= 700_000 && 700_000 < offset + granule.bytes());
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub const fn granule(&self) -> PageSize {
         self.granule
@@ -285,6 +397,17 @@ impl<A: Access> Mapping<A> {
     }
 
     /// The same mapping by raw pointers only.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Prot};
+    /// let mut table = MapOptions::new(1 << 20).anonymous()?;
+    /// table.fill(7);
+    /// let table = table.into_raw_access();
+    /// table.protect(0, table.len(), Prot::READ)?;
+    /// // SAFETY: ours, and can be read.
+    /// assert_eq!(unsafe { table.as_ptr().read() }, 7);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub fn into_raw_access(self) -> Mapping<Raw> {
         let this = ManuallyDrop::new(self);
@@ -299,6 +422,17 @@ impl<A: Access> Mapping<A> {
     /// # Errors
     /// ENOMEM: it is part of a larger mapping, and the process has as many as it may have. The
     /// mapping comes back.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let block = MapOptions::new(1 << 20).anonymous()?;
+    /// let mut in_use = block.mapped_len();
+    /// if block.unmap().is_ok() {
+    ///     in_use -= 1 << 20; // a drop would not tell that it is gone
+    /// }
+    /// assert_eq!(in_use, 0);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn unmap(self) -> Result<(), (Self, Error)> {
         let this = ManuallyDrop::new(self);
         // SAFETY: the range is ours, and with the owner, all that could refer to it is gone.
@@ -314,6 +448,23 @@ impl<A: Access> Mapping<A> {
     ///
     /// # Errors
     /// Those of [`msync`](crate::msync), and a range that is not within the mapping.
+    ///
+    /// ```
+    /// # use std::os::fd::AsRawFd;
+    /// # let path = std::env::temp_dir().join(format!("rawmap-sync-{}", std::process::id()));
+    /// # let mut new = std::fs::File::options();
+    /// # let file = new.read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+    /// # file.set_len(7).unwrap();
+    /// use rawmap::{MapOptions, MsyncFlags};
+    /// // SAFETY: an open file of seven bytes; of a shared mapping nothing is promised.
+    /// let log = unsafe { MapOptions::new(7).shared().file(file.as_raw_fd(), 0)? };
+    /// // SAFETY: its first seven bytes, which the file has.
+    /// unsafe { log.as_ptr().cast::<[u8; 7]>().write(*b"commit\n") };
+    /// log.sync(0, 7, MsyncFlags::SYNC)?; // now it is on the disk
+    /// assert_eq!(std::fs::read(&path).unwrap(), b"commit\n");
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn sync(&self, offset: usize, len: usize, flags: MsyncFlags) -> Result<(), Error> {
         let (addr, len) = self.range(offset, len)?;
         // SAFETY: msync changes no memory.
@@ -326,6 +477,15 @@ impl<A: Access> Mapping<A> {
     ///
     /// # Errors
     /// Those of [`mlock`](crate::mlock), and a range that is not within the mapping.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let buffer = MapOptions::new(1 << 20).anonymous()?;
+    /// buffer.lock(0, 1)?;
+    /// // A real-time thread won't fault on this page.
+    /// assert_eq!(buffer.resident(0, 1, &mut [0])?[0] & 1, 1);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn lock(&self, offset: usize, len: usize) -> Result<(), Error> {
         let (addr, len) = self.range(offset, len)?;
         // SAFETY: locking changes no memory.
@@ -338,6 +498,17 @@ impl<A: Access> Mapping<A> {
     ///
     /// # Errors
     /// Those of [`munlock`](crate::munlock), and a range that is not within the mapping.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let mut key = MapOptions::new(32).anonymous()?;
+    /// key.lock(0, 32)?;
+    /// key.copy_from_slice(b"a secret that is never swapped..");
+    /// key.fill(0); // wiped, before it may be
+    /// key.unlock(0, 32)?;
+    /// assert!(key.iter().all(|byte| *byte == 0));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn unlock(&self, offset: usize, len: usize) -> Result<(), Error> {
         let (addr, len) = self.range(offset, len)?;
         // SAFETY: unlocking changes no memory.
@@ -352,6 +523,16 @@ impl<A: Access> Mapping<A> {
     /// # Errors
     /// Those of [`mincore`](crate::mincore); a range that is not within the mapping, or has more
     /// pages than `pages` has bytes ([`Error::OutOfRange`]).
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let mut heap = MapOptions::new(1 << 20).anonymous()?;
+    /// heap[0] = 1;
+    /// let mut pages = [0; 256]; // of 4 KiB, or fewer larger ones
+    /// let used = heap.resident(0, heap.len(), &mut pages)?.iter().filter(|page| **page & 1 == 1);
+    /// assert!(used.count() >= 1);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn resident<'a>(
         &self,
         offset: usize,
@@ -376,6 +557,17 @@ impl<A: Access> Mapping<A> {
     /// # Errors
     /// Those of [`madvise`](crate::madvise); EINVAL before Linux 5.14; a range that is not within
     /// the mapping.
+    ///
+    /// ```
+    /// # use std::os::fd::AsRawFd;
+    /// use rawmap::MapOptions;
+    /// let file = std::fs::File::open("/proc/self/exe").unwrap();
+    /// // SAFETY: a program's file isn't written while it runs.
+    /// let image = unsafe { MapOptions::new(4).read_only().file(file.as_raw_fd(), 0)? };
+    /// image.populate_read(0, 4)?; // an error of the disk would be one here, not a SIGBUS below
+    /// assert_eq!(&image[..], b"\x7fELF");
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn populate_read(&self, offset: usize, len: usize) -> Result<(), Error> {
         // SAFETY: as reading does it, this changes no contents.
         unsafe { self.advise_any(offset, len, Advice::POPULATE_READ) }
@@ -388,6 +580,15 @@ impl<A: Access> Mapping<A> {
     /// # Errors
     /// Those of [`madvise`](crate::madvise); EINVAL before Linux 5.14, and if it can't be written;
     /// EFAULT where an access would be SIGBUS; a range that is not within the mapping.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let mut samples = MapOptions::new(1 << 20).anonymous()?;
+    /// samples[0] = 7;
+    /// samples.populate_write(0, samples.len())?; // no write has to wait for its page
+    /// assert_eq!((samples[0], samples[1]), (7, 0));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn populate_write(&self, offset: usize, len: usize) -> Result<(), Error> {
         // SAFETY: as writing what is there already does it, this changes no contents.
         unsafe { self.advise_any(offset, len, Advice::POPULATE_WRITE) }
@@ -450,6 +651,16 @@ impl<A: Access> Mapping<A> {
     /// The advice must leave the bytes as `A` promises them while they are borrowed; and after
     /// `MADV_DONTFORK`, in a forked child, where nothing is mapped there, the owner must not be used
     /// nor dropped.
+    ///
+    /// ```
+    /// use rawmap::{Advice, MapOptions};
+    /// let mut seed = MapOptions::new(32).anonymous()?;
+    /// seed.fill(7);
+    /// // SAFETY: the bytes change in a forked child only, whose one thread borrows none.
+    /// unsafe { seed.advise_any(0, 32, Advice::WIPEONFORK)? };
+    /// assert_eq!(seed[0], 7); // 0 in a child, which must not draw the same random numbers
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub unsafe fn advise_any(
         &self,
         offset: usize,
@@ -506,7 +717,16 @@ impl<A: Access> Mapping<A> {
     ///
     /// # Errors
     /// ENOMEM: it is part of a larger mapping, and the process has as many as it may have.
-    /// [`Error::OutOfRange`] if `len` is 0 or larger than the mapping.
+    /// [`Error::Empty`] if `len` is 0; [`Error::OutOfRange`] if it is larger than the
+    /// mapping.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let mut text = MapOptions::new(1 << 20).anonymous()?;
+    /// text.shrink(100)?; // so much was read
+    /// assert_eq!((text.len(), text.mapped_len()), (100, text.granule().bytes()));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn shrink(&mut self, len: usize) -> Result<(), Error> {
         let size = self.mapped_len();
         if len == 0 {
@@ -556,6 +776,15 @@ impl<A: Access> Mapping<A> {
     /// doesn't where just one of them had been touched meanwhile, as the locked part of an otherwise
     /// untouched mapping is; nor does any Linux in a forked child (`mm/vma.c`:
     /// `is_mergeable_anon_vma`). What is to grow is best locked, protected and advised as a whole.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let mut vec = MapOptions::new(1 << 20).anonymous()?;
+    /// vec[(1 << 20) - 1] = 1;
+    /// vec.grow(1 << 26)?; // pages are moved, if at all, and nothing copied
+    /// assert_eq!(vec[(1 << 20) - 1..][..2], [1, 0]);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn grow(&mut self, len: usize) -> Result<(), Error> {
         self.remap(len, MremapFlags::MAYMOVE)
     }
@@ -564,6 +793,17 @@ impl<A: Access> Mapping<A> {
     ///
     /// # Errors
     /// As [`grow`](Self::grow), and ENOMEM if something is mapped behind it.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let mut heap = MapOptions::new(1 << 20).anonymous()?;
+    /// let start = heap.as_ptr();
+    /// let grown = heap.grow_in_place(2 << 20).is_ok();
+    /// // Either way, pointers into it hold.
+    /// assert_eq!(heap.as_ptr(), start);
+    /// assert_eq!(heap.len(), if grown { 2 << 20 } else { 1 << 20 });
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn grow_in_place(&mut self, len: usize) -> Result<(), Error> {
         self.remap(len, MremapFlags::default())
     }
@@ -625,6 +865,17 @@ impl<A: Access> Mapping<A> {
     /// The mapping comes back as it was. So does `place`, unless it was the last call that failed
     /// (ENOMEM mostly): the kernel may have unmapped it by then, and another thread's mapping may lie
     /// there already, so nobody owns it any more.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Prot};
+    /// let mut block = MapOptions::new(1 << 20).anonymous()?;
+    /// block[0] = 1;
+    /// let place = MapOptions::new(1 << 20).prot(Prot::NONE).anonymous()?;
+    /// let at = place.as_ptr();
+    /// let moved = block.move_into(place).map_err(|(_, _, error)| error)?;
+    /// assert_eq!((moved.as_ptr(), moved[0]), (at, 1));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[allow(clippy::type_complexity)] // It is what comes back.
     pub fn move_into(
         self,
@@ -672,6 +923,16 @@ impl<A: Access> Mapping<A> {
     ///
     /// # Errors
     /// [`Error::OutOfRange`], [`Error::Unaligned`], or [`Error::Empty`] at 0; the mapping comes back.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let queue = MapOptions::new(1 << 20).anonymous()?;
+    /// let (done, mut rest) = queue.split_at(1 << 19).map_err(|(_, error)| error)?;
+    /// drop(done); // what was read is unmapped
+    /// rest[0] = 1;
+    /// assert_eq!(rest.len(), 1 << 19);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn split_at(self, mid: usize) -> Result<(Self, Self), (Self, Error)> {
         let second = match self.range(mid, 1) {
             Ok((second, _)) if mid != 0 => second,
@@ -696,6 +957,16 @@ impl<A: Access> Mapping<A> {
     ///
     /// # Errors
     /// [`Error::NotAdjacent`]; both come back.
+    ///
+    /// ```
+    /// use rawmap::{Error, MapOptions};
+    /// let (low, high) = MapOptions::new(1 << 20).anonymous()?.split_at(1 << 19).unwrap();
+    /// // Free neighbours become one block again, in the order of their addresses.
+    /// let (high, low, error) = high.join(low).unwrap_err();
+    /// assert_eq!(error, Error::NotAdjacent);
+    /// assert_eq!(low.join(high).unwrap().len(), 1 << 20);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn join(self, next: Self) -> Result<Self, (Self, Self, Error)> {
         let end = self.as_ptr().addr() + self.mapped_len();
         let same = self.granule == next.granule && self.origin == next.origin;
@@ -714,6 +985,16 @@ impl<A: Access> Mapping<A> {
     ///
     /// # Errors
     /// Those of [`mseal`](crate::mseal): ENOSYS before Linux 6.10. The mapping comes back.
+    ///
+    /// ```
+    /// use rawmap::{Errno, MapOptions};
+    /// let table = MapOptions::new(1 << 20).read_only().anonymous()?;
+    /// if let Err((table, error)) = table.seal() {
+    ///     // Before Linux 6.10: still owned, and still read-only.
+    ///     assert_eq!((table.len(), error.errno()), (1 << 20, Errno::ENOSYS));
+    /// }
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn seal(self) -> Result<Sealed, (Self, Error)> {
         let call = Call::mseal(self.as_ptr(), self.mapped_len(), MsealFlags::default());
         // SAFETY: the range is ours, and nobody will own it.
@@ -737,6 +1018,17 @@ impl Mapping<Raw> {
     /// [`Error::NotOffered`] for `PROT_GROWSDOWN` and `PROT_GROWSUP`, which mean all that the kernel
     /// holds together with it. If the kernel holds the range in several parts, the first may be
     /// protected when it refuses another.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Prot};
+    /// let relro = MapOptions::new(1 << 20).prot(Prot::READ | Prot::WRITE).anonymous()?;
+    /// // SAFETY: ours, and can be written.
+    /// unsafe { relro.as_ptr().write(1) };
+    /// relro.protect(0, relro.len(), Prot::READ)?; // relocated: from now on a write is SIGSEGV
+    /// // SAFETY: ours, and can be read.
+    /// assert_eq!(unsafe { relro.as_ptr().read() }, 1);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn protect(&self, offset: usize, len: usize, prot: Prot) -> Result<(), Error> {
         let (addr, len) = self.range(offset, len)?;
         if !prot.intersection(Prot::GROWSDOWN.union(Prot::GROWSUP)).is_empty() {
@@ -803,6 +1095,18 @@ impl Mapping<Raw> {
     /// hole for a moment. Where another thread may map something meanwhile, it may come to lie there,
     /// and belong to this owner too. A file that may refuse is best mapped elsewhere first, and then
     /// [moved](Self::move_into).
+    ///
+    /// ```
+    /// # use std::os::fd::AsRawFd;
+    /// use rawmap::{MapFlags, MapOptions, Prot};
+    /// let file = std::fs::File::open("/proc/self/exe").unwrap();
+    /// let mut image = MapOptions::new(1 << 20).prot(Prot::NONE).anonymous()?;
+    /// // SAFETY: an open program, not on hugetlbfs, with no reason to refuse a private view late.
+    /// unsafe { image.overlay(0, 4, Prot::READ, MapFlags::PRIVATE, file.as_raw_fd(), 0)? };
+    /// // SAFETY: four bytes of ours, which can be read now.
+    /// assert_eq!(unsafe { image.as_ptr().cast::<[u8; 4]>().read() }, *b"\x7fELF");
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub unsafe fn overlay(
         &mut self,
         offset: usize,
@@ -835,6 +1139,20 @@ impl Mapping<Raw> {
     /// Those of [`madvise`](crate::madvise): EACCES if it is not writable and shared, EINVAL if it is
     /// locked or private, EOPNOTSUPP if the file system can't; a range that is not within the
     /// mapping.
+    ///
+    /// ```
+    /// # // QEMU's user mode before 11 says that it did it, and does nothing.
+    /// # let emulated = std::env::var_os("RAWMAP_EMULATOR").is_some_and(|name| !name.is_empty());
+    /// # if emulated { return Ok(()) }
+    /// use rawmap::MapOptions;
+    /// let slab = MapOptions::new(1 << 20).shared().anonymous()?;
+    /// // SAFETY: ours, and nobody else has it.
+    /// unsafe { slab.as_ptr().write(7) };
+    /// slab.punch_hole(0, 1)?;
+    /// // SAFETY: as above.
+    /// assert_eq!(unsafe { slab.as_ptr().read() }, 0);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn punch_hole(&self, offset: usize, len: usize) -> Result<(), Error> {
         // SAFETY: of a raw mapping there are no references; who maps the file elsewhere has promised
         // that nobody writes it.
@@ -844,6 +1162,15 @@ impl Mapping<Raw> {
 
 impl Mapping<ReadWrite> {
     /// Gives up the mapping for the life of the process.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let arena: &'static mut [u8] = MapOptions::new(1 << 20).anonymous()?.leak();
+    /// let (mine, yours) = arena.split_at_mut(1 << 19);
+    /// std::thread::spawn(|| yours.fill(2)).join().unwrap();
+    /// assert_eq!(mine[0], 0);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub fn leak(self) -> &'static mut [u8] {
         let this = ManuallyDrop::new(self);

@@ -38,6 +38,13 @@ static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
 ///
 /// # Errors
 /// Those of [`PageSize::find`].
+///
+/// ```
+/// use rawmap::{MapOptions, page_size};
+/// let smallest = MapOptions::new(1).anonymous()?;
+/// assert_eq!(smallest.mapped_len(), page_size()?.bytes());
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 pub fn page_size() -> Result<PageSize, Error> {
     if let Some(known) = known_page_size() {
         return Ok(known);
@@ -60,6 +67,16 @@ fn known_page_size() -> Option<PageSize> {
 /// # Safety
 /// It must be the kernel's own. With another one an owner would believe that it owns more or less
 /// than is mapped, and unmap what is another's.
+///
+/// ```
+/// use rawmap::{PageSize, page_size, set_page_size};
+/// // SAFETY: it reads the auxiliary vector, whose entry of that number is a plain word.
+/// let bytes = unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize;
+/// // SAFETY: that is the page size of the kernel that runs this program.
+/// unsafe { set_page_size(PageSize::new(bytes).unwrap()) };
+/// assert_eq!(page_size()?.bytes(), bytes);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 pub unsafe fn set_page_size(page: PageSize) {
     PAGE_SIZE.store(page.bytes(), Ordering::Relaxed);
 }

@@ -9,6 +9,16 @@ use core::marker::PhantomData;
 use core::ptr::{NonNull, null_mut};
 
 /// What a mapping's type promises of its bytes. One of [`Raw`], [`ReadOnly`], [`ReadWrite`].
+///
+/// ```
+/// use rawmap::{Access, MapOptions, Mapping};
+/// fn unused<A: Access>(map: &Mapping<A>) -> usize {
+///     map.mapped_len() - map.len()
+/// }
+/// assert_eq!(unused(&MapOptions::new(1 << 20).anonymous()?), 0);
+/// assert_ne!(unused(&MapOptions::new(1).shared().anonymous()?), 0);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 pub trait Access: sealed::Sealed {}
 
 mod sealed {
@@ -17,14 +27,40 @@ mod sealed {
 }
 
 /// Nothing is promised: any protection and any sharing, reached by raw pointers.
+///
+/// ```
+/// use rawmap::{MapOptions, Mapping, Raw};
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// let queue: Mapping<Raw> = MapOptions::new(4).shared().anonymous()?;
+/// // SAFETY: the first word of `queue`, which outlives it; whoever shares it uses atomics too.
+/// let tail = unsafe { AtomicU32::from_ptr(queue.as_ptr().cast()) };
+/// assert_eq!(tail.fetch_add(1, Ordering::Relaxed), 0);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 #[derive(Debug)]
 pub enum Raw {}
 
 /// Every byte can be read, and nobody writes it: the mapping is a `&[u8]`.
+///
+/// ```
+/// use rawmap::{MapOptions, Mapping, ReadOnly};
+/// let rom: Mapping<ReadOnly> = MapOptions::new(16).read_only().anonymous()?;
+/// assert_eq!(rom.first_chunk(), Some(&[0; 16]));
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 #[derive(Debug)]
 pub enum ReadOnly {}
 
 /// Every byte can be read and written, by the owner alone: the mapping is a `&mut [u8]`.
+///
+/// ```
+/// use rawmap::{MapOptions, Mapping, ReadWrite};
+/// let mut digits: Mapping<ReadWrite> = MapOptions::new(4).anonymous()?;
+/// digits.copy_from_slice(&[3, 1, 4, 1]);
+/// digits.sort();
+/// assert_eq!(digits[..], [1, 1, 3, 4]);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 #[derive(Debug)]
 pub enum ReadWrite {}
 
@@ -81,6 +117,14 @@ impl<A: Access> Copy for MapOptions<A> {}
 
 impl MapOptions {
     /// A private mapping of `len` bytes that can be read and written, placed by the kernel.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// const CHUNK: MapOptions = MapOptions::new(64 << 10);
+    /// let (first, second) = (CHUNK.anonymous()?, CHUNK.anonymous()?);
+    /// assert_ne!(first.as_ptr(), second.as_ptr());
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn new(len: usize) -> Self {
         Self {
             len,
@@ -94,6 +138,14 @@ impl MapOptions {
     }
 
     /// It can be read, and not written.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// // However much of it is read, it takes no memory but page tables.
+    /// let zeroes = MapOptions::new(1 << 20).read_only().anonymous()?;
+    /// assert!(zeroes.iter().all(|byte| *byte == 0));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn read_only(self) -> MapOptions<ReadOnly> {
         let mut options = self.with();
         options.prot = Prot::READ;
@@ -113,6 +165,15 @@ impl<A: Access> MapOptions<A> {
     }
 
     /// Any protection, which leaves only raw pointers.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Prot};
+    /// let space = MapOptions::new(1 << 30).prot(Prot::NONE).anonymous()?;
+    /// space.protect(0, 1 << 20, Prot::READ | Prot::WRITE)?;
+    /// // SAFETY: the first MiB is ours, and can be read now.
+    /// assert_eq!(unsafe { space.as_ptr().read() }, 0);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn prot(self, prot: Prot) -> MapOptions<Raw> {
         let mut options = self.with();
         options.prot = prot;
@@ -121,6 +182,25 @@ impl<A: Access> MapOptions<A> {
 
     /// Shared: a file's bytes themselves, or anonymous memory that forked children share. Others
     /// may write it, which leaves only raw pointers.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// # fn in_child(f: impl FnOnce()) {
+    /// #     // SAFETY: the child calls `f`, which takes no lock, and runs no exit handlers.
+    /// #     unsafe {
+    /// #         match libc::fork() {
+    /// #             0 => (f(), libc::_exit(0)).1,
+    /// #             child => assert_eq!(libc::waitpid(child, std::ptr::null_mut(), 0), child),
+    /// #         }
+    /// #     }
+    /// # }
+    /// let answer = MapOptions::new(1).shared().anonymous()?;
+    /// // SAFETY: a byte of ours, which nothing borrows.
+    /// in_child(|| unsafe { answer.as_ptr().write(42) });
+    /// // SAFETY: as above, and the child has ended.
+    /// assert_eq!(unsafe { answer.as_ptr().read() }, 42);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn shared(self) -> MapOptions<Raw> {
         let mut options = self.with();
         let unshared = self.flags.intersection(MapFlags::TYPE.complement());
@@ -129,6 +209,15 @@ impl<A: Access> MapOptions<A> {
     }
 
     /// Where to place it, if that is free.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let first = MapOptions::new(1 << 20).anonymous()?;
+    /// // That place is taken: the kernel finds another one, and replaces nothing.
+    /// let second = MapOptions::new(1 << 20).hint(first.as_ptr()).anonymous()?;
+    /// assert_ne!(second.as_ptr(), first.as_ptr());
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn hint(mut self, addr: *mut u8) -> Self {
         self.hint = addr;
         self
@@ -140,6 +229,15 @@ impl<A: Access> MapOptions<A> {
     /// time).
     ///
     /// For many, [`Reservation::aligned`](crate::Reservation::aligned) costs hardly any.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// const HUGE: usize = 2 << 20;
+    /// // Aligned so, it can lie on transparent huge pages of 2 MiB to its ends.
+    /// let heap = MapOptions::new(4 * HUGE).align(HUGE).anonymous()?;
+    /// assert_eq!(heap.as_ptr().addr() % HUGE, 0);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn align(mut self, align: usize) -> Self {
         self.align = align;
         self
@@ -147,33 +245,87 @@ impl<A: Access> MapOptions<A> {
 
     /// `MAP_POPULATE`: make it resident at once. Failure to is not reported;
     /// [`Mapping::populate_write`] reports it.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let ready = MapOptions::new(1 << 20).populate().anonymous()?;
+    /// let mut pages = [0; 256]; // of 4 KiB, or fewer larger ones
+    /// assert!(ready.resident(0, ready.len(), &mut pages)?.iter().all(|page| page & 1 == 1));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn populate(self) -> Self {
         self.flag(MapFlags::POPULATE)
     }
 
     /// `MAP_NORESERVE`: reserve no swap space for it.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// // A table by hash, of which little will ever be used.
+    /// let mut sparse = MapOptions::new(1 << 28).noreserve().anonymous()?;
+    /// sparse[0x0bad_cafe] = 1;
+    /// assert_eq!(sparse.resident(0, 1, &mut [0])?, [0]);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn noreserve(self) -> Self {
         self.flag(MapFlags::NORESERVE)
     }
 
     /// `MAP_LOCKED`: lock it into memory.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let key = MapOptions::new(32).locked().anonymous()?;
+    /// // Resident before it was touched, and not to be swapped out.
+    /// assert_eq!(key.resident(0, key.len(), &mut [0])?[0] & 1, 1);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn locked(self) -> Self {
         self.flag(MapFlags::LOCKED)
     }
 
     /// `MAP_STACK`: it is for a stack; keeps transparent huge pages away (Linux 6.7).
+    ///
+    /// For one with a guard, there is [`Stack`](crate::Stack).
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let fiber = MapOptions::new(64 << 10).stack().anonymous()?;
+    /// let top = fiber.as_ptr_range().end;
+    /// assert_eq!(top.addr() % 16, 0); // as the ABI has it
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn stack(self) -> Self {
         self.flag(MapFlags::STACK)
     }
 
     /// `MAP_GROWSDOWN`: it grows down when the page below it is touched. What it grows by is not
     /// owned: it stays mapped when the owner is dropped.
+    ///
+    /// ```
+    /// use rawmap::{Error, MapOptions, Prot};
+    /// let stack = MapOptions::new(64 << 10).growsdown().anonymous()?;
+    /// // That would reach down to where it has grown, and so further than the owner.
+    /// let reaches = Prot::READ | Prot::GROWSDOWN;
+    /// assert_eq!(stack.protect(0, 1, reaches), Err(Error::NotOffered));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn growsdown(self) -> MapOptions<Raw> {
         self.flag(MapFlags::GROWSDOWN).with()
     }
 
     /// Memory that the kernel may take away when it needs it, after which it reads as zeroes
     /// (`MAP_DROPPABLE`, Linux 6.11), which leaves only raw pointers. Anonymous only.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Mapping};
+    /// // For an older kernel, which says EINVAL.
+    /// let stays = || MapOptions::new(1 << 20).anonymous().map(Mapping::into_raw_access);
+    /// let cache = MapOptions::new(1 << 20).droppable().anonymous().or_else(|_| stays())?;
+    /// // SAFETY: ours, and readable either way.
+    /// assert_eq!(unsafe { cache.as_ptr().read() }, 0);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn droppable(self) -> MapOptions<Raw> {
         let mut options = self.with();
         let unshared = self.flags.intersection(MapFlags::TYPE.complement());
@@ -188,6 +340,15 @@ impl<A: Access> MapOptions<A> {
     ///
     /// A file on hugetlbfs needs this too, with its own size: its pages are huge without the flag, and
     /// a mapping of another granule would not be unmapped whole.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let options = MapOptions::new(3 << 20);
+    /// // Two huge pages; or, where the system has none to give, ordinary ones.
+    /// let heap = options.huge(21).anonymous().or_else(|_| options.anonymous())?;
+    /// assert_eq!(heap.mapped_len() % heap.granule().bytes(), 0);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn huge(mut self, log2: u32) -> Self {
         let field = MapFlags::huge(MapFlags::HUGE_MASK as u32);
         self.flags = self.flags.intersection(field.complement());
@@ -196,6 +357,14 @@ impl<A: Access> MapOptions<A> {
 
     /// Any other flag of mmap, such as a new kernel's. A sharing among them is not taken, nor
     /// `MAP_FIXED`, nor `MAP_FIXED_NOREPLACE`, which is [`place`](Self::place).
+    ///
+    /// ```
+    /// use rawmap::{MapFlags, MapOptions};
+    /// let new = MapFlags::from_bits(1 << 24);
+    /// let error = MapOptions::new(0).flags(new).anonymous().unwrap_err();
+    /// assert!(error.to_string().contains("MAP_PRIVATE|MAP_ANONYMOUS|0x1000000"));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn flags(self, flags: MapFlags) -> MapOptions<Raw> {
         let fixed = MapFlags::FIXED.union(MapFlags::FIXED_NOREPLACE);
         let mask = MapFlags::TYPE.union(fixed).complement();
@@ -205,6 +374,15 @@ impl<A: Access> MapOptions<A> {
     /// The name of anonymous memory in /proc/pid/maps (Linux 5.17). One call more,
     /// `prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, ...)`; its failure is not reported, since kernels
     /// may be built without it.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let heap = MapOptions::new(1 << 20).name(c"heap").anonymous()?;
+    /// let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    /// // Where the kernel knows names at all.
+    /// assert!(maps.contains("[anon:heap]") || !maps.contains("[anon:"));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn name(mut self, name: &'static CStr) -> Self {
         self.name = Some(name);
         self
@@ -218,6 +396,14 @@ impl<A: Access> MapOptions<A> {
     /// # Errors
     /// Those of [`mmap`](crate::mmap); and a length over `isize::MAX`, or an alignment that is not a
     /// power of two. Nothing is left mapped.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let block = MapOptions::new(100_000).anonymous()?;
+    /// assert!(block.len() == 100_000 && block.iter().all(|byte| *byte == 0));
+    /// assert!(MapOptions::new(usize::MAX).anonymous().is_err());
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn anonymous(self) -> Result<Mapping<A>, Error> {
         let shared = self.flags.contains(MapFlags::SHARED);
         let origin = if shared { Origin::SharedAnonymous } else { Origin::Anonymous };
@@ -283,6 +469,18 @@ impl<A: Access> MapOptions<A> {
     ///
     /// # Safety
     /// As [`file`](Self::file).
+    ///
+    /// ```
+    /// # use std::os::fd::AsRawFd;
+    /// use rawmap::{MapOptions, Placed};
+    /// let file = std::fs::File::open("/proc/self/exe").unwrap();
+    /// let at = MapOptions::new(4).read_only().hint(std::ptr::without_provenance_mut(1 << 32));
+    /// // SAFETY: a program's file isn't written while it runs.
+    /// if let Placed::Placed(map) = unsafe { at.place_file(file.as_raw_fd(), 0)? } {
+    ///     assert_eq!((map.as_ptr().addr(), &map[..]), (1 << 32, &b"\x7fELF"[..]));
+    /// }
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub unsafe fn place_file(self, fd: RawFd, offset: u64) -> Result<Placed<A>, Error> {
         // SAFETY: the caller's promise.
         self.exactly(|options| unsafe { options.file(fd, offset) })
@@ -418,6 +616,17 @@ pub(super) unsafe fn own<A: Access>(
 }
 
 /// What became of a request for an exact place.
+///
+/// ```
+/// use rawmap::{MapOptions, Placed};
+/// let code = MapOptions::new(1 << 20).anonymous()?;
+/// let at = code.as_ptr().wrapping_sub(1 << 30); // an offset of 32 bits reaches it
+/// match MapOptions::new(1 << 16).hint(at).place()? {
+///     Placed::Placed(trampolines) => assert_eq!(trampolines.as_ptr(), at),
+///     Placed::Occupied => {} // the next one, then
+/// }
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 #[derive(Debug)]
 pub enum Placed<A: Access = ReadWrite> {
     /// It is there.

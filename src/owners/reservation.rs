@@ -7,6 +7,17 @@ use crate::{Advice, Call, MapFlags, PageSize, Prot};
 use core::ptr::{NonNull, null_mut, without_provenance_mut};
 
 /// How a [`Reservation`] holds memory that isn't in use.
+///
+/// ```
+/// use rawmap::{Mode, Reservation};
+/// for mode in [Mode::Overcommit, Mode::Strict] {
+///     let heap = Reservation::new(1 << 20, mode)?;
+///     heap.commit(0, 1)?; // no call, or one
+///     // SAFETY: ours, and committed.
+///     assert_eq!(unsafe { heap.as_ptr().read() }, 0);
+/// }
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     /// Readable and writable from the start, without commit charge (`MAP_NORESERVE`): committing
@@ -36,7 +47,7 @@ pub enum Mode {
 ///
 /// ```
 /// use rawmap::{Mode, Reservation};
-/// let heap = Reservation::new(1 << 30, Mode::Overcommit)?;
+/// let heap = Reservation::new(1 << 28, Mode::Overcommit)?;
 /// heap.commit(0, 4096)?;
 /// // SAFETY: committed, ours, and within the reservation.
 /// unsafe { heap.as_ptr().write(1) };
@@ -53,17 +64,46 @@ pub struct Reservation {
 
 /// Where the last aligned reservation was placed, and so where the next one probably can be. Kept
 /// by the caller, one for each size and alignment or one for all; a wrong one costs calls only.
+///
+/// ```
+/// use rawmap::{Cursor, Mode, Reservation};
+/// const SEGMENT: usize = 4 << 20;
+/// let mut cursor = Cursor::new();
+/// let mut next = || Reservation::aligned(SEGMENT, SEGMENT, &mut cursor, Mode::Overcommit);
+/// let (first, second) = (next()?, next()?);
+/// assert_eq!([first, second].map(|segment| segment.as_ptr().addr() % SEGMENT), [0, 0]);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Cursor(usize);
 
 impl Cursor {
     /// Nothing was placed yet.
+    ///
+    /// ```
+    /// use rawmap::{Cursor, Mode, Reservation};
+    /// static NEXT: std::sync::Mutex<Cursor> = std::sync::Mutex::new(Cursor::new());
+    /// let mut next = NEXT.lock().unwrap();
+    /// let chunk = Reservation::aligned(1 << 21, 1 << 21, &mut next, Mode::Strict)?;
+    /// assert_eq!(*next, Cursor::below(chunk.as_ptr()));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub const fn new() -> Self {
         Self(0)
     }
 
     /// The last one was at `addr`, or shall be taken to have been: the next is tried right below.
+    ///
+    /// ```
+    /// use rawmap::{Cursor, Mode, Reservation};
+    /// let first = Reservation::new(1 << 21, Mode::Strict)?;
+    /// // A heap that was found at start-up, and shall grow downwards.
+    /// let mut cursor = Cursor::below(first.as_ptr());
+    /// let next = Reservation::aligned(1 << 21, 1 << 21, &mut cursor, Mode::Strict)?;
+    /// assert_eq!(cursor, Cursor::below(next.as_ptr()));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub fn below(addr: *const u8) -> Self {
         Self(addr.addr())
@@ -78,6 +118,14 @@ impl Reservation {
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap), and a length over `isize::MAX`.
+    ///
+    /// ```
+    /// use rawmap::{Mode, Reservation};
+    /// // Address space for all that the heap may ever hold; inaccessible, and charged for nothing.
+    /// let heap = Reservation::new(1 << 30, Mode::Strict)?;
+    /// assert_eq!(heap.len(), 1 << 30);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn new(len: usize, mode: Mode) -> Result<Self, Error> {
         Self::place(null_mut(), len, mode)
     }
@@ -87,11 +135,21 @@ impl Reservation {
     ///
     /// The calls: `mmap(hint, ...)`; if the kernel places it unaligned, `munmap`, and the same
     /// again at the multiple below; and if that place is taken, `munmap`, `mmap` of
-    /// `len + align` bytes, and up to two `munmap` of what is too much.
+    /// `len + align - page` bytes, and up to two `munmap` of what is too much.
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap); [`Error::BadAlignment`]; a length over `isize::MAX`. Nothing
     /// is left mapped.
+    ///
+    /// ```
+    /// use rawmap::{Cursor, Mode, Reservation};
+    /// const HEAP: usize = 4 << 20;
+    /// let heap = Reservation::aligned(HEAP, HEAP, &mut Cursor::new(), Mode::Overcommit)?;
+    /// // `free` finds a block's heap, and what it noted at the start of it, without a lookup.
+    /// let block = heap.as_ptr().wrapping_add(1_234_560);
+    /// assert_eq!(block.map_addr(|addr| addr & !(HEAP - 1)), heap.as_ptr());
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn aligned(
         len: usize,
         align: usize,
@@ -124,6 +182,13 @@ impl Reservation {
     ///
     /// # Errors
     /// As [`aligned`](Self::aligned).
+    ///
+    /// ```
+    /// use rawmap::{Mode, Reservation};
+    /// let span = Reservation::keep_slack(1 << 20, 1 << 30, Mode::Strict)?;
+    /// assert_eq!((span.as_ptr().addr() % (1 << 30), span.len()), (0, 1 << 20));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn keep_slack(len: usize, align: usize, mode: Mode) -> Result<Self, Error> {
         Self::slack(len, Self::alignment(align, page_size()?)?, mode)
     }
@@ -170,6 +235,15 @@ impl Reservation {
     }
 
     /// The first byte.
+    ///
+    /// ```
+    /// use rawmap::{Mode, Reservation};
+    /// let heap = Reservation::new(1 << 20, Mode::Overcommit)?;
+    /// let block = heap.as_ptr().wrapping_add(100_000);
+    /// // Is the block from this heap? An address below it wraps.
+    /// assert!(block.addr().wrapping_sub(heap.as_ptr().addr()) < heap.len());
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
         // SAFETY: `start` is within what is mapped.
@@ -177,6 +251,13 @@ impl Reservation {
     }
 
     /// The length in bytes: whole pages.
+    ///
+    /// ```
+    /// use rawmap::{Mode, Reservation, page_size};
+    /// let heap = Reservation::new(1, Mode::Strict)?;
+    /// assert_eq!(heap.len(), page_size()?.bytes());
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // A reservation is never empty.
     pub const fn len(&self) -> usize {
@@ -184,6 +265,16 @@ impl Reservation {
     }
 
     /// The mode it was made with.
+    ///
+    /// ```
+    /// use rawmap::{Mode, Reservation};
+    /// let heap = Reservation::new(1 << 30, Mode::Strict)?;
+    /// // Where each commit is a call, larger steps are better.
+    /// let step = if heap.mode() == Mode::Strict { 1 << 20 } else { 1 };
+    /// heap.commit(0, step)?;
+    /// assert_eq!(step, 1 << 20);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.mode
@@ -204,6 +295,17 @@ impl Reservation {
     /// A range that is not within the reservation; in strict mode those of
     /// [`mprotect`](crate::mprotect): ENOMEM if there isn't so much memory, or the process has too
     /// many mappings.
+    ///
+    /// ```
+    /// use rawmap::{Error, Mode, Reservation};
+    /// let heap = Reservation::new(1 << 30, Mode::Strict)?;
+    /// heap.commit(1 << 29, 1 << 20)?;
+    /// // SAFETY: the last byte of what is committed now, and ours.
+    /// unsafe { heap.as_ptr().add((1 << 29) + (1 << 20) - 1).write(1) };
+    /// let behind = heap.commit(1 << 30, 1);
+    /// assert!(matches!(behind, Err(Error::OutOfRange { .. })));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn commit(&self, offset: usize, len: usize) -> Result<(), Error> {
         let addr = self.range(offset, len)?;
         match self.mode {
@@ -226,6 +328,17 @@ impl Reservation {
     /// # Errors
     /// A range that is not within the reservation; those of [`madvise`](crate::madvise) or
     /// [`mmap`](crate::mmap): ENOMEM if the process has too many mappings. The range is as it was.
+    ///
+    /// ```
+    /// use rawmap::{Mode, Reservation};
+    /// let heap = Reservation::new(1 << 30, Mode::Strict)?;
+    /// heap.commit(0, 1 << 20)?;
+    /// heap.decommit(0, 1 << 20)?; // all is as it was made
+    /// heap.commit(0, 1)?;
+    /// // SAFETY: ours, and committed again.
+    /// assert_eq!(unsafe { heap.as_ptr().read() }, 0);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn decommit(&self, offset: usize, len: usize) -> Result<(), Error> {
         let addr = self.range(offset, len)?;
         if self.mode == Mode::Overcommit || len == 0 {
@@ -246,6 +359,17 @@ impl Reservation {
     ///
     /// # Errors
     /// Those of [`madvise`](crate::madvise), and a range that is not within the reservation.
+    ///
+    /// ```
+    /// use rawmap::{Mode, Reservation};
+    /// let heap = Reservation::new(1 << 20, Mode::Overcommit)?;
+    /// // SAFETY: ours, and committed in this mode.
+    /// unsafe { heap.as_ptr().write(7) };
+    /// heap.purge(0, heap.len())?;
+    /// // SAFETY: still committed.
+    /// assert_eq!(unsafe { heap.as_ptr().read() }, 0);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn purge(&self, offset: usize, len: usize) -> Result<(), Error> {
         let addr = self.range(offset, len)?;
         // SAFETY: as for decommit.
@@ -263,7 +387,7 @@ impl Reservation {
     ///
     /// ```
     /// use rawmap::{Advice, Mode, Reservation};
-    /// let heap = Reservation::new(1 << 30, Mode::Overcommit)?;
+    /// let heap = Reservation::new(1 << 28, Mode::Overcommit)?;
     /// heap.advise(0, heap.len(), Advice::DONTDUMP)?;
     /// # Ok::<(), rawmap::Error>(())
     /// ```
@@ -274,6 +398,17 @@ impl Reservation {
 
     /// Gives up the reservation without unmapping it: its first byte and length. For an allocator in
     /// a static, which keeps them in atomics. [Slack](Self::keep_slack) stays mapped for good.
+    ///
+    /// ```
+    /// use rawmap::{Mode, Reservation};
+    /// use std::sync::atomic::{AtomicPtr, Ordering};
+    /// static HEAP: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
+    /// let (start, _) = Reservation::new(1 << 20, Mode::Overcommit)?.into_raw();
+    /// HEAP.store(start.as_ptr(), Ordering::Release);
+    /// // SAFETY: committed in this mode, and never unmapped.
+    /// assert_eq!(unsafe { HEAP.load(Ordering::Acquire).read() }, 0);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use = "the reservation is leaked unless these are kept"]
     pub fn into_raw(self) -> (NonNull<u8>, usize) {
         let (start, _) = self.all.into_raw();
@@ -285,12 +420,24 @@ impl Reservation {
     /// one. Wrap it in [`ManuallyDrop`](core::mem::ManuallyDrop) where it shall stay mapped.
     ///
     /// # Errors
-    /// [`Error::Unaligned`] if the address is not that of a page; [`Error::Refused`] if the page
-    /// size can't be found.
+    /// [`Error::Unaligned`] if the address is not that of a page; [`Error::Empty`] or
+    /// [`Error::TooLong`] if the length is 0 or over `isize::MAX`; [`Error::Refused`] if the page size
+    /// can't be found.
     ///
     /// # Safety
     /// `len` bytes, rounded up to whole pages, must be reserved at `start` in this mode, and belong to
     /// no other owner that unmaps them.
+    ///
+    /// ```
+    /// use rawmap::{Mode, Reservation};
+    /// let (start, len) = Reservation::new(1 << 20, Mode::Strict)?.into_raw();
+    /// // SAFETY: reserved in this mode, and never unmapped by another owner, nor by this one.
+    /// let heap = unsafe { Reservation::from_raw(start, len, Mode::Strict)? };
+    /// let heap = std::mem::ManuallyDrop::new(heap);
+    /// heap.commit(0, 1)?;
+    /// assert_eq!(heap.as_ptr(), start.as_ptr());
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub unsafe fn from_raw(start: NonNull<u8>, len: usize, mode: Mode) -> Result<Self, Error> {
         // SAFETY: the caller's promise.
         let all: Mapping<Raw> = unsafe { Mapping::from_raw(start, len) }?;
@@ -299,6 +446,14 @@ impl Reservation {
     }
 
     /// The mapping beneath, slack included, for what is not offered here.
+    ///
+    /// ```
+    /// use rawmap::{Mode, Reservation, page_size};
+    /// let span = Reservation::keep_slack(1 << 20, 1 << 21, Mode::Strict)?;
+    /// let all = span.into_mapping();
+    /// assert_eq!(all.mapped_len(), (1 << 20) + (1 << 21) - page_size()?.bytes());
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub fn into_mapping(self) -> Mapping<Raw> {
         self.all

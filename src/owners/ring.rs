@@ -38,6 +38,17 @@ impl Ring {
     /// # Errors
     /// Those of [`mmap`](crate::mmap) and [`mremap`](crate::mremap), and twice the length over
     /// `isize::MAX`. Nothing is left mapped.
+    ///
+    /// ```
+    /// # // QEMU's user mode can't make it.
+    /// # let emulated = std::env::var_os("RAWMAP_EMULATOR").is_some_and(|name| !name.is_empty());
+    /// # if emulated { return Ok(()) }
+    /// use rawmap::{Ring, page_size};
+    /// let ring = Ring::new(1)?;
+    /// assert_eq!(ring.len(), page_size()?.bytes());
+    /// assert_eq!(ring.slice(0, ring.len()).iter().max(), Some(&0));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn new(len: usize) -> Result<Self, Error> {
         let page = page_size()?;
         let len = page
@@ -61,12 +72,41 @@ impl Ring {
 
     /// The first byte. Valid for reads and writes of `2 * len` bytes, of which each is there twice:
     /// between uses of the two, there must be a [`compiler_fence`], which the slices here have.
+    ///
+    /// ```
+    /// # // QEMU's user mode can't make it.
+    /// # let emulated = std::env::var_os("RAWMAP_EMULATOR").is_some_and(|name| !name.is_empty());
+    /// # if emulated { return Ok(()) }
+    /// # use std::sync::atomic::{Ordering, compiler_fence};
+    /// use rawmap::Ring;
+    /// let ring = Ring::new(1 << 16)?;
+    /// // SAFETY: the first of the 2 * len bytes, which nothing borrows.
+    /// unsafe { ring.as_ptr().write(7) };
+    /// compiler_fence(Ordering::SeqCst);
+    /// // SAFETY: the same byte once more, also within them.
+    /// assert_eq!(unsafe { ring.as_ptr().add(ring.len()).read() }, 7);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub const fn as_ptr(&self) -> *mut u8 {
         self.both.as_ptr()
     }
 
     /// The length in bytes, counted once.
+    ///
+    /// ```
+    /// # // QEMU's user mode can't make it.
+    /// # let emulated = std::env::var_os("RAWMAP_EMULATOR").is_some_and(|name| !name.is_empty());
+    /// # if emulated { return Ok(()) }
+    /// use rawmap::Ring;
+    /// let mut ring = Ring::new(1 << 16)?;
+    /// // Counts of bytes read and written, which only go up.
+    /// let (head, tail) = (70_000, 70_100);
+    /// let free = ring.len() - (tail - head);
+    /// ring.slice_mut(tail, free).fill(1);
+    /// assert_eq!(ring.slice(head, tail - head), [0; 100]);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // A ring is never empty.
     pub const fn len(&self) -> usize {
@@ -77,6 +117,20 @@ impl Ring {
     ///
     /// # Panics
     /// If `count` is more than the length, as indexing a slice does.
+    ///
+    /// ```
+    /// # // QEMU's user mode can't make it.
+    /// # let emulated = std::env::var_os("RAWMAP_EMULATOR").is_some_and(|name| !name.is_empty());
+    /// # if emulated { return Ok(()) }
+    /// use rawmap::Ring;
+    /// let mut ring = Ring::new(1 << 16)?;
+    /// let head = ring.len() - 3;
+    /// ring.slice_mut(head, 8).copy_from_slice(&0x0102_0304_0506_0708_u64.to_ne_bytes());
+    /// // A number across the end is read in one piece.
+    /// let number = u64::from_ne_bytes(ring.slice(head, 8).try_into().unwrap());
+    /// assert_eq!(number, 0x0102_0304_0506_0708);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub fn slice(&self, at: usize, count: usize) -> &[u8] {
         assert!(count <= self.len, "{count} bytes of a ring of {}", self.len);
@@ -89,6 +143,20 @@ impl Ring {
     ///
     /// # Panics
     /// If `count` is more than the length, as indexing a slice does.
+    ///
+    /// ```
+    /// # // QEMU's user mode can't make it.
+    /// # let emulated = std::env::var_os("RAWMAP_EMULATOR").is_some_and(|name| !name.is_empty());
+    /// # if emulated { return Ok(()) }
+    /// # use std::io::Read;
+    /// use rawmap::Ring;
+    /// let mut ring = Ring::new(1 << 16)?;
+    /// let mut socket = &b"what a peer has sent"[..];
+    /// // All that is free, in one read, wherever it begins.
+    /// let got = socket.read(ring.slice_mut((1 << 16) - 4, 1 << 16)).unwrap();
+    /// assert_eq!((got, ring.slice(0, 4)), (20, &b" a p"[..]));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub fn slice_mut(&mut self, at: usize, count: usize) -> &mut [u8] {
         assert!(count <= self.len, "{count} bytes of a ring of {}", self.len);

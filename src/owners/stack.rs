@@ -28,6 +28,14 @@ impl Stack {
     /// # Errors
     /// Those of [`mmap`](crate::mmap) (EINVAL for length 0) and [`mprotect`](crate::mprotect), and a
     /// length over `isize::MAX`. Nothing is left mapped.
+    ///
+    /// ```
+    /// use rawmap::Stack;
+    /// let stack = Stack::new(100_000)?;
+    /// assert_eq!(stack.bottom().wrapping_add(stack.len()), stack.top());
+    /// assert!(stack.len() >= 100_000);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn new(len: usize) -> Result<Self, Error> {
         Self::with_guard(len, page_size()?.bytes())
     }
@@ -37,6 +45,14 @@ impl Stack {
     ///
     /// # Errors
     /// As [`new`](Self::new).
+    ///
+    /// ```
+    /// use rawmap::Stack;
+    /// // No frame of up to 1 MiB can step over the guard; it takes address space, and no memory.
+    /// let stack = Stack::with_guard(64 << 10, 1 << 20)?;
+    /// assert_eq!(stack.len(), 64 << 10);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub fn with_guard(len: usize, guard: usize) -> Result<Self, Error> {
         let page = page_size()?;
         let guard = page.round_up(guard).ok_or(Error::TooLong { len: guard })?;
@@ -50,6 +66,16 @@ impl Stack {
     }
 
     /// The end of the usable part: where a stack pointer starts, aligned to the page.
+    ///
+    /// ```
+    /// use rawmap::Stack;
+    /// let stack = Stack::new(64 << 10)?;
+    /// let sp = stack.top().cast::<usize>().wrapping_sub(2);
+    /// // SAFETY: two words below the top, aligned; nobody runs on this stack yet.
+    /// unsafe { sp.write(0x1234) }; // where the first switch to it returns to
+    /// assert_eq!(sp.addr() % 16, 0);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub fn top(&self) -> *mut u8 {
         // SAFETY: one past the last byte of the mapping.
@@ -57,6 +83,17 @@ impl Stack {
     }
 
     /// The lowest usable byte, right above the guard.
+    ///
+    /// ```
+    /// use rawmap::Stack;
+    /// let stack = Stack::new(64 << 10)?;
+    /// // SAFETY: within the usable part, on which nobody runs.
+    /// unsafe { stack.top().sub(100).write(1) };
+    /// // SAFETY: all of it. What is still 0 at its lower end was never used.
+    /// let bytes = unsafe { std::slice::from_raw_parts(stack.bottom(), stack.len()) };
+    /// assert_eq!(bytes.iter().position(|byte| *byte != 0), Some(stack.len() - 100));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub fn bottom(&self) -> *mut u8 {
         // SAFETY: the guard is a part of the mapping.
@@ -64,6 +101,13 @@ impl Stack {
     }
 
     /// The usable length in bytes: whole pages.
+    ///
+    /// ```
+    /// use rawmap::{Stack, page_size};
+    /// let stack = Stack::new(1)?;
+    /// assert_eq!(stack.len(), page_size()?.bytes());
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // A stack is never empty.
     pub const fn len(&self) -> usize {

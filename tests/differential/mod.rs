@@ -548,7 +548,8 @@ impl World {
     /// Whether a range ends within what can't be split (`mm/mmap.c`: special_mapping_split).
     fn splits_the_vdso(&self, addr: *mut u8, len: usize) -> bool {
         let start = addr.addr() & (usize::MAX >> 8);
-        let end = start.saturating_add(len).next_multiple_of(self.page);
+        let end =
+            start.saturating_add(len).checked_next_multiple_of(self.page).unwrap_or(usize::MAX);
         let within = |it: &Range<usize>, at| it.start < at && at < it.end;
         self.whole_only.iter().any(|it| within(it, start) || within(it, end))
     }
