@@ -69,6 +69,21 @@ fn unit(ret: Word) -> Result<(), Errno> {
 /// - ETXTBSY: `SHARED` and `WRITE`, and the file is used for swapping.
 /// - ENFILE, and what the file's own driver says: EIO for other files of /proc.
 ///
+/// # Kernels differ
+///
+/// | where | what |
+/// |---|---|
+/// | pages of 16 and 64 KiB | an offset of 4096 is EINVAL |
+/// | address spaces of 2^38 to 2^56 bytes ([`Limits::address_space`](crate::Limits::address_space)) | longer, or fixed behind it: ENOMEM |
+/// | Linux before 6.6 | [`SHARED_VALIDATE`](MapFlags::SHARED_VALIDATE) doesn't know x86_64's `MAP_ABOVE4G` |
+/// | before 6.11 | [`DROPPABLE`](MapFlags::DROPPABLE) is EINVAL |
+/// | riscv64 before 6.18 | an offset of 2^63 and more is taken as signed: EOVERFLOW with a file, and with anonymous memory if offset and length together wrap |
+/// | riscv64 since 7.0 | `WRITE` means `READ` too, as /proc/pid/maps shows |
+/// | aarch64, riscv64 | `MAP_32BIT` is no flag, and ignored |
+/// | aarch64 with BTI or MTE | `PROT_BTI` and `PROT_MTE` count; elsewhere they are ignored |
+/// | x86_64 without protection keys, aarch64 without FEAT_PAN3 | memory of `EXEC` alone can be read |
+/// | QEMU user mode before 10 | `FIXED_NOREPLACE` is a hint |
+///
 /// # Safety
 /// With `FIXED`, no Rust reference may point into the range that is replaced, nor may anything
 /// else rely on it. The memory that comes back is aliased by every other mapping of the same file
@@ -191,6 +206,15 @@ pub unsafe fn munmap(addr: *mut u8, len: usize) -> Result<(), Errno> {
 ///   process has `vm.max_map_count` of them already.
 /// - EPERM: part of the range is sealed ([`mseal`]).
 ///
+/// # Kernels differ
+///
+/// | where | what |
+/// |---|---|
+/// | aarch64 with BTI or MTE | `PROT_BTI` and `PROT_MTE` are known; elsewhere EINVAL |
+/// | aarch64 | the top byte of `addr` is ignored; elsewhere a tagged address is ENOMEM |
+/// | Linux before 6.10 | nothing is ever sealed: no EPERM |
+/// | riscv64 since 7.0 | `WRITE` means `READ` too |
+///
 /// # Safety
 /// References into the range must still be allowed what they are for; and code must not be made
 /// executable that isn't meant to run.
@@ -261,16 +285,27 @@ pub unsafe fn msync(addr: *mut u8, len: usize, flags: MsyncFlags) -> Result<(), 
 /// - EINVAL: `old` is not a multiple of the page size; `new_len` is 0; an unknown flag; `FIXED` or
 ///   `DONTUNMAP` without `MAYMOVE`; `DONTUNMAP` with different lengths; with `FIXED` or
 ///   `DONTUNMAP` a `new_addr` that is unaligned, leaves the address space or overlaps the old range.
-/// - EFAULT: nothing is mapped at `old`; or it grows, and the old range is not all of one mapping. A
-///   move without growing also needs that up to Linux 6.16; since then it may span several
-///   mappings, and holes between them.
+/// - EFAULT: nothing is mapped at `old`; or it grows, and the old range is not all of one mapping
+///   (see below for a move).
 /// - ENOMEM: it can't grow in place, and not `MAYMOVE`; no room; RLIMIT_AS or `vm.max_map_count`.
 /// - EAGAIN: it is locked, and grows over RLIMIT_MEMLOCK.
 /// - EPERM: part of the old or new range is sealed ([`mseal`]).
 ///
+/// # Kernels differ
+///
+/// | where | what |
+/// |---|---|
+/// | Linux before 6.17 | several mappings can't be moved: EFAULT, and `FIXED` has unmapped the new range by then |
+/// | since 6.17 | several are moved one by one, and the first may be moved when another is refused |
+/// | before 6.16, and in a forked child | neighbours that are alike are not always joined to one, where just one of them was touched |
+/// | before 6.17 | `new_len` of more than the address space: ENOMEM without `FIXED`; since then EINVAL |
+/// | before 6.17 | with `DONTUNMAP` the lengths must be the same to the byte; since then, rounded up |
+/// | aarch64 | the top byte of `old` is ignored, that of `new_addr` is not |
+/// | QEMU user mode | an `old_len` of 0 is ENOMEM |
+///
 /// # Safety
 /// Nothing may use the old range afterwards, if it moves or shrinks; and with `FIXED`, what was
-/// mapped in the new range.
+/// mapped in the new range, also if the call fails: the kernel unmaps that first.
 ///
 /// Linux 1.3.78. Source: mremap(2), `mm/mremap.c`.
 ///
@@ -331,6 +366,17 @@ pub unsafe fn mremap(
 ///   of a file. (Where the protection forbids it, EINVAL.)
 /// - EPERM: `HWPOISON` and `SOFT_OFFLINE` without privilege; discarding of read-only sealed memory.
 /// - EIO: read-in failed.
+///
+/// # Kernels differ
+///
+/// | where | what |
+/// |---|---|
+/// | Linux before 5.18 | `DONTNEED` of huge pages is EINVAL; no `DONTNEED_LOCKED` |
+/// | before 6.13 | no `GUARD_INSTALL` and `GUARD_REMOVE`: EINVAL; before 6.15 only for writable private anonymous memory |
+/// | before 6.4, aarch64 | a tag is stripped from `addr` before the range is looked at; since then, after |
+/// | without swap | `WILLNEED` of anonymous memory is EBADF |
+/// | without KSM, transparent huge pages, memory failure | their advice is EINVAL |
+/// | QEMU user mode before 11 | most advice is answered with success, and does nothing |
 ///
 /// # Safety
 /// Advice such as [`DONTNEED`](Advice::DONTNEED) and [`FREE`](Advice::FREE) changes what memory
