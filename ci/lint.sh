@@ -8,7 +8,7 @@ usage_if_asked "usage: ci/lint.sh
 Checks the formatting, clippy and the documentation for each target, also of the fuzz targets and of
 what runs in the virtual machines, the scripts with shellcheck, and that the crate has no dependency,
 needs no standard library, builds with the oldest Rust that it names, and refuses what it does not
-support.
+support; and that what must not compile fails for the reason named.
 Runs every check, lists those that failed, and fails if there are any.
 What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}." "$@"
 
@@ -82,6 +82,19 @@ oldest_rust() {
   for feature in "${features[@]}"; do
     run cargo "+$version" check --lib --target-dir target/oldest ${feature:+--features "$feature"}
   done
+}
+
+# Stable ignores with which error an example must not compile, so that any mistake in it would do.
+must_not_compile() {
+  cargo +nightly -V >/dev/null 2>&1 || {
+    say 'there is no nightly compiler (with rustup: rustup toolchain install nightly --profile minimal)'
+    exit "$CANNOT"
+  }
+  CARGO_TARGET_DIR=target/nightly run cargo +nightly test --doc --features std 2>&1 | tee "$CACHE/must-not-compile"
+  grep -q 'compile fail \.\.\. ok$' "$CACHE/must-not-compile" || {
+    say 'no such example was found'
+    return 1
+  }
 }
 
 shell_scripts() {
@@ -167,6 +180,7 @@ for arch in "${arches[@]}"; do
 done
 check 'clippy for fuzz and ci/kernel' lint_others
 check 'the oldest Rust' oldest_rust
+check 'what must not compile' must_not_compile
 check 'shellcheck' shell_scripts
 check 'no dependency' no_dependency
 for arch in "${arches[@]}"; do

@@ -512,7 +512,9 @@ fn a_mapping_in_several_parts_is_not_moved_and_both_come_back() {
         // Of two files, the second of which has its own way to be placed.
         let zero = std::fs::File::options().read(true).write(true).open("/dev/zero").unwrap();
         let (file, shared) = (file_of_pages(1), MapOptions::new(page()).shared());
-        let whole = MapOptions::new(2 * page()).shared().file_of(&zero, 0).unwrap();
+        // SAFETY: of a raw mapping, nothing is promised.
+        let whole = unsafe { MapOptions::new(2 * page()).shared().file(zero.as_raw_fd(), 0) };
+        let whole = whole.unwrap();
         let (first, second) = whole.split_at(page()).unwrap();
         let at = first.as_ptr();
         drop(first);
@@ -540,10 +542,10 @@ fn a_mapping_on_huge_pages_is_not_moved_over_what_is_behind_the_place() {
     let file = unsafe { std::fs::File::from_raw_fd(fd) };
     file.set_len(8 * MIB as u64).unwrap();
     for len in [3 * MIB, 4 * MIB] {
-        let told = MapOptions::new(len).shared().noreserve().huge(21).file_of(&file, 0);
-        let untold = MapOptions::new(len).shared().noreserve().file_of(&file, 0);
-        for map in [told, untold] {
-            let map = match map {
+        let untold = MapOptions::new(len).shared().noreserve();
+        for options in [untold.huge(21), untold] {
+            // SAFETY: of a raw mapping, nothing is promised.
+            let map = match unsafe { options.file(file.as_raw_fd(), 0) } {
                 Ok(map) => map,
                 Err(error) => return skip!("no huge pages can be mapped here: {error}"),
             };
