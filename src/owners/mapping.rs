@@ -22,6 +22,9 @@ use core::{fmt, slice};
 /// [granule](Self::granule); the length is rounded up to it. They must lie within
 /// [`mapped_len`](Self::mapped_len), else [`Error::OutOfRange`].
 ///
+/// What the kernel refuses for a part of a range, it may have done for those before it: it holds as
+/// parts what differs in protection, lock or advice.
+///
 /// ```
 /// use rawmap::{Error, MapOptions};
 /// let mut memory = MapOptions::new(1 << 20).anonymous()?;
