@@ -349,6 +349,7 @@ impl World {
     /// killed the child, or took away what it reports to.
     pub fn make(&self, calls: &[Call], mut see: impl FnMut(Call, Option<Result<Word, Errno>>)) {
         let mut rest = calls;
+        let mut stillborn = 0;
         while !rest.is_empty() {
             let batch = &rest[..rest.len().min(BATCH)];
             let child = self.children.fetch_add(1, Ordering::Relaxed);
@@ -361,7 +362,13 @@ impl World {
             }
             let status = self.wait_for(pid);
             let started = self.answers.started.load(Ordering::Relaxed).min(batch.len());
-            assert!(started > 0, "a child did not start: status {status:#x}");
+            if started == 0 {
+                // Now and then an emulator's fork gives birth to a child that hangs.
+                stillborn += 1;
+                let again = self.emulated && stillborn < 4;
+                assert!(again, "a child did not start: status {status:#x}");
+                continue;
+            }
             for (call, [result, sealed]) in batch.iter().zip(&self.answers.results[..started]) {
                 let whole = sealed.load(Ordering::Relaxed) == seal(child, *call);
                 let word = Word::int(result.load(Ordering::Relaxed));
@@ -372,16 +379,18 @@ impl World {
     }
 
     /// Waits for a child, and gives its status. A hostile call may leave an emulator in a loop that
-    /// no alarm ends, so there a child dies when it hasn't got on for a second.
+    /// no alarm ends, so there a child dies when it has not begun after five seconds, or not got on for
+    /// one.
     fn wait_for(&self, pid: libc::pid_t) -> i32 {
         let (mut since, mut started, mut status) = (Instant::now(), 0, 0);
         let options = if self.emulated { libc::WNOHANG } else { 0 };
         // SAFETY: status is a valid place, and the child is ours.
         while unsafe { libc::waitpid(pid, &mut status, options) } != pid {
             let now = self.answers.started.load(Ordering::Relaxed);
+            let patience = if started == 0 { 5 } else { 1 };
             if now != started {
                 (since, started) = (Instant::now(), now);
-            } else if self.emulated && since.elapsed() > Duration::from_secs(1) {
+            } else if self.emulated && since.elapsed() > Duration::from_secs(patience) {
                 // SAFETY: as above.
                 unsafe { libc::kill(pid, libc::SIGKILL) };
             }
