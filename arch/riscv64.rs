@@ -134,7 +134,8 @@ pub(crate) const MAP_LEGACY: usize = 0;
 pub(crate) const MAP_LEGACY_6_6: usize = 0;
 
 /// The version before which the kernel takes mmap's offset as a signed number; `None` where it never
-/// did (`riscv_sys_mmap` in `arch/riscv/kernel/sys_riscv.c`).
+/// did (`riscv_sys_mmap` in `arch/riscv/kernel/sys_riscv.c`;
+/// "riscv: mmap(): use unsigned offset type in riscv_sys_mmap").
 pub(crate) const OFFSETS_SIGNED_BEFORE: Option<(u16, u16)> = Some((6, 18));
 
 /// Makes what was written at `written` run at `run`, `len` bytes. `fence.i` acts on this hart only,

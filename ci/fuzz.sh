@@ -35,11 +35,12 @@ if ! rustc -vV | grep -q '^release: .*nightly'; then
   cargo +nightly -V >/dev/null 2>&1 || die "libFuzzer needs a nightly compiler; with rustup: rustup toolchain install nightly --profile minimal"
   nightly=(+nightly)
 fi
+command -v c++ >/dev/null || need_packages g++ # libFuzzer is compiled here
 cargo fuzz --version >/dev/null 2>&1 || with_lock cargo-fuzz run cargo install cargo-fuzz --locked ||
   die "could not install cargo-fuzz; install it by hand, then run this again"
 
 # The crate calls the kernel by itself, which a sanitizer doesn't see: -s none.
-fuzz() { local command=$1 && shift && run cargo "${nightly[@]}" fuzz "$command" -s none "$@"; }
+fuzz() { local command=$1 && shift && run timeout -k 10 $((seconds + 900)) cargo "${nightly[@]}" fuzz "$command" -s none "$@"; }
 
 say "building: ${targets[*]}"
 only=()
@@ -54,6 +55,7 @@ for target in "${targets[@]}"; do
   corpus=fuzz/target/corpus/$target log=fuzz/target/$target.log status=0
   mkdir -p "$corpus"
   before=$(find "$corpus" -type f | wc -l)
+  # decode's own limit doesn't hold: see tests/dispatch.
   fuzz run "$target" "$corpus" "fuzz/seeds/$target" -- -max_total_time="$seconds" -dict=fuzz/edges.dict \
     -timeout=60 -print_final_stats=1 -verbosity=1 >"$log" 2>&1 </dev/null || status=$?
   after=$(find "$corpus" -type f | wc -l)

@@ -56,6 +56,7 @@ for row in "${@:-default}"; do
   rows+=("$arch:$series:$pages${option:+:$option}")
 done
 
+command -v python3 >/dev/null || need_packages python3
 cd "$ROOT"
 seconds=${RAWMAP_TEST_SECONDS:-300}
 cases=${RAWMAP_CASES:-30000}

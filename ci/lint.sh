@@ -60,6 +60,7 @@ formatting() {
   for folder in . fuzz ci/kernel; do run cargo fmt --manifest-path "$folder/Cargo.toml" --check -- --color never; done
 }
 lint_others() {
+  command -v c++ >/dev/null || need_packages g++ # libFuzzer, on which fuzz/ depends, is compiled
   local target=$ROOT/target/others
   use_target "$HOST_ARCH"
   run cargo-clippy clippy --locked --manifest-path fuzz/Cargo.toml --target-dir "$target" -- -D warnings
@@ -74,7 +75,7 @@ oldest_rust() {
     say "there is no rustup, to get Rust $version"
     exit "$CANNOT"
   }
-  cargo "+$version" -V >/dev/null 2>&1 ||
+  timeout 300 cargo "+$version" -V >/dev/null 2>&1 ||
     run timeout -s KILL 300 rustup toolchain install "$version" --profile minimal --no-self-update || {
     say "rustup could not get Rust $version"
     exit "$CANNOT"

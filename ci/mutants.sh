@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Breaks the rules of check, one at a time, and shows that the fuzzer finds each.
+# Breaks rules of check, one at a time, and shows that the fuzzer finds each.
 # shellcheck source=ci/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -18,6 +18,7 @@ if [[ ${1:-} =~ ^[0-9]+$ ]]; then
   shift
 fi
 pattern=${1:-}
+command -v python3 >/dev/null || need_packages python3
 # What it needs, and a first build; says what is missing.
 run ci/fuzz.sh 1 kernel >/dev/null || die 'the target kernel fails as it is: see ci/fuzz.sh 1 kernel'
 
@@ -33,7 +34,7 @@ rustc -vV | grep -q '^release: .*nightly' || nightly=(+nightly)
 fuzz_kernel() {
   local status=0 start=$SECONDS
   rm -rf "$work/corpus" && mkdir "$work/corpus"
-  (cd "$work/tree" && cargo "${nightly[@]}" fuzz run -s none kernel "$work/corpus" fuzz/seeds/kernel -- \
+  (cd "$work/tree" && timeout -k 10 $((seconds + 300)) cargo "${nightly[@]}" fuzz run -s none kernel "$work/corpus" fuzz/seeds/kernel -- \
     -max_total_time="$seconds" -dict=fuzz/edges.dict -timeout=60) >"$work/log" 2>&1 </dev/null || status=$?
   took=$((SECONDS - start))
   found=$(grep -m 1 -oE '^(unsound|incomplete): .*' "$work/log" || :)
@@ -69,6 +70,7 @@ while IFS= read -r line; do
   cp src/check/*.rs "$work/tree/src/check"
 done <fuzz/mutants.txt
 
+((passed + failed > 1)) || die "no line of fuzz/mutants.txt matches '$pattern'"
 printf '\n%s s\n' "$SECONDS"
 printf '%s passed, %s failed, 0 skipped\n' "$passed" "$failed"
 ((failed == 0))

@@ -62,6 +62,13 @@ impl PageSize {
     /// # Errors
     /// Whatever `msync` answers that is no verdict on the address: ENOSYS or EPERM under a seccomp
     /// filter. EINVAL if no size up to 1 MiB is accepted.
+    ///
+    /// ```
+    /// use rawmap::PageSize;
+    /// let page = PageSize::find()?;
+    /// assert!(page.bytes() >= 4096 && page.bytes() == 1 << page.log2());
+    /// # Ok::<(), rawmap::Errno>(())
+    /// ```
     pub fn find() -> Result<Self, Errno> {
         if let Some(fixed) = Self::FIXED {
             return Ok(fixed);

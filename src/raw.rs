@@ -175,6 +175,10 @@ pub unsafe fn mmap_anonymous(
 /// - ENOMEM: a mapping would be split, and the process has `vm.max_map_count` of them already.
 /// - EPERM: part of the range is sealed ([`mseal`]).
 ///
+/// # Kernels differ
+///
+/// On aarch64 the top byte of `addr` is ignored; elsewhere a tagged address is EINVAL.
+///
 /// # Safety
 /// Nothing may use the range afterwards: no reference, no running code, no stack.
 ///
@@ -254,6 +258,10 @@ pub unsafe fn mprotect(addr: *mut u8, len: usize, prot: Prot) -> Result<(), Errn
 ///   that itself wraps to 0 when rounded up is no error.)
 /// - EBUSY: `INVALIDATE`, and part of the range is locked.
 /// - EIO, ENOSPC, and what the file system says of the writing.
+///
+/// # Kernels differ
+///
+/// On aarch64 the top byte of `addr` is ignored; elsewhere a tagged address is ENOMEM.
 ///
 /// # Safety
 /// None beyond that of all raw functions: nothing in memory changes.
@@ -372,7 +380,7 @@ pub unsafe fn mremap(
 /// | where | what |
 /// |---|---|
 /// | Linux before 5.18 | `DONTNEED` of huge pages is EINVAL; no `DONTNEED_LOCKED` |
-/// | before 6.13 | no `GUARD_INSTALL` and `GUARD_REMOVE`: EINVAL; before 6.15 only for writable private anonymous memory |
+/// | before 6.13 | no `GUARD_INSTALL` and `GUARD_REMOVE`: EINVAL; before 6.15 only for private anonymous memory |
 /// | before 6.4, aarch64 | a tag is stripped from `addr` before the range is looked at; since then, after |
 /// | without swap | `WILLNEED` of anonymous memory is EBADF |
 /// | without KSM, transparent huge pages, memory failure | their advice is EINVAL |
@@ -400,7 +408,8 @@ pub unsafe fn madvise(addr: *mut u8, len: usize, advice: Advice) -> Result<(), E
 /// says whether the page is in memory.
 ///
 /// `len`, in bytes, is rounded up to whole pages. For files that the caller neither owns nor may
-/// write, since Linux 5.2 the answer is always 1.
+/// write, since Linux 5.2 the answer is always 1. Where it comes to a hole, the bytes before it may be
+/// written.
 ///
 /// One call: `mincore(addr, len, vec)`.
 ///
@@ -409,6 +418,11 @@ pub unsafe fn madvise(addr: *mut u8, len: usize, advice: Advice) -> Result<(), E
 /// - ENOMEM: part of the range is not mapped, or leaves the address space.
 /// - EFAULT: `vec` can't be written.
 /// - EAGAIN: out of memory for the kernel's own copy; try again.
+///
+/// # Kernels differ
+///
+/// On aarch64 the top byte of `addr` is ignored; elsewhere a tagged address is ENOMEM. Where an unmapped
+/// `addr` of the upper half of all numbers is ENOMEM or EFAULT differs by architecture and version.
 ///
 /// # Safety
 /// `vec` must be valid for writing `len / page size` bytes, rounded up.
@@ -447,6 +461,10 @@ pub unsafe fn mincore(addr: *mut u8, len: usize, vec: *mut u8) -> Result<(), Err
 /// - EAGAIN: some pages could not be locked.
 /// - EINVAL: `addr` and the rounded `len` together wrap.
 ///
+/// # Kernels differ
+///
+/// On aarch64 the top byte of `addr` is ignored; elsewhere a tagged address is ENOMEM.
+///
 /// # Safety
 /// None beyond that of all raw functions: nothing in memory changes.
 ///
@@ -481,6 +499,13 @@ pub unsafe fn mlock(addr: *mut u8, len: usize) -> Result<(), Errno> {
 /// None beyond that of all raw functions: nothing in memory changes.
 ///
 /// Linux 4.4. Source: mlock2(2), `mm/mlock.c`.
+///
+/// ```
+/// use rawmap::{Errno, MlockFlags, mlock2};
+/// // SAFETY: a range of length 0 holds no memory.
+/// let locked = unsafe { mlock2(core::ptr::null_mut(), 0, MlockFlags::ONFAULT) };
+/// assert!(matches!(locked, Ok(()) | Err(Errno::ENOSYS)));
+/// ```
 #[inline]
 pub unsafe fn mlock2(addr: *mut u8, len: usize, flags: MlockFlags) -> Result<(), Errno> {
     // SAFETY: locking changes no memory.
@@ -496,10 +521,22 @@ pub unsafe fn mlock2(addr: *mut u8, len: usize, flags: MlockFlags) -> Result<(),
 /// - ENOMEM: part of the range is not mapped; over `vm.max_map_count`.
 /// - EINVAL: `addr` and the rounded `len` together wrap.
 ///
+/// # Kernels differ
+///
+/// On aarch64 the top byte of `addr` is ignored; elsewhere a tagged address is ENOMEM.
+///
 /// # Safety
 /// None beyond that of all raw functions: nothing in memory changes.
 ///
 /// Linux 1.3.60. Source: munlock(2), `mm/mlock.c`.
+///
+/// ```
+/// use rawmap::munlock;
+/// let never_locked = [0u8; 16];
+/// // SAFETY: unlocking changes no memory.
+/// unsafe { munlock(never_locked.as_ptr().cast_mut(), never_locked.len()) }?; // no error
+/// # Ok::<(), rawmap::Errno>(())
+/// ```
 #[inline]
 pub unsafe fn munlock(addr: *mut u8, len: usize) -> Result<(), Errno> {
     // SAFETY: unlocking changes no memory.
@@ -520,6 +557,12 @@ pub unsafe fn munlock(addr: *mut u8, len: usize) -> Result<(), Errno> {
 /// process: with [`FUTURE`](MlockAllFlags::FUTURE), later mappings anywhere in it may fail.
 ///
 /// Linux 1.3.60. Source: mlockall(2), `mm/mlock.c`.
+///
+/// ```
+/// use rawmap::{Errno, MlockAllFlags, mlockall};
+/// // SAFETY: refused.
+/// assert_eq!(unsafe { mlockall(MlockAllFlags::ONFAULT) }, Err(Errno::EINVAL));
+/// ```
 #[inline]
 pub unsafe fn mlockall(flags: MlockAllFlags) -> Result<(), Errno> {
     // SAFETY: locking changes no memory.
@@ -538,6 +581,13 @@ pub unsafe fn mlockall(flags: MlockAllFlags) -> Result<(), Errno> {
 /// process, locks that others hold included.
 ///
 /// Linux 1.3.60. Source: munlockall(2), `mm/mlock.c`.
+///
+/// ```
+/// use rawmap::munlockall;
+/// // SAFETY: unlocking changes no memory, and no part of this program relies on a lock.
+/// unsafe { munlockall() }?;
+/// # Ok::<(), rawmap::Errno>(())
+/// ```
 #[inline]
 pub unsafe fn munlockall() -> Result<(), Errno> {
     // SAFETY: unlocking changes no memory.
@@ -555,6 +605,10 @@ pub unsafe fn munlockall() -> Result<(), Errno> {
 /// - EINVAL: `addr` is not a multiple of the page size; any flag; `addr + len` wraps.
 /// - ENOMEM: part of the range is not mapped.
 /// - ENOSYS: before Linux 6.10, and QEMU user mode.
+///
+/// # Kernels differ
+///
+/// On aarch64 the top byte of `addr` is ignored; elsewhere a tagged address is ENOMEM.
 ///
 /// # Safety
 /// The range is mapped for ever: whoever would unmap it later gets EPERM and must not take that

@@ -4,10 +4,11 @@ mod common;
 use common::traced::{is_traced, mark, trace};
 use common::*;
 use rawmap::{
-    Advice, Cursor, DualMapping, MapFlags, MapOptions, Mode, MremapFlags, PageAlloc, Prot,
+    Advice, Cursor, DualMapping, MapFlags, MapOptions, Mode, MremapFlags, PageAlloc, Placed, Prot,
     Reservation, Ring, Stack, madvise, mmap, mprotect, mremap, munmap,
 };
 use std::alloc::{GlobalAlloc, Layout};
+use std::fmt::Debug;
 use std::hint::black_box;
 use std::mem::forget;
 use std::os::fd::AsRawFd;
@@ -18,12 +19,22 @@ const MIB: usize = 1 << 20;
 const N: usize = 1000;
 
 /// Does something that strace is to count, to what was made uncounted.
-fn counted<T, R>(made: T, job: impl FnOnce(T) -> R) {
+fn counted<T, R, E: Debug>(made: T, job: impl FnOnce(T) -> Result<R, E>) {
     mark();
     let result = job(made);
     mark();
     // What cleans up is another job.
-    forget(result);
+    forget(result.unwrap());
+}
+
+/// A job that can't fail without a panic.
+fn done<R>(job: impl FnOnce() -> R) -> Result<R, ()> {
+    Ok(job())
+}
+
+/// A block that was allocated.
+fn some(block: *mut u8) -> Result<*mut u8, &'static str> {
+    if block.is_null() { Err("no memory") } else { Ok(block) }
 }
 
 /// How people reserve aligned memory: map too much, and unmap both ends.
@@ -108,14 +119,14 @@ fn jobs() -> Vec<Job> {
             "reserve 64 KiB aligned to 2 MiB, on average of 1,000",
             vec![|| {
                 counted(Cursor::new(), |mut cursor| {
-                    for _ in 0..N {
-                        let (len, mode) = (64 * KIB, Mode::Overcommit);
-                        forget(Reservation::aligned(len, 2 * MIB, &mut cursor, mode).unwrap());
-                    }
+                    let (len, mode) = (64 * KIB, Mode::Overcommit);
+                    let mut one = || Reservation::aligned(len, 2 * MIB, &mut cursor, mode);
+                    (0..N).try_for_each(|_| one().map(forget))
                 });
             }],
             vec![|| {
-                counted((), |()| (0..N).for_each(|_| over_allocate_and_trim(64 * KIB, 2 * MIB)));
+                let trim = |_| over_allocate_and_trim(64 * KIB, 2 * MIB);
+                counted((), |()| done(|| (0..N).for_each(trim)));
             }],
             "over-allocate and trim",
         ),
@@ -145,61 +156,74 @@ fn jobs() -> Vec<Job> {
                         unsafe { mprotect(map, MIB, RW) }
                     });
                 },
-                || counted(anonymous(MIB, RW), drop_and_protect),
+                || counted(anonymous(MIB, RW), |map| done(|| drop_and_protect(map))),
             ],
             "which keeps the commit charge",
         ),
         (
             "mirrored ring buffer",
             vec![|| counted((), |()| Ring::new(MIB))],
-            vec![|| counted((), |()| ring_of_a_file())],
+            vec![|| counted((), |()| done(ring_of_a_file))],
             "over a memfd",
         ),
         (
             "write view and execute view",
             vec![|| counted((), |()| DualMapping::new(MIB))],
-            vec![|| counted((), |()| two_views_of_a_file())],
+            vec![|| counted((), |()| done(two_views_of_a_file))],
             "over a memfd",
         ),
         (
             "grow memory, moving it",
             vec![|| counted(anon(), |mut map| map.grow(64 * MIB).map(|()| map))],
-            vec![|| counted(anonymous(MIB, RW), copy_and_unmap)],
+            vec![|| counted(anonymous(MIB, RW), |old| done(|| copy_and_unmap(old)))],
             "and a copy",
         ),
         (
-            "move memory to an exact place",
-            vec![|| counted(two(), |(map, at)| map.move_into(at))],
-            vec![|| counted((anonymous(MIB, RW), anonymous(MIB, RW)), move_by_hand)],
+            "move memory to an exact place, without and with room behind it",
+            vec![|| counted(two(false), |(map, at)| map.move_into(at)), || {
+                counted(two(true), |(map, at)| map.move_into(at))
+            }],
+            vec![|| {
+                counted((anonymous(MIB, RW), anonymous(MIB, RW)), |it| done(|| move_by_hand(it)))
+            }],
             "which may lose the place, or half of the move",
         ),
         (
             "map at an address, if it is free",
-            vec![|| counted(free(), |hint| MapOptions::new(page()).hint(hint).place())],
+            vec![|| {
+                counted(free(), |hint| match MapOptions::new(page()).hint(hint).place() {
+                    Ok(Placed::Placed(map)) => Ok(map),
+                    otherwise => Err(otherwise),
+                });
+            }],
             vec![],
             "",
         ),
         (
             "guard a page, from Linux 6.13 on",
             vec![|| counted(anon().into_raw_access(), |map| map.guard(0, page()).map(|_| map))],
-            vec![|| counted(anonymous(MIB, RW), guard_by_protection)],
+            vec![|| counted(anonymous(MIB, RW), |map| done(|| guard_by_protection(map)))],
             "and two mappings more",
         ),
         (
             "stack with a guard",
             vec![|| counted((), |()| Stack::new(MIB))],
-            vec![|| counted((), |()| stack_by_hand())],
+            vec![|| counted((), |()| done(stack_by_hand))],
             "leaks the mapping if the second fails",
         ),
         (
             "`PageAlloc`: allocate, grow, free",
             vec![
                 // SAFETY: a layout of more than 0 bytes.
-                || counted((), |()| unsafe { PageAlloc.alloc(LAYOUT) }),
+                || counted((), |()| some(unsafe { PageAlloc.alloc(LAYOUT) })),
                 // SAFETY: a block of this layout.
-                || counted(block(LAYOUT), |it| unsafe { PageAlloc.realloc(it, LAYOUT, 64 * MIB) }),
+                || {
+                    // SAFETY: as above, and not used again.
+                    let grown = |it| some(unsafe { PageAlloc.realloc(it, LAYOUT, 64 * MIB) });
+                    counted(block(LAYOUT), grown);
+                },
                 // SAFETY: as above.
-                || counted(block(LAYOUT), |it| unsafe { PageAlloc.dealloc(it, LAYOUT) }),
+                || counted(block(LAYOUT), |it| done(|| unsafe { PageAlloc.dealloc(it, LAYOUT) })),
             ],
             vec![],
             "",
@@ -211,11 +235,14 @@ fn anon() -> rawmap::Mapping {
     MapOptions::new(MIB).anonymous().unwrap()
 }
 
-/// A mapping behind which there is no room, and a place for it.
-fn two() -> (rawmap::Mapping, rawmap::Mapping<rawmap::Raw>) {
+/// A mapping behind which there is room or none, and a place for it.
+fn two(room: bool) -> (rawmap::Mapping, rawmap::Mapping<rawmap::Raw>) {
+    let place = anon().into_raw_access();
     let (map, behind) = MapOptions::new(2 * MIB).anonymous().unwrap().split_at(MIB).unwrap();
-    forget(behind);
-    (map, anon().into_raw_access())
+    if !room {
+        forget(behind);
+    }
+    (map, place)
 }
 
 fn overcommitted() -> Reservation {
@@ -239,7 +266,7 @@ fn free() -> *mut u8 {
 
 /// A cell of the table: the calls of each part of the job.
 fn cell(counts: &[f64], average: bool) -> String {
-    let number = |n: &f64| if average { format!("{:.2}", n / N as f64) } else { format!("{n}") };
+    let number = |n: &f64| if average { format!("{:.1}", n / N as f64) } else { format!("{n}") };
     counts.iter().map(number).collect::<Vec<_>>().join(" and ")
 }
 
@@ -286,10 +313,13 @@ fn the_readmes_table_is_what_strace_counts() {
             format!("| {name} | {} | {}{how} |", cell(&ours, average), cell(&theirs, average));
         let row = row.replace("  ", " ");
         println!("{row}");
-        if average {
-            assert!((1.0..1.2).contains(&(ours[0] / N as f64)), "{row}");
-            assert!(theirs[0] / N as f64 > 2.0, "{row}");
-        }
+        // Trimming costs less where the kernel aligns by itself, as some do what is large.
+        let row = if average && theirs[0] < 2.9 * N as f64 {
+            assert!(theirs[0] >= 2.0 * N as f64, "{row}");
+            row.split_once(&cell(&theirs, true)).unwrap().0.to_owned()
+        } else {
+            row
+        };
         let guards = !name.contains("6.13") || kernel() >= (6, 13);
         if guards && !readme.contains(&row) {
             wrong.push(row);

@@ -817,6 +817,33 @@ fn a_failed_overlay_leaves_no_hole() {
     });
 }
 
+/// A file system that knows `MAP_SYNC`, and has no storage for it, says so when what was mapped there is
+/// gone.
+#[test]
+fn an_overlay_that_fails_late_leaves_no_hole() {
+    let file = temp_file();
+    file.set_len(page() as u64).unwrap();
+    alone(|| {
+        let flags = MapFlags::SHARED_VALIDATE | MapFlags::SYNC;
+        let (bare, mut map) = (raw(3), raw(3));
+        let (middle, fd) = (bare.as_ptr().wrapping_add(page()), file.as_raw_fd());
+        // SAFETY: over what is owned, and nobody else has the file.
+        let refused = unsafe { rawmap::mmap(middle, page(), RW, flags | MapFlags::FIXED, fd, 0) };
+        assert_eq!(refused, Err(Errno::EOPNOTSUPP));
+        let late = !is_mapped(middle, page());
+        std::mem::forget(bare);
+        // SAFETY: nobody else has the file, and no other thread maps anything.
+        let refused = unsafe { map.overlay(page(), page(), RW, flags, fd, 0) };
+        assert_eq!(refused.unwrap_err().errno(), Errno::EOPNOTSUPP);
+        assert!(is_mapped(map.as_ptr(), 3 * page()));
+        if late {
+            assert_eq!(reading(map.as_ptr().wrapping_add(page())), SEGV);
+        } else {
+            skip!("the file system of temporary files refuses before anything is unmapped");
+        }
+    });
+}
+
 #[test]
 fn an_overlay_of_huge_pages_must_say_how_large_they_are() {
     alone(|| {

@@ -7,6 +7,7 @@ use rawmap::{
     Prot, Reservation, Ring, Stack, madvise, mmap_anonymous, mremap, munmap,
 };
 use std::alloc::{GlobalAlloc, Layout};
+use std::os::unix::process::CommandExt;
 use std::ptr::null_mut;
 
 const MIB: usize = 1 << 20;
@@ -144,6 +145,39 @@ fn a_thousand_aligned_reservations_cost_at_most_1_2_calls_each() {
         println!("{N} aligned reservations, {mode:?}: {ours} calls");
         assert!(ours <= N * 12 / 10, "{ours} calls for {N}");
     }
+}
+
+/// As with `vm.legacy_va_layout`, or a stack without limit: `personality(ADDR_COMPAT_LAYOUT)`.
+#[test]
+fn aligned_reservations_cost_no_more_where_addresses_are_given_out_upwards() {
+    const ME: &str = "aligned_reservations_cost_no_more_where_addresses_are_given_out_upwards";
+    const ADDR_COMPAT_LAYOUT: libc::c_ulong = 0x020_0000;
+    if std::env::var_os("UPWARDS").is_none() {
+        if emulator().is_some() {
+            return skip!("the emulator lays out the program's addresses by itself");
+        }
+        let mut upwards = exec_self(ME, &[("UPWARDS", "yes")]);
+        // SAFETY: a plain call, in the child before it becomes another program.
+        unsafe {
+            upwards.pre_exec(|| {
+                libc::personality(ADDR_COMPAT_LAYOUT);
+                Ok(())
+            });
+        }
+        return assert_passed(start(&mut upwards));
+    }
+    let (first, second) = (anonymous(16 * MIB, RW), anonymous(16 * MIB, RW));
+    assert!(second > first, "{second:?} is not above {first:?}");
+    let calls = calls!(move || {
+        let mut cursor = Cursor::new();
+        for _ in 0..1000 {
+            let it = Reservation::aligned(64 << 10, 2 * MIB, &mut cursor, Mode::Overcommit);
+            std::mem::forget(it.unwrap());
+        }
+    })
+    .len();
+    println!("1000 aligned reservations, upwards: {calls} calls");
+    assert!(calls <= 1200, "{calls} calls for 1000");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use core::fmt;
 ///
 /// A call that is refused may have changed something before the kernel came to the rule. Where
 /// mprotect, madvise, mlock, mlock2 and munlock walk to a hole, they have done their work on what lies
-/// before it. mremap with `MREMAP_FIXED` has unmapped the new place when it finds that the old range,
+/// before it; and mincore may have written the bytes before it. mremap with `MREMAP_FIXED` has unmapped the new place when it finds that the old range,
 /// which it shrinks, is too long. And mmap with `MAP_FIXED` may leave a hole where the file system is
 /// the one that refuses: `MAP_SYNC` ([`Reason::UnknownMapFlags`]), and an offset that is no whole
 /// number of huge pages ([`Reason::OffsetUnalignedHuge`]).

@@ -160,9 +160,9 @@ impl fmt::Display for Error {
             }
             Self::Empty => f.write_str("the length is 0"),
             Self::TooShort { len, size } => write!(f, "{len} bytes are less than {size}"),
-            Self::NotOffered => f.write_str(
-                "this protection or advice is not for a safe function, or reaches further",
-            ),
+            Self::NotOffered => {
+                f.write_str("not offered by a safe function: see advise_any, or the raw mprotect")
+            }
             Self::NotSynced { errno } => write!(f, "riscv_flush_icache: {errno}"),
         }
     }

@@ -22,8 +22,8 @@ use core::{fmt, slice};
 /// [granule](Self::granule); the length is rounded up to it. They must lie within
 /// [`mapped_len`](Self::mapped_len), else [`Error::OutOfRange`].
 ///
-/// What the kernel refuses for a part of a range, it may have done for those before it: it holds as
-/// parts what differs in protection, lock or advice.
+/// The kernel may hold a mapping as several parts, which differ in protection, lock or advice. If it
+/// refuses an operation on one of them, it may already have done it on those before.
 ///
 /// ```
 /// use rawmap::{Error, MapOptions};
@@ -825,9 +825,9 @@ impl<A: Access> Mapping<A> {
             // SAFETY: the range is ours, and by `&mut`, nothing borrows it. It may move, and only
             // the new address is kept.
             let moved = unsafe { made(call) }?;
-            // SAFETY: not null: where no address is given, the kernel looks for one from the first
-            // page's end on (mm/mmap.c: low_limit).
-            self.start = unsafe { NonNull::new_unchecked(moved) };
+            // Never null: where no address is given, the kernel looks for one from the first page's end
+            // on (mm/mmap.c: low_limit).
+            self.start = NonNull::new(moved).ok_or(Error::AtZero)?;
         }
         self.len = len;
         Ok(())
@@ -837,7 +837,9 @@ impl<A: Access> Mapping<A> {
     ///
     /// One call: `mremap(start, mapped_len, mapped_len + page, 0, NULL)`, which is EFAULT or EINVAL
     /// then. Else it is ENOMEM, since something lies behind, or EAGAIN, since so much may not be
-    /// locked; or it succeeds, and a second call unmaps what was added.
+    /// locked; or it succeeds, and a second call unmaps what was added. (At `vm.max_map_count` it is
+    /// ENOMEM whatever the mapping is; there the kernel refuses the move as well, before it does any
+    /// of it.)
     pub(super) fn check_whole(&self) -> Result<(), Error> {
         let (len, page) = (self.mapped_len(), self.granule.bytes());
         let longer =
@@ -1094,7 +1096,7 @@ impl Mapping<Raw> {
     /// a file on hugetlbfs, unless its pages are as large as the mapping's: the kernel would replace
     /// more.
     ///
-    /// And a refusal that comes late (a file's own, such as EPERM of a sealed one, or ENOMEM) leaves a
+    /// And a refusal that comes late (a file's own, such as EOPNOTSUPP of `MAP_SYNC`, or ENOMEM) leaves a
     /// hole for a moment. Where another thread may map something meanwhile, it may come to lie there,
     /// and belong to this owner too. A file that may refuse is best mapped elsewhere first, and then
     /// [moved](Self::move_into).
@@ -1229,7 +1231,7 @@ pub(super) unsafe fn purge_private(addr: *mut u8, len: usize) -> Result<(), Erro
 ///
 /// One call: `mmap(addr, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_FIXED_NOREPLACE,
 /// -1, 0)`, which is EEXIST if nothing was unmapped.
-fn hold(addr: *mut u8, len: usize) {
+pub(super) fn hold(addr: *mut u8, len: usize) {
     let flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE).union(MapFlags::FIXED_NOREPLACE);
     // SAFETY: it replaces nothing. A kernel that takes the flag for a hint places it there, or, where
     // the range is still mapped, elsewhere.

@@ -1,7 +1,7 @@
 //! [`Reservation`]: address space for an allocator, committed and given back by parts.
 
 use super::error::{check_range, made};
-use super::mapping::purge_private;
+use super::mapping::{hold, purge_private};
 use super::{Error, MapOptions, Mapping, Raw, page_size};
 use crate::{Advice, Call, MapFlags, PageSize, Prot};
 use core::ptr::{NonNull, null_mut, without_provenance_mut};
@@ -75,7 +75,11 @@ pub struct Reservation {
 /// # Ok::<(), rawmap::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Cursor(usize);
+pub struct Cursor {
+    last: usize,
+    /// The kernel gives out addresses upwards, as it does with `vm.legacy_va_layout`.
+    up: bool,
+}
 
 impl Cursor {
     /// Nothing was placed yet.
@@ -90,7 +94,7 @@ impl Cursor {
     /// ```
     #[must_use]
     pub const fn new() -> Self {
-        Self(0)
+        Self { last: 0, up: false }
     }
 
     /// The last one was at `addr`, or shall be taken to have been: the next is tried right below.
@@ -106,7 +110,14 @@ impl Cursor {
     /// ```
     #[must_use]
     pub fn below(addr: *const u8) -> Self {
-        Self(addr.addr())
+        Self { last: addr.addr(), up: false }
+    }
+}
+
+impl Cursor {
+    fn move_to(&mut self, addr: usize) {
+        self.up = self.last != 0 && addr > self.last;
+        self.last = addr;
     }
 }
 
@@ -131,10 +142,11 @@ impl Reservation {
     }
 
     /// Reserves `len` bytes at a multiple of `align`, a power of two. Needs 1.0 to 1.2 calls on
-    /// average, for it asks for the place below the last one, which the cursor holds.
+    /// average, for it asks for the place below the last one, which the cursor holds; or above it, where
+    /// the kernel gives out addresses upwards.
     ///
     /// The calls: `mmap(hint, ...)`; if the kernel places it unaligned, `munmap`, and the same
-    /// again at the multiple below; and if that place is taken, `munmap`, `mmap` of
+    /// again at the next multiple; and if that place is taken, `munmap`, `mmap` of
     /// `len + align - page` bytes, and up to two `munmap` of what is too much.
     ///
     /// # Errors
@@ -159,21 +171,27 @@ impl Reservation {
         let page = page_size()?;
         let rounded = Self::rounded(len, page)?;
         let align = Self::alignment(align, page)?;
-        let below = |addr: usize| without_provenance_mut(addr & !(align - 1));
-        let mut hint = below(cursor.0.saturating_sub(rounded));
+        let below = |addr: usize| addr & !(align - 1);
+        let above = |addr: usize| below(addr.saturating_add(align - 1));
+        let mut hint = if cursor.up {
+            above(cursor.last.saturating_add(rounded))
+        } else {
+            below(cursor.last.saturating_sub(rounded))
+        };
         for _ in 0..2 {
-            let tried = Self::place(hint, len, mode)?;
+            let tried = Self::place(without_provenance_mut(hint), len, mode)?;
             let addr = tried.as_ptr().addr();
             if addr & (align - 1) == 0 {
-                cursor.0 = addr;
+                cursor.move_to(addr);
                 return Ok(tried);
             }
             tried.all.unmap().map_err(|(_, error)| error)?;
-            hint = below(addr);
+            // There is room, and as a rule more on the side to which the kernel goes on.
+            hint = if cursor.last != 0 && addr > cursor.last { above(addr) } else { below(addr) };
         }
         let mut reserved = Self::slack(len, align, mode)?;
         reserved.trim()?;
-        cursor.0 = reserved.as_ptr().addr();
+        cursor.move_to(reserved.as_ptr().addr());
         Ok(reserved)
     }
 
@@ -327,7 +345,8 @@ impl Reservation {
     ///
     /// # Errors
     /// A range that is not within the reservation; those of [`madvise`](crate::madvise) or
-    /// [`mmap`](crate::mmap): ENOMEM if the process has too many mappings. The range is as it was.
+    /// [`mmap`](crate::mmap): ENOMEM if the process has too many mappings. The range is as it was, or
+    /// decommitted. One call more, which takes it again had the kernel unmapped it.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
@@ -347,9 +366,13 @@ impl Reservation {
         let flags = MapFlags::PRIVATE.union(MapFlags::FIXED);
         let call = Call::mmap_anonymous(addr, len, Prot::NONE, flags);
         // SAFETY: what is replaced is ours; who uses the reservation's pointers has given this range
-        // back. A refusal leaves no hole: nothing is charged and no file is asked, so the kernel has no
-        // reason to refuse once it has unmapped (mm/mmap.c: do_mmap, mmap_region).
-        unsafe { made(call) }.map(|_| ())
+        // back. Nothing is charged and no file is asked, so once the kernel has unmapped, only its own
+        // memory running out can make it fail; then the range is taken again at once.
+        let done = unsafe { made(call) };
+        if done.is_err() {
+            hold(addr, len);
+        }
+        done.map(|_| ())
     }
 
     /// Frees a range's memory, and leaves it committed: it reads as zeroes.

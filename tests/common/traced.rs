@@ -27,16 +27,20 @@ pub fn trace(test: &str, names: &[&str]) -> Result<(Vec<Vec<String>>, String), S
     let Ok(version) = Command::new("strace").arg("-V").output() else {
         return Err("there is no strace".to_owned());
     };
+    let traceable = Command::new("strace").args(["-e", "trace=none", "true"]).output().unwrap();
+    if !traceable.status.success() {
+        let said = String::from_utf8_lossy(&traceable.stderr);
+        return Err(format!("strace is not usable: {}", said.lines().next().unwrap_or_default()));
+    }
     let traced = exec_self(test, &[]);
     let mut strace = Command::new("strace");
     strace.args(["-f", "-e", "signal=none", "-e"]).arg(format!("trace={}", names.join(",")));
     strace.arg("--").arg(traced.get_program()).args(traced.get_args()).env("TRACED", "yes");
-    let output = strace.stdin(Stdio::null()).stdout(Stdio::null()).output().unwrap();
+    let output = strace.stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        let said = text.lines().next().unwrap_or("it says nothing");
-        return Err(format!("strace is not usable: {said}"));
-    }
+    // strace ends as the program does that it traces.
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "the traced test failed: {said}\n{text}");
     let mark = MARK.to_string();
     // The process number of a thread stands before its calls.
     let lines = text.lines().map(|line| line.split_once("] ").map_or(line, |(_, rest)| rest));
