@@ -241,15 +241,14 @@ impl Reservation {
     }
 
     fn place(hint: *mut u8, len: usize, mode: Mode) -> Result<Self, Error> {
+        let len = Self::rounded(len, page_size()?)?;
         let options = MapOptions::new(len).hint(hint);
         let all = match mode {
             Mode::Overcommit => options.noreserve().prot(Prot::READ.union(Prot::WRITE)),
             // Not NORESERVE: what is mapped so is never charged, when it is committed either.
             Mode::Strict => options.prot(Prot::NONE),
         };
-        let all = all.anonymous()?;
-        let len = all.mapped_len();
-        Ok(Self { all, start: 0, len, mode })
+        Ok(Self { all: all.anonymous()?, start: 0, len, mode })
     }
 
     /// The first byte.
