@@ -181,6 +181,7 @@ impl core::error::Error for Error {}
 ///
 /// # Safety
 /// That of the raw function of the same name.
+#[inline]
 pub(super) unsafe fn made(call: Call) -> Result<*mut u8, Error> {
     // SAFETY: the caller's promise.
     match unsafe { call.make() } {

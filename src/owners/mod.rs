@@ -45,6 +45,7 @@ static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
 /// assert_eq!(smallest.mapped_len(), page_size()?.bytes());
 /// # Ok::<(), rawmap::Error>(())
 /// ```
+#[inline]
 pub fn page_size() -> Result<PageSize, Error> {
     if let Some(known) = known_page_size() {
         return Ok(known);
@@ -55,6 +56,7 @@ pub fn page_size() -> Result<PageSize, Error> {
 }
 
 /// The page size, where it needn't be asked for.
+#[inline]
 fn known_page_size() -> Option<PageSize> {
     PageSize::FIXED.or_else(|| PageSize::new(PAGE_SIZE.load(Ordering::Relaxed)))
 }

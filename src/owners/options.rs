@@ -404,6 +404,7 @@ impl<A: Access> MapOptions<A> {
     /// assert!(MapOptions::new(usize::MAX).anonymous().is_err());
     /// # Ok::<(), rawmap::Error>(())
     /// ```
+    #[inline]
     pub fn anonymous(self) -> Result<Mapping<A>, Error> {
         let shared = self.flags.contains(MapFlags::SHARED);
         let origin = if shared { Origin::SharedAnonymous } else { Origin::Anonymous };
@@ -501,6 +502,7 @@ impl<A: Access> MapOptions<A> {
 
     /// # Safety
     /// As for `file`.
+    #[inline]
     unsafe fn map(self, fd: RawFd, offset: u64, origin: Origin) -> Result<Mapping<A>, Error> {
         let granule = granule(self.flags)?;
         let Some(len) = granule.round_up(self.len).filter(|len| *len <= isize::MAX as usize) else {
@@ -563,6 +565,7 @@ impl<A: Access> MapOptions<A> {
         }
     }
 
+    #[inline]
     fn set_name(&self, addr: *mut u8, len: usize, origin: Origin) {
         const PR_SET_VMA: usize = 0x5356_4d41;
         const PR_SET_VMA_ANON_NAME: usize = 0;
@@ -582,6 +585,7 @@ impl<A: Access> MapOptions<A> {
 }
 
 /// What a mapping with these flags is made of: the huge-page size, or the page size.
+#[inline]
 pub(super) fn granule(flags: MapFlags) -> Result<PageSize, Error> {
     let page = page_size()?;
     if !flags.contains(MapFlags::HUGETLB) {
@@ -598,6 +602,7 @@ pub(super) fn granule(flags: MapFlags) -> Result<PageSize, Error> {
 ///
 /// # Safety
 /// As [`Mapping::new`].
+#[inline]
 pub(super) unsafe fn own<A: Access>(
     addr: *mut u8,
     len: usize,
