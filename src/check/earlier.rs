@@ -38,33 +38,20 @@ pub(super) const HUGE_COUNT: &[Errno] = &[
 /// What it may answer before it looks at the sharing: the address is taken or forbidden, too much
 /// is locked.
 pub(super) const PLACE: &[Errno] = &[Errno::ENOMEM, Errno::EPERM, Errno::EEXIST, Errno::EAGAIN];
+/// What it may say of the place and of a file besides.
+const REST: &[Errno] = &[
+    Errno::EPERM,
+    Errno::EEXIST,
+    Errno::EAGAIN,
+    Errno::EOVERFLOW,
+    Errno::EOPNOTSUPP,
+    Errno::EACCES,
+    Errno::ETXTBSY,
+];
 /// And all until mmap has done with a regular file.
-pub(super) const FILE: &[Errno] = &both::<10>(
-    FILE_COUNT,
-    &[
-        Errno::EPERM,
-        Errno::EEXIST,
-        Errno::EAGAIN,
-        Errno::EOVERFLOW,
-        Errno::EOPNOTSUPP,
-        Errno::EACCES,
-        Errno::ETXTBSY,
-        Errno::ENODEV,
-    ],
-);
+pub(super) const FILE: &[Errno] = &both::<10>(&[Errno::EBADF, Errno::ENOMEM, Errno::ENODEV], REST);
 /// The same for huge pages, and for any other file.
-pub(super) const HUGE: &[Errno] = &both::<15>(
-    HUGE_COUNT,
-    &[
-        Errno::EPERM,
-        Errno::EEXIST,
-        Errno::EAGAIN,
-        Errno::EOVERFLOW,
-        Errno::EOPNOTSUPP,
-        Errno::EACCES,
-        Errno::ETXTBSY,
-    ],
-);
+pub(super) const HUGE: &[Errno] = &both::<15>(HUGE_COUNT, REST);
 /// And what it may say when it has placed the mapping, before the file system refuses `MAP_SYNC`: of
 /// what it replaces (the vdso can't be split), of `PROT_MTE`, and of the file system itself.
 pub(super) const FILE_SYSTEM: &[Errno] =

@@ -35,8 +35,8 @@ impl Limits {
             Some((major, minor)) => offset >> 63 == 1 && !self.since(major, minor),
             None => false,
         };
-        let signed = may_be_signed && self.kernel.is_some();
-        let page_offset = if signed {
+        let offset_unknown = may_be_signed && self.kernel.is_none();
+        let page_offset = if may_be_signed && !offset_unknown {
             (offset as i64 >> self.page.log2()) as u64
         } else {
             offset >> self.page.log2()
@@ -59,7 +59,7 @@ impl Limits {
         // rest.
         let (first, count) = match (anonymous, hugetlb) {
             // What the kernel would say to the offset is not known.
-            _ if may_be_signed && !signed => (HUGE_COUNT, HUGE),
+            _ if offset_unknown => (HUGE_COUNT, HUGE),
             (true, false) => (NOTHING, COUNT),
             (false, _) if self.regular_file => (NO_FILE, FILE_COUNT),
             (false, false) => (NO_FILE, HUGE_COUNT),
@@ -112,7 +112,7 @@ impl Limits {
         }
         // mm/mmap.c: do_mmap. Anonymous huge pages are a file by now.
         if anonymous && !hugetlb {
-            self.mmap_anonymous(flags, if may_be_signed && !signed { HUGE } else { PLACE })
+            self.mmap_anonymous(flags, if offset_unknown { HUGE } else { PLACE })
         } else {
             self.mmap_file(flags, len, granular, offset, page_offset, anonymous_huge)
         }
