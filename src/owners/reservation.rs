@@ -112,9 +112,7 @@ impl Cursor {
     pub fn below(addr: *const u8) -> Self {
         Self { last: addr.addr(), up: false }
     }
-}
 
-impl Cursor {
     fn move_to(&mut self, addr: usize) {
         self.up = self.last != 0 && addr > self.last;
         self.last = addr;
@@ -138,7 +136,7 @@ impl Reservation {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn new(len: usize, mode: Mode) -> Result<Self, Error> {
-        Self::place(null_mut(), len, mode)
+        Self::place(null_mut(), Self::rounded(len, page_size()?)?, mode)
     }
 
     /// Reserves `len` bytes at a multiple of `align`, a power of two. Needs 1.0 to 1.2 calls on
@@ -179,7 +177,7 @@ impl Reservation {
             below(cursor.last.saturating_sub(rounded))
         };
         for _ in 0..2 {
-            let tried = Self::place(without_provenance_mut(hint), len, mode)?;
+            let tried = Self::place(without_provenance_mut(hint), rounded, mode)?;
             let addr = tried.as_ptr().addr();
             if addr & (align - 1) == 0 {
                 cursor.move_to(addr);
@@ -240,8 +238,8 @@ impl Reservation {
         }
     }
 
+    /// Of whole pages.
     fn place(hint: *mut u8, len: usize, mode: Mode) -> Result<Self, Error> {
-        let len = Self::rounded(len, page_size()?)?;
         let options = MapOptions::new(len).hint(hint);
         let all = match mode {
             Mode::Overcommit => options.noreserve().prot(Prot::READ.union(Prot::WRITE)),
