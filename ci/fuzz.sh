@@ -12,7 +12,6 @@ what it finds; it writes nowhere else. Needs a nightly compiler, and installs ca
 Fails when a target found something, and says how to see it again." "$@"
 
 cd "$ROOT"
-need_cargo
 export CARGO_TERM_COLOR=never
 seconds=60
 if [[ ${1:-} =~ ^[0-9]+$ ]]; then
@@ -30,17 +29,11 @@ for target in "${targets[@]}"; do
   }
 done
 
-nightly=()
-if ! rustc -vV | grep -q '^release: .*nightly'; then
-  cargo +nightly -V >/dev/null 2>&1 || die "libFuzzer needs a nightly compiler; with rustup: rustup toolchain install nightly --profile minimal"
-  nightly=(+nightly)
-fi
-command -v c++ >/dev/null || need_packages g++ # libFuzzer is compiled here
-cargo fuzz --version >/dev/null 2>&1 || with_lock cargo-fuzz run cargo install cargo-fuzz --locked ||
-  die "could not install cargo-fuzz; install it by hand, then run this again"
+need_cargo_fuzz
 
-# The crate calls the kernel by itself, which a sanitizer doesn't see: -s none.
-fuzz() { local command=$1 && shift && run timeout -k 10 $((seconds + 900)) cargo "${nightly[@]}" fuzz "$command" -s none "$@"; }
+# The crate calls the kernel by itself, which a sanitizer doesn't see: -s none. libFuzzer's own limits
+# don't hold where its timer is blocked (tests/dispatch).
+fuzz() { local command=$1 && shift && run timeout -k 10 $((seconds + 900)) cargo "${NIGHTLY[@]}" fuzz "$command" -s none "$@"; }
 
 say "building: ${targets[*]}"
 only=()
@@ -55,7 +48,6 @@ for target in "${targets[@]}"; do
   corpus=fuzz/target/corpus/$target log=fuzz/target/$target.log status=0
   mkdir -p "$corpus"
   before=$(find "$corpus" -type f | wc -l)
-  # decode's own limit doesn't hold: see tests/dispatch.
   fuzz run "$target" "$corpus" "fuzz/seeds/$target" -- -max_total_time="$seconds" -dict=fuzz/edges.dict \
     -timeout=60 -print_final_stats=1 -verbosity=1 >"$log" 2>&1 </dev/null || status=$?
   after=$(find "$corpus" -type f | wc -l)

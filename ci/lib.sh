@@ -235,6 +235,20 @@ need_linker() {
     need_packages "gcc-${arch//_/-}-linux-gnu" "libc6-dev-$(deb_arch_of "$arch")-cross"
 }
 
+# need_cargo_fuzz: cargo-fuzz and what it builds with. Sets NIGHTLY, the argument by which cargo takes a
+# nightly compiler, which libFuzzer needs; none where it is the default.
+need_cargo_fuzz() {
+  need_cargo
+  NIGHTLY=()
+  if ! rustc -vV | grep -q '^release: .*nightly'; then
+    cargo +nightly -V >/dev/null 2>&1 || die "libFuzzer needs a nightly compiler; with rustup: rustup toolchain install nightly --profile minimal"
+    NIGHTLY=(+nightly)
+  fi
+  command -v c++ >/dev/null || need_packages g++ # libFuzzer is compiled here
+  cargo fuzz --version >/dev/null 2>&1 || with_lock cargo-fuzz run cargo install cargo-fuzz --locked ||
+    die "could not install cargo-fuzz; install it by hand, then run this again"
+}
+
 # has_std RUSTC: has this compiler a standard library (core, for a bare target) for TRIPLE? It has
 # none when it is missing, and when another version of the compiler made it.
 has_std() {

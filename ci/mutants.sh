@@ -19,22 +19,19 @@ if [[ ${1:-} =~ ^[0-9]+$ ]]; then
 fi
 pattern=${1:-}
 command -v python3 >/dev/null || need_packages python3
-# What it needs, and a first build; says what is missing.
-run ci/fuzz.sh 1 kernel >/dev/null || die 'the target kernel fails as it is: see ci/fuzz.sh 1 kernel'
+need_cargo_fuzz
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/tree"
 git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - | tar -xf - -C "$work/tree"
 export CARGO_TARGET_DIR=$ROOT/target/mutants CARGO_TERM_COLOR=never
-nightly=()
-rustc -vV | grep -q '^release: .*nightly' || nightly=(+nightly)
 
-# fuzz_kernel: prints the disagreement, and how long it took; fails when there is one.
+# fuzz_kernel: sets `found` to the disagreement and `took` to the seconds; fails when there is one.
 fuzz_kernel() {
   local status=0 start=$SECONDS
   rm -rf "$work/corpus" && mkdir "$work/corpus"
-  (cd "$work/tree" && timeout -k 10 $((seconds + 300)) cargo "${nightly[@]}" fuzz run -s none kernel "$work/corpus" fuzz/seeds/kernel -- \
+  (cd "$work/tree" && timeout -k 10 $((seconds + 300)) cargo "${NIGHTLY[@]}" fuzz run -s none kernel "$work/corpus" fuzz/seeds/kernel -- \
     -max_total_time="$seconds" -dict=fuzz/edges.dict -timeout=60) >"$work/log" 2>&1 </dev/null || status=$?
   took=$((SECONDS - start))
   found=$(grep -m 1 -oE '^(unsound|incomplete): .*' "$work/log" || :)

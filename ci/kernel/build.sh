@@ -5,8 +5,9 @@
 
 usage_if_asked "usage: ci/kernel/build.sh KERNEL FOLDER
 
-Puts the kernel into FOLDER as vmlinuz, its configuration as config, and an empty file built. Downloads 150 MB, needs 2 GB
-while it builds, and takes about four minutes on two idle cores. See ci/kernel-test.sh.
+Puts the kernel into FOLDER as vmlinuz, its configuration as config, and a mark, built. Downloads
+150 MB, needs 2 GB while it builds, and takes about four minutes on two idle cores. See
+ci/kernel-test.sh.
   KERNEL   aarch64:64k or riscv64:4k, both of Linux 6.12" "$@"
 
 (($# == 2)) || die 'a kernel and a folder, please (see --help)'
