@@ -47,14 +47,13 @@ pub fn trace(test: &str, names: &[&str]) -> Result<(Vec<Vec<String>>, String), S
     let mut between = Vec::new();
     let mut inside: Option<Vec<String>> = None;
     for line in lines {
-        match &mut inside {
-            Some(seen) if line.starts_with(&mark) => between.push(std::mem::take(seen)),
-            Some(seen) => seen.push(line.to_owned()),
-            None if line.starts_with(&mark) => {}
-            None => continue,
-        }
         if line.starts_with(&mark) {
-            inside = if inside.is_some() { None } else { Some(Vec::new()) };
+            match inside.take() {
+                Some(seen) => between.push(seen),
+                None => inside = Some(Vec::new()),
+            }
+        } else if let Some(seen) = &mut inside {
+            seen.push(line.to_owned());
         }
     }
     let version = String::from_utf8_lossy(&version.stdout);

@@ -536,12 +536,11 @@ impl World {
                 refusal.errno() == Errno::ENOMEM
             }
             // The file system refuses when what was mapped there is gone.
-            (Operation::Mmap { flags, .. }, Reason::OffsetUnalignedHuge { .. }) => {
-                flags.contains(MapFlags::FIXED)
-            }
-            (Operation::Mmap { flags, .. }, Reason::UnknownMapFlags { flags: MapFlags::SYNC }) => {
-                flags.contains(MapFlags::FIXED)
-            }
+            (
+                Operation::Mmap { flags, .. },
+                Reason::OffsetUnalignedHuge { .. }
+                | Reason::UnknownMapFlags { flags: MapFlags::SYNC },
+            ) => flags.contains(MapFlags::FIXED),
             // The new place is unmapped before what the old range is shrunk by.
             (
                 Operation::Mremap { old, old_len, flags, .. },
