@@ -28,3 +28,19 @@ pub use riscv64::*;
 mod x86_64;
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
 pub use x86_64::*;
+
+/// The pointer `to`, which may also be used for what `with` may be used for, where that lies right behind:
+/// to the compiler, both come from a call that it knows nothing of, as they do.
+///
+/// It also stands between two uses of memory that is mapped at two addresses, which the language takes for
+/// two memories: what was written through one address before is stored, and what is read through the other
+/// after is loaded. No instruction is made of it.
+#[inline]
+pub(crate) fn launder(to: *mut u8, with: *mut u8) -> *mut u8 {
+    let mut laundered = to;
+    // SAFETY: there is no instruction. Without `nomem`, it may read and write all memory that it is told of.
+    unsafe {
+        core::arch::asm!("/* {0} {1} */", inout(reg) laundered, in(reg) with, options(nostack, preserves_flags));
+    }
+    laundered
+}

@@ -34,8 +34,9 @@ pub use flags::{
     Advice, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags, MsyncFlags, Prot,
 };
 pub use owners::{
-    Access, Cursor, DualMapping, Error, Guarded, MapOptions, Mapping, Mode, PageAlloc, Placed,
-    Purged, Raw, ReadOnly, ReadWrite, Reservation, Ring, Sealed, Stack, page_size, set_page_size,
+    Access, AsDescriptor, Backing, DualMapping, Error, Fd, Guarded, MapOptions, Mapping, Mode,
+    PageAlloc, Place, Purged, Raw, RawParts, ReadOnly, ReadWrite, Refused, Reservation, Ring,
+    Sealed, Sharing, Stack, page_size, prepare, set_auxv,
 };
 pub use page_size::PageSize;
 pub use raw::{

@@ -26,6 +26,8 @@ pub struct PageSize {
 impl PageSize {
     /// log2 of the smallest page size that Linux has anywhere: 4096 bytes.
     const MIN_LOG2: u32 = 12;
+    /// The smallest page size that Linux has anywhere: 4096 bytes.
+    pub(crate) const SMALLEST: Self = Self { log2: Self::MIN_LOG2 as u8 };
     /// log2 of the largest that [`find`](Self::find) asks for: 1 MiB, above any that Linux has.
     const MAX_LOG2: u32 = 20;
 

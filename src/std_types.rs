@@ -2,7 +2,10 @@
 
 extern crate std;
 
-use crate::{Errno, Error, MapFlags, MapOptions, Mapping, Prot, Raw, mmap};
+use crate::errno::Errno;
+use crate::flags::{MapFlags, Prot};
+use crate::owners::{AsDescriptor, Error, Fd, Refused};
+use crate::raw::mmap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -20,37 +23,41 @@ impl From<Errno> for io::Error {
 }
 
 impl From<Error> for io::Error {
-    /// With the error number's kind, and the whole [`Error`] inside ([`io::Error::get_ref`]), which
-    /// has the number.
+    /// The same error number ([`io::Error::raw_os_error`]). What [`Error`] prints beside it is lost: print that
+    /// where it is known.
     ///
     /// ```
     /// use rawmap::MapOptions;
     /// let error = std::io::Error::from(MapOptions::new(0).anonymous().unwrap_err());
+    /// assert_eq!(error.raw_os_error(), Some(22));
     /// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     /// ```
     fn from(error: Error) -> Self {
-        Self::new(Self::from(error.errno()).kind(), error)
+        Self::from(error.errno())
     }
 }
 
-impl MapOptions<Raw> {
-    /// [`file`](Self::file) of anything that lends its descriptor, such as `&File`. Safe, since of a
-    /// raw mapping only raw pointers can be had.
-    ///
-    /// # Errors
-    /// As [`file`](Self::file).
-    ///
-    /// ```
-    /// use rawmap::{MapOptions, Prot};
-    /// let file = std::fs::File::open("/proc/self/exe")?;
-    /// let map = MapOptions::new(4).prot(Prot::READ).file_of(&file, 0)?;
-    /// // SAFETY: four bytes that can be read.
-    /// assert_eq!(unsafe { map.as_ptr().cast::<[u8; 4]>().read() }, *b"\x7fELF");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn file_of(self, file: impl AsFd, offset: u64) -> Result<Mapping<Raw>, Error> {
-        // SAFETY: the descriptor is lent for the call, and Raw promises nothing of the bytes.
-        unsafe { self.file(file.as_fd().as_raw_fd(), offset) }
+impl<T> From<Refused<T>> for io::Error {
+    /// That of its [`Error`].
+    fn from(refused: Refused<T>) -> Self {
+        Self::from(refused.error())
+    }
+}
+
+/// All that lends a file descriptor to the standard library lends it to this crate.
+///
+/// ```
+/// use rawmap::MapOptions;
+/// let file = std::fs::File::open("/proc/self/exe")?;
+/// // SAFETY: a program's file is not written while it runs.
+/// let program = unsafe { MapOptions::whole().file(&file, 0)? };
+/// assert!(program.starts_with(b"\x7fELF"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+impl<T: AsFd> AsDescriptor for T {
+    fn as_descriptor(&self) -> Fd<'_> {
+        // SAFETY: it is open for as long as it is lent, and `Fd` is lent for as long.
+        unsafe { Fd::borrow_raw(self.as_fd().as_raw_fd()) }
     }
 }
 

@@ -1,12 +1,16 @@
 //! What the owners' operations fail with.
 
-use crate::{Call, Errno, Limits, PageSize, Reason};
+use crate::call::Call;
+use crate::check::{Limits, Reason};
+use crate::errno::Errno;
+use crate::owners::process;
 use core::fmt;
 
-/// Why an operation of an owner failed: the call that the kernel refused, or what was wrong before
-/// any call was made. Sizes are in bytes.
+/// Why an operation of an owner failed: the call that the kernel refused, or the argument that was
+/// wrong before any call was made.
 ///
-/// `Display` prints everything that is known, in one line:
+/// It prints in one line what was asked, what was wrong with it, and, where [`Call::check`] can tell
+/// it from the words of the call, why the kernel refuses such a call. Sizes are in bytes.
 ///
 /// ```
 /// use rawmap::MapOptions;
@@ -16,103 +20,103 @@ use core::fmt;
 ///     "mmap(NULL, 0, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0): \
 ///      EINVAL: invalid argument: the length is 0",
 /// );
+/// let mut memory = MapOptions::new(1 << 20).anonymous()?;
+/// let error = memory.purge(1..4096).unwrap_err();
+/// assert!(error.to_string().starts_with("purge: the range's start 0x1 is not a multiple of 0x"));
+/// # Ok::<(), rawmap::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Error {
-    /// The kernel refused this call with this error.
-    Refused {
-        /// The call that was made.
-        call: Call,
-        /// What the kernel answered.
-        errno: Errno,
-    },
-    /// The range is not within the owner.
-    OutOfRange {
-        /// Where the range begins, counted from the owner's first byte.
-        offset: usize,
-        /// The range's length.
-        len: usize,
-        /// The owner's length.
-        size: usize,
-    },
-    /// A number that must be a multiple of another isn't.
-    Unaligned {
-        /// The number: an offset, length, or address.
+pub struct Error(Kind);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The kernel refused a call of the family.
+    Refused { call: Call, errno: Errno },
+    /// The kernel refused a call that is not of the family, such as `fstat`.
+    RefusedBeyond { call: &'static str, errno: Errno },
+    /// An argument was wrong, and no call was made.
+    Argument {
+        operation: &'static str,
+        argument: &'static str,
         value: usize,
-        /// What it must be a multiple of: the page size, the huge-page size, an alignment.
-        granule: usize,
-    },
-    /// The length is more than `isize::MAX`, which no Rust object may have.
-    TooLong {
-        /// The length.
-        len: usize,
-    },
-    /// The alignment is not a power of two.
-    BadAlignment {
-        /// The alignment.
-        align: usize,
-    },
-    /// `MAP_HUGETLB` without a size: the system's default, and with it the granule, is not known.
-    HugeSizeUnknown,
-    /// The kernel placed the mapping at address 0, which this crate's owners can't hold. It was
-    /// unmapped again.
-    AtZero,
-    /// The two mappings don't lie next to each other, or are not of the same kind.
-    NotAdjacent,
-    /// The two differ in length or in the size of their pages, or these are huge.
-    Mismatch,
-    /// A length of 0 where there must be something.
-    Empty,
-    /// The new length is less than that of what is to grow.
-    TooShort {
-        /// The new length.
-        len: usize,
-        /// The owner's length.
-        size: usize,
-    },
-    /// A protection or advice that reaches further than the owner, or further than a safe function
-    /// may: the raw function takes it.
-    NotOffered,
-    /// The instructions that were written may not run yet: the kernel refused
-    /// `riscv_flush_icache`, which is none of this crate's calls.
-    NotSynced {
-        /// What the kernel answered.
-        errno: Errno,
+        limit: usize,
+        wrong: Wrong,
     },
 }
 
+/// What is wrong with an argument, beside its limit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// It is more than the limit.
+    TooLarge,
+    /// It is more than the limit, and memory: the kernel's own answer is ENOMEM.
+    TooLong,
+    /// It is less than the limit.
+    TooSmall,
+    /// It is not a multiple of the limit.
+    NotAMultiple,
+    /// It is not a power of two.
+    NotAPowerOfTwo,
+    /// It differs from the limit, which it must equal.
+    Differs,
+    /// The operation does not take it. The argument's name says why, and what to do.
+    NotOffered,
+    /// It is no file that can be mapped. The argument's name says what it is, and what to do.
+    NotMappable,
+    /// The kernel offers only ground that a stack may grow into.
+    StackGround,
+}
+
 impl Error {
-    /// The error as a number: the kernel's, or EINVAL where it was not asked.
+    pub(super) const fn refused(call: Call, errno: Errno) -> Self {
+        Self(Kind::Refused { call, errno })
+    }
+
+    pub(super) const fn refused_beyond(call: &'static str, errno: Errno) -> Self {
+        Self(Kind::RefusedBeyond { call, errno })
+    }
+
+    pub(super) const fn wrong(
+        operation: &'static str,
+        argument: &'static str,
+        value: usize,
+        wrong: Wrong,
+        limit: usize,
+    ) -> Self {
+        Self(Kind::Argument { operation, argument, value, limit, wrong })
+    }
+
+    /// The error as a number: the kernel's where it was asked; else ENOMEM for a length that no
+    /// memory can have and for ground that a stack may grow into, ENODEV for what is no file that can be
+    /// mapped, and EINVAL for the rest.
     ///
     /// ```
     /// use rawmap::{Errno, MapOptions};
-    /// let mut memory = MapOptions::new(1).anonymous()?;
-    /// let error = memory.shrink(usize::MAX).unwrap_err();
-    /// assert_eq!((error.errno(), error.call()), (Errno::EINVAL, None));
-    /// # Ok::<(), rawmap::Error>(())
+    /// let error = MapOptions::new(usize::MAX).anonymous().unwrap_err();
+    /// assert_eq!((error.errno(), error.call()), (Errno::ENOMEM, None));
     /// ```
     #[must_use]
     pub const fn errno(&self) -> Errno {
-        match self {
-            Self::Refused { errno, .. } | Self::NotSynced { errno } => *errno,
-            _ => Errno::EINVAL,
+        match self.0 {
+            Kind::Refused { errno, .. } | Kind::RefusedBeyond { errno, .. } => errno,
+            Kind::Argument { wrong: Wrong::TooLong | Wrong::StackGround, .. } => Errno::ENOMEM,
+            Kind::Argument { wrong: Wrong::NotMappable, .. } => Errno::ENODEV,
+            Kind::Argument { .. } => Errno::EINVAL,
         }
     }
 
-    /// The call that the kernel refused, if one was made.
+    /// The call that the kernel refused; `None` if none was made, or if it is none of the family's.
     ///
     /// ```
     /// use rawmap::{MapOptions, Operation};
     /// let error = MapOptions::new(0).anonymous().unwrap_err();
     /// let operation = error.call().unwrap().operation();
     /// assert!(matches!(operation, Operation::Mmap { len: 0, fd: -1, .. }));
-    /// # Ok::<(), rawmap::Error>(())
     /// ```
     #[must_use]
     pub const fn call(&self) -> Option<Call> {
-        match self {
-            Self::Refused { call, .. } => Some(*call),
+        match self.0 {
+            Kind::Refused { call, .. } => Some(call),
             _ => None,
         }
     }
@@ -122,48 +126,72 @@ impl Error {
     /// ```
     /// use rawmap::{MapOptions, MsyncFlags, Reason};
     /// let memory = MapOptions::new(1).anonymous()?;
-    /// let error = memory.sync(0, 1, MsyncFlags::SYNC | MsyncFlags::ASYNC).unwrap_err();
+    /// let error = memory.sync(.., MsyncFlags::SYNC | MsyncFlags::ASYNC).unwrap_err();
     /// assert_eq!(error.reason(), Some(Reason::SyncAndAsync));
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
-        let Self::Refused { call, errno } = self else { return None };
-        let refusal = call.check(&Limits::new(super::known_page_size()?)).err()?;
-        (refusal.errno() == *errno).then_some(refusal.reason())
+        let Kind::Refused { call, errno } = self.0 else { return None };
+        let refusal = call.check(&Limits::new(process::known_page_size()?)).err()?;
+        (refusal.errno() == errno).then_some(refusal.reason())
+    }
+
+    /// The argument that was wrong before any call was made, its value, and the limit that it missed,
+    /// if it has one.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let error = MapOptions::new(100).align(24).anonymous().unwrap_err();
+    /// assert_eq!(error.argument(), Some(("the alignment", 24, None)));
+    /// ```
+    #[must_use]
+    pub const fn argument(&self) -> Option<(&'static str, usize, Option<usize>)> {
+        match self.0 {
+            Kind::Argument { argument, value, limit, wrong, .. } => match wrong {
+                Wrong::NotAPowerOfTwo
+                | Wrong::NotOffered
+                | Wrong::NotMappable
+                | Wrong::StackGround => Some((argument, value, None)),
+                _ => Some((argument, value, Some(limit))),
+            },
+            _ => None,
+        }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Refused { call, errno } => {
+        let (operation, argument, value, limit, wrong) = match self.0 {
+            Kind::Refused { call, errno } => {
                 write!(f, "{call}: {errno}")?;
-                match self.reason() {
+                return match self.reason() {
                     Some(reason) => write!(f, ": {reason}"),
                     None => Ok(()),
-                }
+                };
             }
-            Self::OutOfRange { offset, len, size } => {
-                write!(f, "{len} bytes from offset {offset} on are not within {size} bytes")
+            Kind::RefusedBeyond { call, errno } => return write!(f, "{call}: {errno}"),
+            Kind::Argument { operation, argument, value, limit, wrong } => {
+                (operation, argument, value, limit, wrong)
             }
-            Self::Unaligned { value, granule } => {
-                write!(f, "{value:#x} is not a multiple of {granule}")
+        };
+        write!(f, "{operation}: ")?;
+        match wrong {
+            Wrong::TooLarge | Wrong::TooLong => {
+                write!(f, "{argument} {value:#x} is more than {limit:#x}")
             }
-            Self::TooLong { len } => write!(f, "{len} bytes are more than isize::MAX"),
-            Self::BadAlignment { align } => write!(f, "alignment {align} is not a power of two"),
-            Self::HugeSizeUnknown => f.write_str("MAP_HUGETLB needs the size of its pages"),
-            Self::AtZero => f.write_str("the kernel placed the mapping at address 0"),
-            Self::NotAdjacent => f.write_str("the mappings are not adjacent, or differ in kind"),
-            Self::Mismatch => {
-                f.write_str("the two differ in length or in the size of their pages, or are huge")
+            Wrong::TooSmall => write!(f, "{argument} {value:#x} is less than {limit:#x}"),
+            Wrong::NotAMultiple => {
+                write!(f, "{argument} {value:#x} is not a multiple of {limit:#x}")
             }
-            Self::Empty => f.write_str("the length is 0"),
-            Self::TooShort { len, size } => write!(f, "{len} bytes are less than {size}"),
-            Self::NotOffered => {
-                f.write_str("not offered by a safe function: see advise_any, or the raw mprotect")
-            }
-            Self::NotSynced { errno } => write!(f, "riscv_flush_icache: {errno}"),
+            Wrong::NotAPowerOfTwo => write!(f, "{argument} {value:#x} is not a power of two"),
+            Wrong::Differs => write!(f, "{argument} {value:#x} is not {limit:#x}"),
+            Wrong::NotOffered | Wrong::NotMappable => write!(f, "{argument}"),
+            Wrong::StackGround => write!(
+                f,
+                "{argument} {value:#x} lies where the main thread's stack may grow, and the kernel \
+                 offers no other place"
+            ),
         }
     }
 }
@@ -177,38 +205,83 @@ impl fmt::Debug for Error {
 
 impl core::error::Error for Error {}
 
-/// Makes a call, and says which it was if it fails.
+/// An operation that takes its owner by value failed: the error, and the owner as it was.
+///
+/// `?` turns it into an [`Error`], which drops the owner.
+///
+/// ```
+/// use rawmap::{Errno, MapOptions};
+/// let table = MapOptions::new(1 << 20).anonymous()?;
+/// match table.seal() {
+///     Ok(sealed) => assert_eq!(sealed.len(), 1 << 20),
+///     Err(refused) => {
+///         // Before Linux 6.10: still owned, and still a slice.
+///         assert_eq!(refused.error().errno(), Errno::ENOSYS);
+///         assert_eq!(refused.into_owner().unwrap().len(), 1 << 20);
+///     }
+/// }
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+pub struct Refused<T> {
+    error: Error,
+    owner: Option<T>,
+}
+
+impl<T> Refused<T> {
+    pub(super) const fn new(owner: T, error: Error) -> Self {
+        Self { error, owner: Some(owner) }
+    }
+
+    /// The owner could not be put back, and was given up.
+    pub(super) const fn without_owner(error: Error) -> Self {
+        Self { error, owner: None }
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub const fn error(&self) -> Error {
+        self.error
+    }
+
+    /// The owner as it was before the operation. `None` where the operation's documentation says that
+    /// it may be lost, and it was.
+    #[must_use]
+    pub fn into_owner(self) -> Option<T> {
+        self.owner
+    }
+}
+
+impl<T> From<Refused<T>> for Error {
+    fn from(refused: Refused<T>) -> Self {
+        refused.error
+    }
+}
+
+impl<T> fmt::Display for Refused<T> {
+    /// Prints the error.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl<T> fmt::Debug for Refused<T> {
+    /// Prints the error.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl<T> core::error::Error for Refused<T> {}
+
+/// Makes a call, and says which it was if the kernel refuses it.
 ///
 /// # Safety
 /// That of the raw function of the same name.
 #[inline]
-pub(super) unsafe fn made(call: Call) -> Result<*mut u8, Error> {
-    // SAFETY: the caller's promise.
+pub(super) unsafe fn issue(call: Call) -> Result<*mut u8, Error> {
+    // SAFETY: the caller's promise, which is that of `make`.
     match unsafe { call.make() } {
         Ok(word) => Ok(word.as_ptr()),
-        Err(errno) => Err(Error::Refused { call, errno }),
+        Err(errno) => Err(Error::refused(call, errno)),
     }
-}
-
-/// The error, if a range doesn't lie within `size` bytes.
-pub(super) fn check_within(offset: usize, len: usize, size: usize) -> Result<(), Error> {
-    if offset <= size && len <= size - offset {
-        Ok(())
-    } else {
-        Err(Error::OutOfRange { offset, len, size })
-    }
-}
-
-/// The error, if a range doesn't lie within `size` bytes, or doesn't begin on a whole granule.
-pub(super) fn check_range(
-    offset: usize,
-    len: usize,
-    size: usize,
-    granule: PageSize,
-) -> Result<(), Error> {
-    check_within(offset, len, size)?;
-    if !granule.is_aligned(offset) {
-        return Err(Error::Unaligned { value: offset, granule: granule.bytes() });
-    }
-    Ok(())
 }

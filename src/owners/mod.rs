@@ -1,84 +1,52 @@
-//! Owners: types that hold page ranges and give them back.
+//! Owners: types that hold page ranges and give them back. No safe program can break memory with them,
+//! whatever it does.
 //!
-//! They know the granule of what they hold, check every sub-range, undo the earlier steps when a
-//! later one fails, and return errors that carry the call. Each says which calls it makes. Nothing
-//! is kept in statics but the page size.
+//! They check every range, undo the earlier steps when a later one fails, and return errors that carry the
+//! call. Each says which calls it makes. Nothing is kept in statics but what is the same for the whole
+//! process: the page size, where the main thread's stack may grow, and whether guards work.
 //!
-//! Fork: a child has a copy of the owner and of private memory, and what it drops, it unmaps in its
-//! own address space only. (`MADV_DONTFORK` would leave the child an owner of nothing, so it is
-//! [`Mapping::advise_any`]'s.) Signals: nothing here locks or allocates, so all of it may be called in a
-//! signal handler, as long as no owner is used that the handler interrupted.
+//! # What they rest on
+//! - **The kernel chose the place, or an owner holds it.** No safe function takes an address. The ground that
+//!   the main thread's stack may grow into is left alone (`process.rs`).
+//! - **A slice has a page behind each byte**, or the kernel's ordinary promise of one.
+//! - **What is given back is gone**, and what the kernel does not take back costs no memory (`place.rs`).
+//! - **A failed step undoes the earlier ones.** A refused `mremap` over a place may already have unmapped it:
+//!   the place is then nobody's until it is taken again by what replaces nothing.
+//!
+//! # What they take for granted of the language
+//! Memory that a call maps is an allocation like any other, and its address may be used for all of it, since
+//! it comes from an `asm!` that the compiler does not see through. Pages that a call moves are a new
+//! allocation at the new address. Two allocations that come to lie side by side may be joined, by a pointer
+//! that is passed through an empty `asm!`; so may memory that is mapped at two addresses be used through
+//! both, with such an `asm!` between.
+//!
+//! # Fork and signals
+//! A child has a copy of the owner and of private memory, and what it drops, it unmaps in its own address
+//! space only. Nothing here locks or allocates, so all of it may be called in a signal handler, as long as no
+//! owner is used that the handler interrupted.
 
+mod access;
+mod descriptor;
 mod dual;
 mod error;
 mod mapping;
 mod options;
 mod page_alloc;
+mod place;
+mod process;
+mod range;
 mod reservation;
 mod ring;
 mod stack;
 
+pub use access::{Access, Raw, ReadOnly, ReadWrite};
+pub use descriptor::{AsDescriptor, Fd};
 pub use dual::DualMapping;
-pub use error::Error;
-pub use mapping::{Guarded, Mapping, Purged, Sealed};
-pub use options::{Access, MapOptions, Placed, Raw, ReadOnly, ReadWrite};
+pub use error::{Error, Refused};
+pub use mapping::{Backing, Guarded, Mapping, Purged, RawParts, Sealed};
+pub use options::{MapOptions, Place, Sharing};
 pub use page_alloc::PageAlloc;
-pub use reservation::{Cursor, Mode, Reservation};
+pub use process::{page_size, prepare, set_auxv};
+pub use reservation::{Mode, Reservation};
 pub use ring::Ring;
 pub use stack::Stack;
-
-use crate::PageSize;
-use core::sync::atomic::{AtomicUsize, Ordering};
-
-/// The page size in bytes, once it is known; 0 before.
-static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
-
-/// The page size that the owners use: found by [`PageSize::find`] when one of them first needs it,
-/// and kept.
-///
-/// # Errors
-/// Those of [`PageSize::find`].
-///
-/// ```
-/// use rawmap::{MapOptions, page_size};
-/// let smallest = MapOptions::new(1).anonymous()?;
-/// assert_eq!(smallest.mapped_len(), page_size()?.bytes());
-/// # Ok::<(), rawmap::Error>(())
-/// ```
-#[inline]
-pub fn page_size() -> Result<PageSize, Error> {
-    if let Some(known) = known_page_size() {
-        return Ok(known);
-    }
-    let found = PageSize::probe().map_err(|(call, errno)| Error::Refused { call, errno })?;
-    PAGE_SIZE.store(found.bytes(), Ordering::Relaxed);
-    Ok(found)
-}
-
-/// The page size, where it needn't be asked for.
-#[inline]
-fn known_page_size() -> Option<PageSize> {
-    PageSize::FIXED.or_else(|| PageSize::new(PAGE_SIZE.load(Ordering::Relaxed)))
-}
-
-/// Tells the owners the page size, so that they need not ask the kernel for it: for a program that
-/// has the auxiliary vector.
-///
-/// Without effect on x86_64, where it is 4096.
-///
-/// # Safety
-/// It must be the kernel's own. With another one an owner would believe that it owns more or less
-/// than is mapped, and unmap what is another's.
-///
-/// ```
-/// use rawmap::{PageSize, page_size, set_page_size};
-/// // SAFETY: it reads the auxiliary vector, whose entry of that number is a plain word.
-/// let bytes = unsafe { libc::getauxval(libc::AT_PAGESZ) } as usize;
-/// // SAFETY: that is the page size of the kernel that runs this program.
-/// unsafe { set_page_size(PageSize::new(bytes).unwrap()) };
-/// assert_eq!(page_size()?.bytes(), bytes);
-/// # Ok::<(), rawmap::Error>(())
-/// ```
-pub unsafe fn set_page_size(page: PageSize) {
-    PAGE_SIZE.store(page.bytes(), Ordering::Relaxed);
-}

@@ -1,122 +1,99 @@
-//! How a new mapping shall be: [`MapOptions`], and the access that its type grants.
+//! How a new mapping is to be: [`MapOptions`].
 
-use super::error::made;
-use super::{Error, Mapping, page_size};
-use crate::arch::{self, nr};
-use crate::{Call, Errno, MapFlags, NO_FD, PageSize, Prot, RawFd, Word};
-use core::ffi::CStr;
-use core::marker::PhantomData;
-use core::ptr::{NonNull, null_mut};
+use crate::call::Call;
+use crate::errno::Errno;
+use crate::flags::{MapFlags, Prot};
+use crate::owners::access::{Access, Raw, ReadOnly, ReadWrite};
+use crate::owners::descriptor::{AsDescriptor, bytes_from, explained, granule};
+use crate::owners::error::{Error, Wrong, issue};
+use crate::owners::mapping::{Backing, Mapping, RW};
+use crate::owners::place::{
+    self, AT_ONCE, check_alignment, give_back, moved_to_alignment, rounded,
+};
+use crate::owners::process::page_size;
+use crate::page_size::PageSize;
+use crate::raw::{NO_FD, RawFd};
+use core::ptr::null_mut;
 
-/// What a mapping's type promises of its bytes. One of [`Raw`], [`ReadOnly`], [`ReadWrite`].
+/// Options for a new [`Mapping`]: how long it is, how it is aligned, and what the kernel does with its
+/// pages. A plain value, which may be a constant.
 ///
-/// ```
-/// use rawmap::{Access, MapOptions, Mapping};
-/// fn unused<A: Access>(map: &Mapping<A>) -> usize {
-///     map.mapped_len() - map.len()
-/// }
-/// assert_eq!(unused(&MapOptions::new(1 << 20).anonymous()?), 0);
-/// assert_ne!(unused(&MapOptions::new(1).shared().anonymous()?), 0);
-/// # Ok::<(), rawmap::Error>(())
-/// ```
-pub trait Access: sealed::Sealed {}
-
-mod sealed {
-    /// Implemented for the three kinds of access only.
-    pub trait Sealed {}
-}
-
-/// Nothing is promised: any protection and any sharing, reached by raw pointers.
+/// What comes back, the last method says:
 ///
-/// ```
-/// use rawmap::{MapOptions, Mapping, Raw};
-/// use std::sync::atomic::{AtomicU32, Ordering};
-/// let queue: Mapping<Raw> = MapOptions::new(4).shared().anonymous()?;
-/// // SAFETY: the first word of `queue`, which outlives it; whoever shares it uses atomics too.
-/// let tail = unsafe { AtomicU32::from_ptr(queue.as_ptr().cast()) };
-/// assert_eq!(tail.fetch_add(1, Ordering::Relaxed), 0);
-/// # Ok::<(), rawmap::Error>(())
-/// ```
-#[derive(Debug)]
-pub enum Raw {}
-
-/// Every byte can be read, and nobody writes it: the mapping is a `&[u8]`.
-///
-/// ```
-/// use rawmap::{MapOptions, Mapping, ReadOnly};
-/// let rom: Mapping<ReadOnly> = MapOptions::new(16).read_only().anonymous()?;
-/// assert_eq!(rom.first_chunk(), Some(&[0; 16]));
-/// # Ok::<(), rawmap::Error>(())
-/// ```
-#[derive(Debug)]
-pub enum ReadOnly {}
-
-/// Every byte can be read and written, by the owner alone: the mapping is a `&mut [u8]`.
-///
-/// ```
-/// use rawmap::{MapOptions, Mapping, ReadWrite};
-/// let mut digits: Mapping<ReadWrite> = MapOptions::new(4).anonymous()?;
-/// digits.copy_from_slice(&[3, 1, 4, 1]);
-/// digits.sort();
-/// assert_eq!(digits[..], [1, 1, 3, 4]);
-/// # Ok::<(), rawmap::Error>(())
-/// ```
-#[derive(Debug)]
-pub enum ReadWrite {}
-
-impl sealed::Sealed for Raw {}
-impl sealed::Sealed for ReadOnly {}
-impl sealed::Sealed for ReadWrite {}
-impl Access for Raw {}
-impl Access for ReadOnly {}
-impl Access for ReadWrite {}
-
-/// Where a mapping's bytes come from, which decides what a purge does to them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Origin {
-    Anonymous,
-    SharedAnonymous,
-    File,
-    /// Parts of different origin.
-    Mixed,
-}
-
-/// Options for a new [`Mapping`]: length, protection, sharing, placement and the rest.
-///
-/// The type parameter is what the mapping's type will promise. It begins as [`ReadWrite`]: private
-/// memory that can be read and written, a `&mut [u8]`. [`read_only`](Self::read_only) makes it
-/// [`ReadOnly`]; what allows anything else ([`prot`](Self::prot), [`shared`](Self::shared)) makes it
-/// [`Raw`].
+/// | | memory | file |
+/// |---|---|---|
+/// | `&mut [u8]` | [`anonymous`](Self::anonymous) | [`file_copy`](Self::file_copy), [`file_mut`](Self::file_mut) |
+/// | `&[u8]` | | [`file`](Self::file) |
+/// | raw pointers | [`raw`](Self::raw) | [`file_raw`](Self::file_raw) |
+/// | at an address | [`at`](Self::at) | [`at`](Self::at) |
 ///
 /// ```
 /// use rawmap::MapOptions;
-/// let mut memory = MapOptions::new(1 << 20).populate().anonymous()?;
+/// const BUFFER: MapOptions = MapOptions::new(1 << 20).populate();
+/// let mut memory = BUFFER.anonymous()?;
 /// memory[0] = 1;
 /// assert_eq!(memory.len(), 1 << 20);
 /// # Ok::<(), rawmap::Error>(())
 /// ```
 #[must_use = "options do nothing until a mapping is made with them"]
-#[derive(Debug)]
-pub struct MapOptions<A: Access = ReadWrite> {
-    len: usize,
-    hint: *mut u8,
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MapOptions {
+    /// `None`: as much as the file has.
+    len: Option<usize>,
     align: usize,
-    prot: Prot,
+    /// The size of huge pages in bytes; 0 for ordinary ones.
+    huge: usize,
+    /// `MAP_POPULATE`, `MAP_NORESERVE`, `MAP_LOCKED`, `MAP_STACK`.
     flags: MapFlags,
-    name: Option<&'static CStr>,
-    access: PhantomData<A>,
 }
 
-impl<A: Access> Clone for MapOptions<A> {
-    fn clone(&self) -> Self {
-        *self
+/// Who sees what is written to a raw mapping.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Sharing {
+    /// `MAP_PRIVATE`: this process only; of a file, it is a copy.
+    Private,
+    /// `MAP_SHARED`: all who map the file; of anonymous memory, the children that are forked.
+    Shared,
+    /// `MAP_SHARED_VALIDATE|MAP_SYNC` (Linux 4.15): as `Shared`, of a file that lies in persistent memory,
+    /// whose metadata are written before a page can be. EOPNOTSUPP for other files.
+    SharedSync,
+    /// `MAP_DROPPABLE` (Linux 6.11): as `Private`, of memory that the kernel may empty when it needs it, so
+    /// that it reads as zeroes. Anonymous only.
+    Droppable,
+}
+
+impl Sharing {
+    const fn flags(self) -> MapFlags {
+        match self {
+            Self::Private => MapFlags::PRIVATE,
+            Self::Shared => MapFlags::SHARED,
+            Self::SharedSync => MapFlags::SHARED_VALIDATE.union(MapFlags::SYNC),
+            Self::Droppable => MapFlags::DROPPABLE,
+        }
+    }
+
+    const fn backing(self, is_file: bool) -> Backing {
+        match (self, is_file) {
+            (Self::Private | Self::Droppable, false) => Backing::Anonymous,
+            (Self::Private | Self::Droppable, true) => Backing::PrivateFile,
+            (Self::Shared | Self::SharedSync, false) => Backing::SharedAnonymous,
+            (Self::Shared | Self::SharedSync, true) => Backing::SharedFile,
+        }
     }
 }
 
-impl<A: Access> Copy for MapOptions<A> {}
+/// An address for [`MapOptions::at`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// There, if it is free; else where the kernel likes.
+    Hint(*mut u8),
+    /// There, if it is free; else EEXIST.
+    Exact(*mut u8),
+}
 
 impl MapOptions {
-    /// A private mapping of `len` bytes that can be read and written, placed by the kernel.
+    /// A mapping of `len` bytes.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -126,37 +103,27 @@ impl MapOptions {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub const fn new(len: usize) -> Self {
-        Self {
-            len,
-            hint: null_mut(),
-            align: 1,
-            prot: Prot::READ.union(Prot::WRITE),
-            flags: MapFlags::PRIVATE,
-            name: None,
-            access: PhantomData,
-        }
+        Self { len: Some(len), align: 1, huge: 0, flags: MapFlags::from_bits(0) }
     }
 
-    /// It can be read, and not written.
+    /// A mapping of as many bytes as the file has. Of an empty file it is an empty slice.
+    ///
+    /// It costs one call more, `fstat`; of an empty file one more than that, `fstatfs`, since a file of /proc
+    /// says that it is empty as well.
     ///
     /// ```
     /// use rawmap::MapOptions;
-    /// // However much of it is read, it takes no memory but page tables.
-    /// let zeroes = MapOptions::new(1 << 20).read_only().anonymous()?;
-    /// assert!(zeroes.iter().all(|byte| *byte == 0));
+    /// # use std::os::fd::AsRawFd;
+    /// # let file = std::fs::File::open("/proc/self/exe").unwrap();
+    /// # // SAFETY: `file` stays open.
+    /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
+    /// // SAFETY: a program's file is not written while it runs.
+    /// let program = unsafe { MapOptions::whole().file(file, 0)? };
+    /// assert!(program.starts_with(b"\x7fELF"));
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub const fn read_only(self) -> MapOptions<ReadOnly> {
-        let mut options = self.with();
-        options.prot = Prot::READ;
-        options
-    }
-}
-
-impl<A: Access> MapOptions<A> {
-    const fn with<B: Access>(self) -> MapOptions<B> {
-        let Self { len, hint, align, prot, flags, name, access: _ } = self;
-        MapOptions { len, hint, align, prot, flags, name, access: PhantomData }
+    pub const fn whole() -> Self {
+        Self { len: None, align: 1, huge: 0, flags: MapFlags::from_bits(0) }
     }
 
     const fn flag(mut self, flag: MapFlags) -> Self {
@@ -164,71 +131,12 @@ impl<A: Access> MapOptions<A> {
         self
     }
 
-    /// Any protection, which leaves only raw pointers.
+    /// At a multiple of `align` bytes, a power of two.
     ///
-    /// ```
-    /// use rawmap::{MapOptions, Prot};
-    /// let space = MapOptions::new(1 << 30).prot(Prot::NONE).anonymous()?;
-    /// space.protect(0, 1 << 20, Prot::READ | Prot::WRITE)?;
-    /// // SAFETY: the first MiB is ours, and can be read now.
-    /// assert_eq!(unsafe { space.as_ptr().read() }, 0);
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    pub const fn prot(self, prot: Prot) -> MapOptions<Raw> {
-        let mut options = self.with();
-        options.prot = prot;
-        options
-    }
-
-    /// Shared: a file's bytes themselves, or anonymous memory that forked children share. Others
-    /// may write it, which leaves only raw pointers.
-    ///
-    /// ```
-    /// use rawmap::MapOptions;
-    /// # fn in_child(f: impl FnOnce()) {
-    /// #     // SAFETY: the child calls `f`, which takes no lock, and runs no exit handlers.
-    /// #     unsafe {
-    /// #         match libc::fork() {
-    /// #             0 => (f(), libc::_exit(0)).1,
-    /// #             child => assert_eq!(libc::waitpid(child, std::ptr::null_mut(), 0), child),
-    /// #         }
-    /// #     }
-    /// # }
-    /// let answer = MapOptions::new(1).shared().anonymous()?;
-    /// // SAFETY: a byte of ours, which nothing borrows.
-    /// in_child(|| unsafe { answer.as_ptr().write(42) });
-    /// // SAFETY: as above, and the child has ended.
-    /// assert_eq!(unsafe { answer.as_ptr().read() }, 42);
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    pub const fn shared(self) -> MapOptions<Raw> {
-        let mut options = self.with();
-        let unshared = self.flags.intersection(MapFlags::TYPE.complement());
-        options.flags = unshared.union(MapFlags::SHARED);
-        options
-    }
-
-    /// Where to place it, if that is free.
-    ///
-    /// ```
-    /// use rawmap::MapOptions;
-    /// let first = MapOptions::new(1 << 20).anonymous()?;
-    /// // That place is taken: the kernel finds another one, and replaces nothing.
-    /// let second = MapOptions::new(1 << 20).hint(first.as_ptr()).anonymous()?;
-    /// assert_ne!(second.as_ptr(), first.as_ptr());
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    pub const fn hint(mut self, addr: *mut u8) -> Self {
-        self.hint = addr;
-        self
-    }
-
-    /// Place it at a multiple of `align` bytes, a power of two. Above the granule this costs two more
-    /// calls: room is looked for, `mmap(hint, len + align - page, PROT_NONE, ...)` and `munmap`, and
-    /// taken with `MAP_FIXED_NOREPLACE`; again if another thread was faster (EEXIST after the eighth
-    /// time).
-    ///
-    /// For many, [`Reservation::aligned`](crate::Reservation::aligned) costs hardly any.
+    /// Above a page, this costs one call for more address space, and one for each end of it that is too
+    /// much, mostly one; where the length is at least the alignment, the kernel's own choice is tried first,
+    /// and often is aligned. What is a file, shared, populated, locked or on huge pages is mapped first, and
+    /// then moved to such a place, with one call more.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -243,159 +151,83 @@ impl<A: Access> MapOptions<A> {
         self
     }
 
-    /// `MAP_POPULATE`: make it resident at once. Failure to is not reported;
-    /// [`Mapping::populate_write`] reports it.
+    /// `MAP_POPULATE`: make it resident at once. That it fails is not reported; by
+    /// [`Mapping::populate_write`] it is.
     ///
     /// ```
     /// use rawmap::MapOptions;
     /// let ready = MapOptions::new(1 << 20).populate().anonymous()?;
     /// let mut pages = [0; 256]; // of 4 KiB, or fewer larger ones
-    /// assert!(ready.resident(0, ready.len(), &mut pages)?.iter().all(|page| page & 1 == 1));
+    /// assert!(ready.resident(.., &mut pages)?.iter().all(|page| page & 1 == 1));
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub const fn populate(self) -> Self {
         self.flag(MapFlags::POPULATE)
     }
 
-    /// `MAP_NORESERVE`: reserve no swap space for it.
+    /// `MAP_NORESERVE`: the kernel does not count it as memory that it owes.
     ///
     /// ```
     /// use rawmap::MapOptions;
     /// // A table by hash, of which little will ever be used.
     /// let mut sparse = MapOptions::new(1 << 28).noreserve().anonymous()?;
     /// sparse[0x0bad_cafe] = 1;
-    /// assert_eq!(sparse.resident(0, 1, &mut [0])?, [0]);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub const fn noreserve(self) -> Self {
         self.flag(MapFlags::NORESERVE)
     }
 
-    /// `MAP_LOCKED`: lock it into memory.
+    /// `MAP_LOCKED`: resident at once, and never swapped out.
     ///
     /// ```
     /// use rawmap::MapOptions;
     /// let key = MapOptions::new(32).locked().anonymous()?;
-    /// // Resident before it was touched, and not to be swapped out.
-    /// assert_eq!(key.resident(0, key.len(), &mut [0])?[0] & 1, 1);
+    /// assert_eq!(key.resident(.., &mut [0])?[0] & 1, 1);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub const fn locked(self) -> Self {
         self.flag(MapFlags::LOCKED)
     }
 
-    /// `MAP_STACK`: it is for a stack; keeps transparent huge pages away (Linux 6.7).
-    ///
-    /// For one with a guard, there is [`Stack`](crate::Stack).
-    ///
-    /// ```
-    /// use rawmap::MapOptions;
-    /// let fiber = MapOptions::new(64 << 10).stack().anonymous()?;
-    /// let top = fiber.as_ptr_range().end;
-    /// assert_eq!(top.addr() % 16, 0); // as the ABI has it
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
+    /// `MAP_STACK`: it is for a stack; keeps transparent huge pages away (Linux 6.7). For one with a guard
+    /// there is [`Stack`](crate::Stack).
     pub const fn stack(self) -> Self {
         self.flag(MapFlags::STACK)
     }
 
-    /// `MAP_GROWSDOWN`: it grows down when the page below it is touched. What it grows by is not
-    /// owned: it stays mapped when the owner is dropped.
+    /// `MAP_HUGETLB` with pages of `bytes`, a power of two: 2 MiB is `2 << 20`. They are the granule, to
+    /// which the length is rounded up.
     ///
-    /// ```
-    /// use rawmap::{Error, MapOptions, Prot};
-    /// let stack = MapOptions::new(64 << 10).growsdown().anonymous()?;
-    /// // That would reach down to where it has grown, and so further than the owner.
-    /// let reaches = Prot::READ | Prot::GROWSDOWN;
-    /// assert_eq!(stack.protect(0, 1, reaches), Err(Error::NotOffered));
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    pub const fn growsdown(self) -> MapOptions<Raw> {
-        self.flag(MapFlags::GROWSDOWN).with()
-    }
-
-    /// Memory that the kernel may take away when it needs it, after which it reads as zeroes
-    /// (`MAP_DROPPABLE`, Linux 6.11), which leaves only raw pointers. Anonymous only.
-    ///
-    /// ```
-    /// use rawmap::{MapOptions, Mapping};
-    /// // For an older kernel, which says EINVAL.
-    /// let stays = || MapOptions::new(1 << 20).anonymous().map(Mapping::into_raw_access);
-    /// let cache = MapOptions::new(1 << 20).droppable().anonymous().or_else(|_| stays())?;
-    /// // SAFETY: ours, and readable either way.
-    /// assert_eq!(unsafe { cache.as_ptr().read() }, 0);
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    pub const fn droppable(self) -> MapOptions<Raw> {
-        let mut options = self.with();
-        let unshared = self.flags.intersection(MapFlags::TYPE.complement());
-        options.flags = unshared.union(MapFlags::DROPPABLE);
-        options
-    }
-
-    /// `MAP_HUGETLB` with pages of 2 to the power `log2` bytes: 21 for 2 MiB, 30 for 1 GiB. The
-    /// length is rounded up to them, and they are the granule. The system's default size, 0, is
-    /// refused ([`Error::HugeSizeUnknown`]): what it is can't be seen from here, and without it the
-    /// mapping could not be unmapped.
-    ///
-    /// A file on hugetlbfs needs this too, with its own size: its pages are huge without the flag, and
-    /// a mapping of another granule would not be unmapped whole.
+    /// The system has such pages only if its administrator set some aside, and others may take them. So a
+    /// slice of them is populated at once, with one call more (`MADV_POPULATE_WRITE`, Linux 5.14), which
+    /// says if a page is missing; it can't be had together with [`noreserve`](Self::noreserve), and it neither
+    /// grows nor is purged. After a fork, the child's copy may lose its pages (SIGBUS in the child). What most
+    /// people mean by huge pages are transparent ones, which have none of this: [`align`](Self::align) to
+    /// 2 MiB, and [`advise`](Mapping::advise) `HUGEPAGE`.
     ///
     /// ```
     /// use rawmap::MapOptions;
     /// let options = MapOptions::new(3 << 20);
     /// // Two huge pages; or, where the system has none to give, ordinary ones.
-    /// let heap = options.huge(21).anonymous().or_else(|_| options.anonymous())?;
+    /// let heap = options.huge(2 << 20).anonymous().or_else(|_| options.anonymous())?;
     /// assert_eq!(heap.mapped_len() % heap.granule().bytes(), 0);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub const fn huge(mut self, log2: u32) -> Self {
-        let field = MapFlags::huge(MapFlags::HUGE_MASK as u32);
-        self.flags = self.flags.intersection(field.complement());
-        self.flag(MapFlags::huge(log2))
-    }
-
-    /// Any other flag of mmap, such as a new kernel's. A sharing among them is not taken, nor
-    /// `MAP_FIXED`, nor `MAP_FIXED_NOREPLACE`, which is [`place`](Self::place).
-    ///
-    /// ```
-    /// use rawmap::{MapFlags, MapOptions};
-    /// let new = MapFlags::from_bits(1 << 24);
-    /// let error = MapOptions::new(0).flags(new).anonymous().unwrap_err();
-    /// assert!(error.to_string().contains("MAP_PRIVATE|MAP_ANONYMOUS|0x1000000"));
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    pub const fn flags(self, flags: MapFlags) -> MapOptions<Raw> {
-        let fixed = MapFlags::FIXED.union(MapFlags::FIXED_NOREPLACE);
-        let mask = MapFlags::TYPE.union(fixed).complement();
-        self.flag(flags.intersection(mask)).with()
-    }
-
-    /// The name of anonymous memory in /proc/pid/maps (Linux 5.17). One call more,
-    /// `prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, ...)`; its failure is not reported, since kernels
-    /// may be built without it.
-    ///
-    /// ```
-    /// use rawmap::MapOptions;
-    /// let heap = MapOptions::new(1 << 20).name(c"heap").anonymous()?;
-    /// let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    /// // Where the kernel knows names at all.
-    /// assert!(maps.contains("[anon:heap]") || !maps.contains("[anon:"));
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    pub const fn name(mut self, name: &'static CStr) -> Self {
-        self.name = Some(name);
+    pub const fn huge(mut self, bytes: usize) -> Self {
+        self.huge = bytes;
         self
     }
 
-    /// Maps anonymous memory: zeroes.
+    /// Maps private memory: zeroes, as a `&mut [u8]`.
     ///
-    /// One call: `mmap(hint, len, prot, flags|MAP_ANONYMOUS, -1, 0)`, with the length rounded up to
-    /// the granule; with [`align`](Self::align) and [`name`](Self::name) those that they cost.
+    /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`, with the length
+    /// rounded up to the granule; with [`align`](Self::align) and [`huge`](Self::huge) those that they cost.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap); and a length over `isize::MAX`, or an alignment that is not a
-    /// power of two. Nothing is left mapped.
+    /// Those of [`mmap`](crate::mmap): EINVAL for length 0. That the length is more than `isize::MAX`, the
+    /// alignment or the size of the huge pages no power of two; that there is no huge page to be had. Nothing
+    /// stays mapped.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -405,237 +237,329 @@ impl<A: Access> MapOptions<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     #[inline]
-    pub fn anonymous(self) -> Result<Mapping<A>, Error> {
-        let shared = self.flags.contains(MapFlags::SHARED);
-        let origin = if shared { Origin::SharedAnonymous } else { Origin::Anonymous };
-        // SAFETY: anonymous memory is reached through its owner alone.
-        unsafe { self.flag(MapFlags::ANONYMOUS).map(NO_FD, 0, origin) }
+    pub fn anonymous(self) -> Result<Mapping<ReadWrite>, Error> {
+        const OPERATION: &str = "anonymous";
+        let (Some(len), true) = (self.len, self.huge == 0 && self.align == 1) else {
+            return self.anonymous_slowly(OPERATION);
+        };
+        let mapped = rounded(OPERATION, len, page_size()?)?;
+        let mut mapping = place::anonymous(OPERATION, mapped, RW, self.flags)?;
+        mapping.lend_first(len);
+        // SAFETY: private memory on ordinary pages, which can be read and written, and which the kernel placed
+        // for this owner alone.
+        Ok(unsafe { mapping.with_access() })
     }
 
-    /// Maps `len` bytes of the open file `fd` from `offset` on, in bytes; a multiple of the page
-    /// size. The descriptor may be closed afterwards.
-    ///
-    /// One call: `mmap(hint, len, prot, flags, fd, offset)`; with [`align`](Self::align) those that
-    /// it costs. Pages wholly behind the end of the file are SIGBUS.
-    ///
-    /// # Errors
-    /// As [`anonymous`](Self::anonymous).
-    ///
-    /// # Safety
-    /// `fd` must be a descriptor that the caller may use. For [`ReadOnly`] and [`ReadWrite`],
-    /// nobody may write the file while it is mapped, since a `&[u8]` must not change; and it must
-    /// have the bytes that are mapped, also after the mapping grew.
-    ///
-    /// ```
-    /// # use std::os::fd::AsRawFd;
-    /// use rawmap::MapOptions;
-    /// let file = std::fs::File::open("/proc/self/exe")?;
-    /// // SAFETY: a program's file isn't written while it runs.
-    /// let map = unsafe { MapOptions::new(4).read_only().file(file.as_raw_fd(), 0) }.unwrap();
-    /// assert_eq!(&map[..], b"\x7fELF");
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub unsafe fn file(self, fd: RawFd, offset: u64) -> Result<Mapping<A>, Error> {
-        // SAFETY: the caller's promise.
-        unsafe { self.map(fd, offset, Origin::File) }
+    #[cold]
+    fn anonymous_slowly(self, operation: &'static str) -> Result<Mapping<ReadWrite>, Error> {
+        if self.huge != 0 && self.flags.contains(MapFlags::NORESERVE) {
+            let what = "huge pages with noreserve may be missing when they are used; see raw";
+            return Err(Error::wrong(operation, what, self.huge, Wrong::NotOffered, 0));
+        }
+        let mapping = self.without_file(operation, RW, Sharing::Private)?;
+        if self.huge != 0 {
+            mapping.populate_write(..)?;
+        }
+        // SAFETY: as above; and if it lies on huge pages, then it has been populated, and is not NORESERVE.
+        Ok(unsafe { mapping.with_access() })
     }
 
-    /// Maps anonymous memory exactly at the hint, if nothing is mapped there.
+    /// Maps anonymous memory, with any protection, for raw pointers.
     ///
-    /// One call: `mmap(hint, len, prot, flags|MAP_ANONYMOUS|MAP_FIXED_NOREPLACE, -1, 0)`. A kernel
-    /// before 4.17, or an emulator, takes the flag for a hint: what it placed elsewhere is unmapped
-    /// again, with one more call. [`align`](Self::align) is not looked at.
+    /// One call: `mmap(NULL, len, prot, sharing|MAP_ANONYMOUS, -1, 0)`; else as
+    /// [`anonymous`](Self::anonymous).
     ///
     /// # Errors
-    /// As [`anonymous`](Self::anonymous), but that the place is taken is none.
+    /// Those of [`anonymous`](Self::anonymous).
     ///
     /// ```
-    /// use rawmap::{MapOptions, Placed};
-    /// let first = MapOptions::new(1).anonymous()?;
-    /// let second = MapOptions::new(1).hint(first.as_ptr()).place()?;
-    /// assert!(matches!(second, Placed::Occupied));
+    /// use rawmap::{MapOptions, Prot, Sharing};
+    /// # fn in_child(f: impl FnOnce()) {
+    /// #     // SAFETY: the child calls `f`, which takes no lock, and runs no exit handlers.
+    /// #     unsafe {
+    /// #         match libc::fork() {
+    /// #             0 => (f(), libc::_exit(0)).1,
+    /// #             child => assert_eq!(libc::waitpid(child, std::ptr::null_mut(), 0), child),
+    /// #         }
+    /// #     }
+    /// # }
+    /// let answer = MapOptions::new(1).raw(Prot::READ | Prot::WRITE, Sharing::Shared)?;
+    /// // SAFETY: a byte of ours, which nothing borrows.
+    /// in_child(|| unsafe { answer.as_ptr().write(42) });
+    /// // SAFETY: as above, and the child has ended.
+    /// assert_eq!(unsafe { answer.as_ptr().read() }, 42);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub fn place(self) -> Result<Placed<A>, Error> {
-        self.exactly(Self::anonymous)
+    pub fn raw(self, prot: Prot, sharing: Sharing) -> Result<Mapping<Raw>, Error> {
+        self.without_file("raw", prot, sharing)
     }
 
-    /// Maps a file exactly at the hint, if nothing is mapped there: [`file`](Self::file) as
-    /// [`place`](Self::place) does it.
+    fn without_file(
+        self,
+        operation: &'static str,
+        prot: Prot,
+        sharing: Sharing,
+    ) -> Result<Mapping<Raw>, Error> {
+        let Some(len) = self.len else {
+            let what = "there is no file whose whole length it could have; see new";
+            return Err(Error::wrong(operation, what, 0, Wrong::NotOffered, 0));
+        };
+        let (granule, flags) = self.granule(operation)?;
+        check_alignment(operation, self.align)?;
+        let mapped = rounded(operation, len, granule)?;
+        let plain = sharing == Sharing::Private && flags.intersection(AT_ONCE).is_empty();
+        let mut mapping = if plain {
+            place::aligned(operation, mapped, self.align, prot, flags)?
+        } else {
+            let flags = flags.union(sharing.flags()).union(MapFlags::ANONYMOUS);
+            let call = Call::mmap(null_mut(), mapped, prot, flags, NO_FD, 0);
+            let backing = sharing.backing(false);
+            // SAFETY: a new mapping, in place of nothing: the flags have no FIXED. It is whole granules.
+            let mapping = unsafe { Mapping::adopt(issue(call)?, mapped, granule, backing) }?;
+            moved_to_alignment(operation, mapping, self.align)?
+        };
+        mapping.lend_first(len);
+        Ok(mapping)
+    }
+
+    /// Maps a file from byte `offset` on, as a `&[u8]`. The descriptor may be closed afterwards.
     ///
-    /// One call: `mmap(hint, len, prot, flags|MAP_FIXED_NOREPLACE, fd, offset)`, or one more.
+    /// One call: `mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, offset)`, with the offset rounded down to the
+    /// page, and the slice beginning where it was asked for. One in sixteen times, when the address alone does
+    /// not tell that the file's pages are not huge, `fstat`.
     ///
     /// # Errors
-    /// As [`file`](Self::file), but that the place is taken is none.
+    /// Those of [`mmap`](crate::mmap): EACCES if it is not open for reading; ENODEV, or what the thing is, if
+    /// it can't be mapped, as a directory or a pipe. That the length is more than `isize::MAX`, or that the
+    /// file ends before the offset. Nothing stays mapped.
+    ///
+    /// # Safety
+    /// For as long as it is mapped, the file has the bytes, and nobody writes them: a file that shrinks is
+    /// SIGBUS, as is a disk that fails, and a slice whose bytes change is undefined behaviour.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// # use std::os::fd::AsRawFd;
+    /// # let file = std::fs::File::open("/proc/self/exe").unwrap();
+    /// # // SAFETY: `file` stays open.
+    /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
+    /// // SAFETY: a program's file is not written while it runs.
+    /// let name = unsafe { MapOptions::new(3).file(file, 1)? };
+    /// assert_eq!(&name[..], b"ELF");
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub unsafe fn file(
+        self,
+        file: impl AsDescriptor,
+        offset: u64,
+    ) -> Result<Mapping<ReadOnly>, Error> {
+        let fd = file.as_descriptor().raw();
+        // SAFETY: the caller's promise.
+        unsafe { self.of_file("file", fd, offset, Prot::READ, Sharing::Private) }
+    }
+
+    /// Maps a private copy of a file from byte `offset` on, as a `&mut [u8]`: what is written is seen here
+    /// only.
+    ///
+    /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_PRIVATE, fd, offset)`; else as
+    /// [`file`](Self::file).
+    ///
+    /// # Errors
+    /// Those of [`file`](Self::file).
     ///
     /// # Safety
     /// As [`file`](Self::file).
+    pub unsafe fn file_copy(
+        self,
+        file: impl AsDescriptor,
+        offset: u64,
+    ) -> Result<Mapping<ReadWrite>, Error> {
+        let fd = file.as_descriptor().raw();
+        // SAFETY: the caller's promise.
+        unsafe { self.of_file("file_copy", fd, offset, RW, Sharing::Private) }
+    }
+
+    /// Maps a file's own bytes from byte `offset` on, as a `&mut [u8]`: what is written is in the file, and
+    /// [`Mapping::sync`] waits until it is on the disk.
+    ///
+    /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_SHARED, fd, offset)`; else as
+    /// [`file`](Self::file).
+    ///
+    /// # Errors
+    /// Those of [`file`](Self::file); EACCES if it is not open for writing too.
+    ///
+    /// # Safety
+    /// As [`file`](Self::file); and nobody else maps the bytes as a slice, in this process either.
+    pub unsafe fn file_mut(
+        self,
+        file: impl AsDescriptor,
+        offset: u64,
+    ) -> Result<Mapping<ReadWrite>, Error> {
+        let fd = file.as_descriptor().raw();
+        // SAFETY: the caller's promise.
+        unsafe { self.of_file("file_mut", fd, offset, RW, Sharing::Shared) }
+    }
+
+    /// Maps a file from byte `offset` on, with any protection, for raw pointers.
+    ///
+    /// One call: `mmap(NULL, len, prot, sharing, fd, offset)`; else as [`file`](Self::file).
+    ///
+    /// # Errors
+    /// Those of [`file`](Self::file).
     ///
     /// ```
+    /// use rawmap::{MapOptions, Prot, Sharing};
     /// # use std::os::fd::AsRawFd;
-    /// use rawmap::{MapOptions, Placed};
-    /// let file = std::fs::File::open("/proc/self/exe").unwrap();
-    /// let at = MapOptions::new(4).read_only().hint(std::ptr::without_provenance_mut(1 << 32));
-    /// // SAFETY: a program's file isn't written while it runs.
-    /// if let Placed::Placed(map) = unsafe { at.place_file(file.as_raw_fd(), 0)? } {
-    ///     assert_eq!((map.as_ptr().addr(), &map[..]), (1 << 32, &b"\x7fELF"[..]));
-    /// }
+    /// # let file = std::fs::File::open("/proc/self/exe").unwrap();
+    /// # // SAFETY: `file` stays open.
+    /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
+    /// let program = MapOptions::new(4).file_raw(file, 0, Prot::READ, Sharing::Shared)?;
+    /// // SAFETY: four bytes that the file has, and that can be read.
+    /// assert_eq!(unsafe { program.as_ptr().cast::<[u8; 4]>().read() }, *b"\x7fELF");
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub unsafe fn place_file(self, fd: RawFd, offset: u64) -> Result<Placed<A>, Error> {
-        // SAFETY: the caller's promise.
-        self.exactly(|options| unsafe { options.file(fd, offset) })
-    }
-
-    fn exactly(
+    pub fn file_raw(
         self,
-        map: impl FnOnce(Self) -> Result<Mapping<A>, Error>,
-    ) -> Result<Placed<A>, Error> {
-        let addr = self.hint;
-        match map(self.align(1).flag(MapFlags::FIXED_NOREPLACE)) {
-            Ok(mapping) if mapping.as_ptr().addr() == addr.addr() => Ok(Placed::Placed(mapping)),
-            Ok(stray) => stray.unmap().map(|()| Placed::Occupied).map_err(|(_, error)| error),
-            Err(Error::Refused { errno: Errno::EEXIST, .. }) => Ok(Placed::Occupied),
-            Err(error) => Err(error),
-        }
+        file: impl AsDescriptor,
+        offset: u64,
+        prot: Prot,
+        sharing: Sharing,
+    ) -> Result<Mapping<Raw>, Error> {
+        let fd = file.as_descriptor().raw();
+        // SAFETY: `Raw` promises nothing.
+        unsafe { self.of_file("file_raw", fd, offset, prot, sharing) }
     }
 
     /// # Safety
-    /// As for `file`.
-    #[inline]
-    unsafe fn map(self, fd: RawFd, offset: u64, origin: Origin) -> Result<Mapping<A>, Error> {
-        let granule = granule(self.flags)?;
-        let Some(len) = granule.round_up(self.len).filter(|len| *len <= isize::MAX as usize) else {
-            return Err(Error::TooLong { len: self.len });
+    /// The file's bytes are what `A` promises (invariant 4), with this protection and sharing.
+    unsafe fn of_file<A: Access>(
+        self,
+        operation: &'static str,
+        fd: RawFd,
+        offset: u64,
+        prot: Prot,
+        sharing: Sharing,
+    ) -> Result<Mapping<A>, Error> {
+        let len = match self.len {
+            Some(len) => len,
+            None => match bytes_from(operation, fd, offset)? {
+                0 => return Ok(Mapping::empty()),
+                len => len,
+            },
         };
-        if !self.align.is_power_of_two() {
-            return Err(Error::BadAlignment { align: self.align });
-        }
-        let addr = if self.align > granule.bytes() && len != 0 {
-            // SAFETY: the caller's promise.
-            unsafe { self.aligned(len, fd, offset) }?
-        } else {
-            // Rounded up here: a file on hugetlbfs is mapped by its own huge pages, be they smaller.
-            let call = Call::mmap(self.hint, len, self.prot, self.flags, fd, offset);
-            // SAFETY: a new mapping, in place of nothing: `flags` has no FIXED.
-            unsafe { made(call) }?
+        check_alignment(operation, self.align)?;
+        let (page, (_, flags)) = (page_size()?, self.granule(operation)?);
+        let head = offset as usize & (page.bytes() - 1);
+        // Of length 0 the kernel is asked as well, and refuses it.
+        let all = if len == 0 { 0 } else { head.saturating_add(len) };
+        let mapped = rounded(operation, all, page)?;
+        let flags = flags.union(sharing.flags());
+        let call = Call::mmap(null_mut(), mapped, prot, flags, fd, offset - head as u64);
+        // SAFETY: a new mapping, in place of nothing: the flags have no FIXED.
+        let addr = unsafe { issue(call) }.map_err(|error| explained(operation, fd, error))?;
+        let backing = sharing.backing(true);
+        let granule = match granule(fd, addr, page) {
+            Ok(granule) => granule,
+            Err(error) => {
+                // SAFETY: mapped just now, and nobody's.
+                unsafe { give_back(addr, mapped, backing) };
+                return Err(error);
+            }
         };
-        self.set_name(addr, len, origin);
-        // SAFETY: mapped just now, whole granules.
-        unsafe { own(addr, self.len, granule, origin) }
+        // SAFETY: whole granules: of a file on hugetlbfs, the kernel has rounded the length up.
+        let mapping = unsafe {
+            Mapping::adopt(addr, granule.round_up(mapped).unwrap_or(mapped), granule, backing)
+        }?;
+        let mut mapping = moved_to_alignment(operation, mapping, self.align)?;
+        mapping.lend_from(head, len);
+        // SAFETY: the caller's promise.
+        Ok(unsafe { mapping.with_access() })
     }
 
-    /// Maps at a multiple of the alignment: looks where there is room, and takes it if it is still
-    /// free. Not by mapping too much, which would be charged and populated, and not by `MAP_FIXED`
-    /// over room that is held, which the kernel may unmap before it fails, so that another thread
-    /// could come to lie in it.
+    /// Maps at an address: memory, or a file where `fd` is one; with any flags. For what lies where the
+    /// program says: an emulated machine's memory, what a snapshot held, code near other code. Where it only
+    /// matters that parts lie side by side, a [`Reservation`](crate::Reservation) that is split does it
+    /// without `unsafe`.
+    ///
+    /// One call: `mmap(addr, len, prot, flags, fd, offset)`, with `MAP_FIXED_NOREPLACE` for an exact place. A
+    /// kernel before 4.17, or an emulator, takes that for a hint; what it placed elsewhere is unmapped again,
+    /// with one more call. The options' own flags are added; [`align`](Self::align) is not looked at.
+    ///
+    /// # Errors
+    /// Those of [`mmap`](crate::mmap); EEXIST if something is mapped at the exact place.
     ///
     /// # Safety
-    /// As for `map`.
-    unsafe fn aligned(&self, len: usize, fd: RawFd, offset: u64) -> Result<*mut u8, Error> {
-        let page = page_size()?;
-        let all = len.checked_add(self.align - page.bytes());
-        let Some(all) = all.filter(|all| *all <= isize::MAX as usize) else {
-            return Err(Error::TooLong { len });
+    /// - `fd` is open, if `flags` are not `ANONYMOUS`, and not of a file on hugetlbfs, unless
+    ///   [`huge`](Self::huge) says how large its pages are.
+    /// - `flags` have no `FIXED` and no `GROWSDOWN`, and any that this crate does not know leave a new mapping
+    ///   of the whole length that nobody else unmaps.
+    /// - Nothing that grows comes to lie there: no stack grows down to it, nor does the mapping lie where one
+    ///   may.
+    ///
+    /// ```
+    /// use rawmap::{Errno, MapFlags, MapOptions, NO_FD, Place, Prot};
+    /// let (rw, flags) = (Prot::READ | Prot::WRITE, MapFlags::PRIVATE | MapFlags::ANONYMOUS);
+    /// let place = Place::Exact(std::ptr::without_provenance_mut(1 << 33));
+    /// // SAFETY: far below any stack.
+    /// let low = unsafe { MapOptions::new(1 << 20).at(place, rw, flags, NO_FD, 0)? };
+    /// // SAFETY: as above.
+    /// let again = unsafe { MapOptions::new(1).at(place, rw, flags, NO_FD, 0) };
+    /// assert_eq!(again.unwrap_err().errno(), Errno::EEXIST);
+    /// assert_eq!(low.as_ptr().addr(), 1 << 33);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub unsafe fn at(
+        self,
+        place: Place,
+        prot: Prot,
+        flags: MapFlags,
+        fd: RawFd,
+        offset: u64,
+    ) -> Result<Mapping<Raw>, Error> {
+        const OPERATION: &str = "at";
+        let Some(len) = self.len else {
+            let what = "a length must be given; see new";
+            return Err(Error::wrong(OPERATION, what, 0, Wrong::NotOffered, 0));
         };
-        let room_flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
-        let room = Call::mmap_anonymous(self.hint, all, Prot::NONE, room_flags);
-        let flags = self.flags.union(MapFlags::FIXED_NOREPLACE);
-        let mut tries = 0;
-        loop {
-            // SAFETY: a new mapping, in place of nothing.
-            let base = unsafe { made(room) }?;
-            // SAFETY: mapped just now, whole pages.
-            let room: Mapping<Raw> = unsafe { own(base, all, page, Origin::Anonymous) }?;
-            room.unmap().map_err(|(_, error)| error)?;
-            let place = base.wrapping_add(base.addr().wrapping_neg() & (self.align - 1));
-            let call = Call::mmap(place, len, self.prot, flags, fd, offset);
-            // SAFETY: a new mapping, in place of nothing.
-            match unsafe { made(call) } {
-                Ok(addr) if addr.addr() == place.addr() => return Ok(addr),
-                // SAFETY: mapped just now, by a kernel that takes the flag for a hint.
-                Ok(stray) => drop(unsafe { own::<Raw>(stray, len, page, Origin::Anonymous) }?),
-                Err(Error::Refused { errno: Errno::EEXIST, .. }) => {}
-                Err(error) => return Err(error),
-            }
-            tries += 1;
-            if tries == 8 {
-                return Err(Error::Refused { call, errno: Errno::EEXIST });
-            }
+        let (granule, own) = self.granule(OPERATION)?;
+        let mapped = rounded(OPERATION, len, granule)?;
+        let (addr, exact) = match place {
+            Place::Hint(addr) => (addr, MapFlags::default()),
+            Place::Exact(addr) => (addr, MapFlags::FIXED_NOREPLACE),
+        };
+        let call = Call::mmap(addr, mapped, prot, flags.union(own).union(exact), fd, offset);
+        let shared = flags.intersection(MapFlags::TYPE).intersection(MapFlags::SHARED).bits() != 0;
+        let sharing = if shared { Sharing::Shared } else { Sharing::Private };
+        let backing = sharing.backing(!flags.contains(MapFlags::ANONYMOUS));
+        // SAFETY: a new mapping, in place of nothing, by the caller's promise.
+        let mut mapping = unsafe { Mapping::adopt(issue(call)?, mapped, granule, backing) }?;
+        if !exact.is_empty() && mapping.as_ptr().addr() != addr.addr() {
+            mapping.unmap()?;
+            return Err(Error::refused(call, Errno::EEXIST));
         }
+        mapping.lend_first(len);
+        Ok(mapping)
     }
 
-    #[inline]
-    fn set_name(&self, addr: *mut u8, len: usize, origin: Origin) {
-        const PR_SET_VMA: usize = 0x5356_4d41;
-        const PR_SET_VMA_ANON_NAME: usize = 0;
-        let Some(name) = self.name.filter(|_| origin != Origin::File) else { return };
-        // SAFETY: the kernel reads the name, which ends with a zero, and changes no memory.
-        unsafe {
-            arch::syscall5(
-                Word::int(PR_SET_VMA),
-                Word::int(PR_SET_VMA_ANON_NAME),
-                Word::ptr(addr),
-                Word::int(len),
-                Word::ptr(name.as_ptr().cast_mut().cast()),
-                nr::PRCTL,
-            );
+    /// What a mapping with these options is made of, and the flags for it.
+    fn granule(self, operation: &'static str) -> Result<(PageSize, MapFlags), Error> {
+        let page = page_size()?;
+        if self.huge == 0 {
+            return Ok((page, self.flags));
+        }
+        let wrong =
+            |wrong, limit| Error::wrong(operation, "the huge pages' size", self.huge, wrong, limit);
+        if !self.huge.is_power_of_two() {
+            return Err(wrong(Wrong::NotAPowerOfTwo, 0));
+        }
+        match PageSize::new(self.huge) {
+            Some(size) if size >= page => Ok((size, self.flags.union(MapFlags::huge(size.log2())))),
+            _ => Err(wrong(Wrong::TooSmall, page.bytes())),
         }
     }
 }
 
-/// What a mapping with these flags is made of: the huge-page size, or the page size.
-#[inline]
-pub(super) fn granule(flags: MapFlags) -> Result<PageSize, Error> {
-    let page = page_size()?;
-    if !flags.contains(MapFlags::HUGETLB) {
-        return Ok(page);
-    }
-    match flags.huge_log2() {
-        0 => Err(Error::HugeSizeUnknown),
-        // A size below any page's, the kernel refuses.
-        log2 => Ok(PageSize::new(1 << log2).unwrap_or(page)),
-    }
-}
-
-/// The owner of what a call has mapped. At address 0, it is unmapped again.
-///
-/// # Safety
-/// As [`Mapping::new`].
-#[inline]
-pub(super) unsafe fn own<A: Access>(
-    addr: *mut u8,
-    len: usize,
-    granule: PageSize,
-    origin: Origin,
-) -> Result<Mapping<A>, Error> {
-    match NonNull::new(addr) {
-        // SAFETY: the caller's promise.
-        Some(start) => Ok(unsafe { Mapping::new(start, len, granule, origin) }),
-        None => {
-            // SAFETY: by the caller's promise, it belongs to nobody else.
-            unsafe { made(Call::munmap(addr, granule.round_up(len).unwrap_or(len))) }?;
-            Err(Error::AtZero)
-        }
-    }
-}
-
-/// What became of a request for an exact place.
-///
-/// ```
-/// use rawmap::{MapOptions, Placed};
-/// let code = MapOptions::new(1 << 20).anonymous()?;
-/// let at = code.as_ptr().wrapping_sub(1 << 30); // an offset of 32 bits reaches it
-/// match MapOptions::new(1 << 16).hint(at).place()? {
-///     Placed::Placed(trampolines) => assert_eq!(trampolines.as_ptr(), at),
-///     Placed::Occupied => {} // the next one, then
-/// }
-/// # Ok::<(), rawmap::Error>(())
-/// ```
-#[derive(Debug)]
-pub enum Placed<A: Access = ReadWrite> {
-    /// It is there.
-    Placed(Mapping<A>),
-    /// Something else is mapped there, in whole or in part.
-    Occupied,
-}
+// SAFETY: an address is a number here, which owns nothing and is not read.
+unsafe impl Send for Place {}
+// SAFETY: as above.
+unsafe impl Sync for Place {}

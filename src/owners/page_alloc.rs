@@ -1,27 +1,32 @@
 //! [`PageAlloc`]: an allocator whose every block is a mapping of its own.
 
-use super::error::made;
-use super::page_size;
-use crate::{Call, MapFlags, MremapFlags, Prot};
+use crate::call::Call;
+use crate::flags::{MapFlags, MremapFlags};
+use crate::owners::error::issue;
+use crate::owners::mapping::{Backing, RW};
+use crate::owners::place::{self, give_back, rounded};
+use crate::owners::process::{is_stack_ground, page_size};
 use core::alloc::{GlobalAlloc, Layout};
-use core::ptr::{null_mut, without_provenance_mut};
+use core::ptr::null_mut;
 
-/// An allocator that maps whole pages for each block: for large blocks, and as the floor under
-/// other allocators.
+/// An allocator that maps whole pages for each block: for large blocks, and as the floor under other
+/// allocators.
 ///
-/// A block costs at least a page, and a call to get and to free it; but it grows by `mremap`, which
-/// moves pages and copies nothing, so a `Vec` grows to gigabytes without a copy. Zeroed memory costs
-/// nothing more.
+/// A block costs at least a page, and a call to get and to free it; but it grows by `mremap`, which moves
+/// pages and copies nothing, so a `Vec` grows to gigabytes without a copy. Zeroed memory costs nothing more.
 ///
 /// | operation | calls |
 /// |---|---|
-/// | `alloc`, `alloc_zeroed` | 1 `mmap`; aligned above a page, up to 2 `munmap` more |
+/// | `alloc`, `alloc_zeroed` | 1 `mmap`; aligned above a page, those of [`MapOptions::align`](crate::MapOptions::align) |
 /// | `dealloc` | 1 `munmap` |
-/// | `realloc` | 0 within the same pages, else 1 `mremap`; where that is refused (aligned above a page and no room behind it, or the block's parts differ by advice): as `alloc` and `dealloc`, and a copy |
+/// | `realloc` to less | 0 within the same pages, else 1 `munmap` |
+/// | `realloc` to more | 0 within the same pages, else 1 `mremap`; where that is refused (aligned above a page and no room behind it, or the block's parts differ by advice): as `alloc` and `dealloc`, and a copy |
 ///
-/// It has no state and takes no lock, so it may be used from several threads, from a signal handler
-/// that interrupted it, and in a forked child. A failure is a null pointer, as `GlobalAlloc` has it;
-/// so is a block of size 0, which `GlobalAlloc`'s callers never ask for, but other traits' do.
+/// It has no state and takes no lock, so it may be used from several threads, from a signal handler that
+/// interrupted it, and in a forked child. A failure is a null pointer, as `GlobalAlloc` has it; so is a block
+/// of size 0, which `GlobalAlloc`'s callers never ask for, but other traits' do. Where the kernel refuses to
+/// unmap (the process has as many mappings as it may have), the memory is freed all the same, and the address
+/// space is not.
 ///
 /// ```
 /// use rawmap::PageAlloc;
@@ -38,47 +43,19 @@ use core::ptr::{null_mut, without_provenance_mut};
 #[derive(Clone, Copy, Default, Debug)]
 pub struct PageAlloc;
 
-const RW: Prot = Prot::READ.union(Prot::WRITE);
-
 /// Whole pages for `size` bytes, if there are so many.
 fn pages(size: usize) -> Option<usize> {
-    page_size().ok()?.round_up(size)
-}
-
-fn map(len: usize) -> Option<*mut u8> {
-    // SAFETY: a new mapping, in place of nothing.
-    unsafe { made(Call::mmap_anonymous(null_mut(), len, RW, MapFlags::PRIVATE)) }.ok()
-}
-
-/// # Safety
-/// The range must be mapped, and nothing may refer to it.
-unsafe fn unmap(addr: *mut u8, len: usize) {
-    if len != 0 {
-        // SAFETY: the caller's promise. If the kernel refuses (too many mappings), it stays mapped.
-        let _ = unsafe { made(Call::munmap(addr, len)) };
-    }
+    rounded("alloc", size, page_size().ok()?).ok()
 }
 
 fn alloc(layout: Layout) -> Option<*mut u8> {
-    let page = page_size().ok()?.bytes();
     let len = pages(layout.size()).filter(|len| *len != 0)?;
-    if layout.align() <= page {
-        return map(len);
-    }
-    let slack = layout.align() - page;
-    let base = map(len.checked_add(slack)?)?;
-    let head = base.addr().wrapping_neg() & (layout.align() - 1);
-    let block = base.wrapping_add(head);
-    // SAFETY: both ends of what was mapped just now.
-    unsafe {
-        unmap(base, head);
-        unmap(block.wrapping_add(len), slack - head);
-    }
-    Some(block)
+    let block = place::aligned("alloc", len, layout.align(), RW, MapFlags::default()).ok()?;
+    Some(block.into_raw_parts().start.as_ptr())
 }
 
-// SAFETY: blocks are mappings of their own, at least as long as asked for (a layout's size is at
-// most isize::MAX) and aligned to the page, or to the alignment above it; null where there is none.
+// SAFETY: blocks are mappings of their own, at least as long as asked for (a layout's size is at most
+// isize::MAX) and aligned to the page, or to the alignment above it; null where there is none.
 unsafe impl GlobalAlloc for PageAlloc {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         alloc(layout).unwrap_or(null_mut())
@@ -90,9 +67,9 @@ unsafe impl GlobalAlloc for PageAlloc {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if let Some(len) = pages(layout.size()) {
+        if let Some(len) = pages(layout.size()).filter(|len| *len != 0) {
             // SAFETY: by the caller's promise the block is of this layout, and unused.
-            unsafe { unmap(block, len) };
+            unsafe { give_back(block, len, Backing::Anonymous) };
         }
     }
 
@@ -103,23 +80,34 @@ unsafe impl GlobalAlloc for PageAlloc {
         if old == new {
             return block;
         }
-        let movable = page_size().is_ok_and(|page| layout.align() <= page.bytes());
-        let flags = if movable { MremapFlags::MAYMOVE } else { MremapFlags::default() };
-        let null = without_provenance_mut(0);
-        // SAFETY: by the caller's promise the block is of this layout, and nothing refers to it
-        // but what comes back.
-        if let Ok(moved) = unsafe { made(Call::mremap(block, old, new, flags, null)) } {
-            return moved;
+        if 0 < new && new < old {
+            let tail = block.wrapping_add(new);
+            // SAFETY: by the caller's promise the block is of this layout, and what is behind its new size is
+            // unused.
+            unsafe { give_back(tail, old - new, Backing::Anonymous) };
+            return block;
+        }
+        // Where the kernel may let it grow in place, it does not look at the stack's distance.
+        let (start, end) = (block.addr(), block.addr().saturating_add(new));
+        if is_stack_ground(start, end) == Ok(false) {
+            let movable = page_size().is_ok_and(|page| layout.align() <= page.bytes());
+            let flags = if movable { MremapFlags::MAYMOVE } else { MremapFlags::default() };
+            // SAFETY: by the caller's promise the block is of this layout, and nothing refers to it but what
+            // comes back.
+            if let Ok(grown) = unsafe { issue(Call::mremap(block, old, new, flags, null_mut())) } {
+                return grown;
+            }
         }
         // It must move to a place that is aligned, or the kernel holds it in several parts.
         let Ok(layout_new) = Layout::from_size_align(size, layout.align()) else {
             return null_mut();
         };
         let Some(copy) = alloc(layout_new) else { return null_mut() };
-        // SAFETY: two blocks of their own, of at least the smaller size.
+        // SAFETY: two blocks of their own, of at least the smaller size; and of the old one nothing is used
+        // any more.
         unsafe {
             copy.copy_from_nonoverlapping(block, layout.size().min(size));
-            unmap(block, old);
+            give_back(block, old, Backing::Anonymous);
         }
         copy
     }

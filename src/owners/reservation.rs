@@ -1,42 +1,54 @@
-//! [`Reservation`]: address space for an allocator, committed and given back by parts.
+//! [`Reservation`]: address space, used and given back by parts.
 
-use super::error::{check_range, made};
-use super::mapping::{hold, purge_private};
-use super::{Error, MapOptions, Mapping, Raw, page_size};
-use crate::{Advice, Call, MapFlags, PageSize, Prot};
-use core::ptr::{NonNull, null_mut, without_provenance_mut};
+use crate::call::Call;
+use crate::errno::Errno;
+use crate::flags::{Advice, MapFlags, Prot};
+use crate::owners::access::{Access, Raw, ReadWrite};
+use crate::owners::error::{Error, Refused, Wrong, issue};
+use crate::owners::mapping::{Backing, Mapping, RW};
+use crate::owners::place::{self, check_alignment, give_back, move_over, purge_private, rounded};
+use crate::owners::process::page_size;
+use core::ffi::CStr;
+use core::ops::RangeBounds;
 
-/// How a [`Reservation`] holds memory that isn't in use.
+/// How a [`Reservation`] holds memory that is not in use.
 ///
 /// ```
 /// use rawmap::{Mode, Reservation};
 /// for mode in [Mode::Overcommit, Mode::Strict] {
 ///     let heap = Reservation::new(1 << 20, mode)?;
-///     heap.commit(0, 1)?; // no call, or one
+///     heap.commit(..)?; // no call, or one
 ///     // SAFETY: ours, and committed.
 ///     assert_eq!(unsafe { heap.as_ptr().read() }, 0);
 /// }
 /// # Ok::<(), rawmap::Error>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Mode {
-    /// Readable and writable from the start, without commit charge (`MAP_NORESERVE`): committing
-    /// costs no call and no mapping more. Fails at once under strict accounting
-    /// (`vm.overcommit_memory` 2) if there isn't so much memory, and counts against RLIMIT_DATA in
-    /// full.
+    /// Readable and writable from the start, and not counted as memory that the kernel owes
+    /// (`MAP_NORESERVE`): committing costs no call. Under strict accounting (`vm.overcommit_memory` 2) it is
+    /// counted all the same, and fails at once where there is not so much; and it counts against RLIMIT_DATA
+    /// in full.
     Overcommit,
-    /// Inaccessible until it is committed, which charges it (ENOMEM over the limit of
-    /// `vm.overcommit_memory` 2 or RLIMIT_DATA), and again when it is decommitted, which gives the
-    /// charge back. Each boundary between the two is one more of the process's mappings, of which
-    /// it may have 65,530 (`vm.max_map_count`).
+    /// Inaccessible until it is committed, which counts it (ENOMEM over the limit of `vm.overcommit_memory` 2
+    /// or RLIMIT_DATA), and again when it is decommitted, which counts it back. Each boundary between the two
+    /// is one more of the process's mappings, of which it may have 65,530 (`vm.max_map_count`).
     Strict,
 }
 
-/// Reserved address space: reserved in one call, then committed and decommitted by parts.
+/// Reserved address space: had in one call, then committed and given back by parts.
 ///
-/// What is committed, the caller knows; nothing is recorded here, so all of it may be called from
-/// several threads at once. Offsets and lengths are in bytes; an offset must be a multiple of the
-/// page size, a length is rounded up to it.
+/// There are two ways to use it, which may be mixed:
+/// - By `&self`, and raw pointers: [`commit`](Self::commit), [`purge`](Self::purge) and
+///   [`decommit`](Self::decommit) ranges of it. The caller knows what is committed; nothing is recorded here,
+///   so several threads may do it at once. That is for allocators.
+/// - By value: [`split_off`](Self::split_off) a piece, which becomes a [`Mapping`] of its own, committed
+///   ([`into_mapping`](Self::into_mapping)) or with something else [placed](Self::place) there; and goes back
+///   by [`Mapping::into_reservation`]. That is for what must lie side by side: images, guest memory, code near
+///   other code.
+///
+/// Ranges are of bytes, and must be whole pages.
 ///
 /// | calls | [`Overcommit`](Mode::Overcommit) | [`Strict`](Mode::Strict) |
 /// |---|---|---|
@@ -47,206 +59,72 @@ pub enum Mode {
 ///
 /// ```
 /// use rawmap::{Mode, Reservation};
-/// let heap = Reservation::new(1 << 28, Mode::Overcommit)?;
-/// heap.commit(0, 4096)?;
-/// // SAFETY: committed, ours, and within the reservation.
-/// unsafe { heap.as_ptr().write(1) };
+/// let mut space = Reservation::new(1 << 30, Mode::Strict)?;
+/// let high = space.split_off(1 << 29)?;
+/// let mut low = space.into_mapping()?;
+/// low.fill(1); // half a GiB, and right behind it:
+/// assert_eq!(low.as_ptr_range().end, high.as_ptr());
 /// # Ok::<(), rawmap::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Reservation {
-    /// All that is mapped; with slack, more than what is given out.
+    // Invariants, beside those of `Mapping`: it is private anonymous memory on ordinary pages, and its length
+    // is whole pages. In strict mode it does not lie where the main thread's stack may grow, and is not
+    // NORESERVE. In the other mode all of it can be read and written.
     all: Mapping<Raw>,
-    start: usize,
-    len: usize,
     mode: Mode,
-}
-
-/// Where the last aligned reservation was placed, and so where the next one probably can be. Kept
-/// by the caller, one for each size and alignment or one for all; a wrong one costs calls only.
-///
-/// ```
-/// use rawmap::{Cursor, Mode, Reservation};
-/// const SEGMENT: usize = 4 << 20;
-/// let mut cursor = Cursor::new();
-/// let mut next = || Reservation::aligned(SEGMENT, SEGMENT, &mut cursor, Mode::Overcommit);
-/// let (first, second) = (next()?, next()?);
-/// assert_eq!([first, second].map(|segment| segment.as_ptr().addr() % SEGMENT), [0, 0]);
-/// # Ok::<(), rawmap::Error>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Cursor {
-    last: usize,
-    /// The kernel gives out addresses upwards, as it does with `vm.legacy_va_layout`.
-    up: bool,
-}
-
-impl Cursor {
-    /// Nothing was placed yet.
-    ///
-    /// ```
-    /// use rawmap::{Cursor, Mode, Reservation};
-    /// static NEXT: std::sync::Mutex<Cursor> = std::sync::Mutex::new(Cursor::new());
-    /// let mut next = NEXT.lock().unwrap();
-    /// let chunk = Reservation::aligned(1 << 21, 1 << 21, &mut next, Mode::Strict)?;
-    /// assert_eq!(*next, Cursor::below(chunk.as_ptr()));
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { last: 0, up: false }
-    }
-
-    /// The last one was at `addr`, or shall be taken to have been: the next is tried right below.
-    ///
-    /// ```
-    /// use rawmap::{Cursor, Mode, Reservation};
-    /// let first = Reservation::new(1 << 21, Mode::Strict)?;
-    /// // A heap that was found at start-up, and shall grow downwards.
-    /// let mut cursor = Cursor::below(first.as_ptr());
-    /// let next = Reservation::aligned(1 << 21, 1 << 21, &mut cursor, Mode::Strict)?;
-    /// assert_eq!(cursor, Cursor::below(next.as_ptr()));
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    #[must_use]
-    pub fn below(addr: *const u8) -> Self {
-        Self { last: addr.addr(), up: false }
-    }
-
-    fn move_to(&mut self, addr: usize) {
-        self.up = self.last != 0 && addr > self.last;
-        self.last = addr;
-    }
 }
 
 impl Reservation {
     /// Reserves `len` bytes, rounded up to whole pages.
     ///
-    /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE, -1,
-    /// 0)`, or in strict mode `mmap(NULL, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`.
+    /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE, -1, 0)`, or
+    /// in strict mode `mmap(NULL, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`. The first in a process
+    /// also makes those of [`prepare`](crate::prepare).
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap), and a length over `isize::MAX`.
+    /// Those of [`mmap`](crate::mmap); that the length is more than `isize::MAX`. In strict mode ENOMEM also
+    /// where there is only room into which the main thread's stack may grow.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
-    /// // Address space for all that the heap may ever hold; inaccessible, and charged for nothing.
+    /// // Address space for all that the heap may ever hold; inaccessible, and counted for nothing.
     /// let heap = Reservation::new(1 << 30, Mode::Strict)?;
     /// assert_eq!(heap.len(), 1 << 30);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn new(len: usize, mode: Mode) -> Result<Self, Error> {
-        Self::place(null_mut(), Self::rounded(len, page_size()?)?, mode)
+        Self::aligned(len, 1, mode)
     }
 
-    /// Reserves `len` bytes at a multiple of `align`, a power of two. Needs 1.0 to 1.2 calls on
-    /// average, for it asks for the place below the last one, which the cursor holds; or above it, where
-    /// the kernel gives out addresses upwards.
+    /// Reserves `len` bytes, rounded up to whole pages, at a multiple of `align`, a power of two.
     ///
-    /// The calls: `mmap(hint, ...)`; if the kernel places it unaligned, `munmap`, and the same
-    /// again at the next multiple; and if that place is taken, `munmap`, `mmap` of
-    /// `len + align - page` bytes, and up to two `munmap` of what is too much.
+    /// As [`new`](Self::new); above a page one call for `len + align - page` bytes, and one for each end that
+    /// is too much, mostly one. Where the length is at least the alignment, the kernel's own choice is tried
+    /// first, which is aligned when its neighbours are.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap); [`Error::BadAlignment`]; a length over `isize::MAX`. Nothing
-    /// is left mapped.
+    /// Those of [`new`](Self::new), and that the alignment is no power of two. Nothing stays mapped.
     ///
     /// ```
-    /// use rawmap::{Cursor, Mode, Reservation};
+    /// use rawmap::{Mode, Reservation};
     /// const HEAP: usize = 4 << 20;
-    /// let heap = Reservation::aligned(HEAP, HEAP, &mut Cursor::new(), Mode::Overcommit)?;
+    /// let heap = Reservation::aligned(HEAP, HEAP, Mode::Overcommit)?;
     /// // `free` finds a block's heap, and what it noted at the start of it, without a lookup.
     /// let block = heap.as_ptr().wrapping_add(1_234_560);
     /// assert_eq!(block.map_addr(|addr| addr & !(HEAP - 1)), heap.as_ptr());
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub fn aligned(
-        len: usize,
-        align: usize,
-        cursor: &mut Cursor,
-        mode: Mode,
-    ) -> Result<Self, Error> {
-        let page = page_size()?;
-        let rounded = Self::rounded(len, page)?;
-        let align = Self::alignment(align, page)?;
-        let below = |addr: usize| addr & !(align - 1);
-        let above = |addr: usize| below(addr.saturating_add(align - 1));
-        let mut hint = if cursor.up {
-            above(cursor.last.saturating_add(rounded))
-        } else {
-            below(cursor.last.saturating_sub(rounded))
+    pub fn aligned(len: usize, align: usize, mode: Mode) -> Result<Self, Error> {
+        const OPERATION: &str = "reserve";
+        check_alignment(OPERATION, align)?;
+        let len = rounded(OPERATION, len, page_size()?)?;
+        let (prot, flags) = match mode {
+            Mode::Overcommit => (RW, MapFlags::NORESERVE),
+            // Not NORESERVE: what is mapped so is never counted, when it is committed either.
+            Mode::Strict => (Prot::NONE, MapFlags::default()),
         };
-        for _ in 0..2 {
-            let tried = Self::place(without_provenance_mut(hint), rounded, mode)?;
-            let addr = tried.as_ptr().addr();
-            if addr & (align - 1) == 0 {
-                cursor.move_to(addr);
-                return Ok(tried);
-            }
-            tried.all.unmap().map_err(|(_, error)| error)?;
-            // There is room, and as a rule more on the side to which the kernel goes on.
-            hint = if cursor.last != 0 && addr > cursor.last { above(addr) } else { below(addr) };
-        }
-        let mut reserved = Self::slack(len, align, mode)?;
-        reserved.trim()?;
-        cursor.move_to(reserved.as_ptr().addr());
-        Ok(reserved)
-    }
-
-    /// Reserves `len` bytes at a multiple of `align`, and keeps the address space that is too much:
-    /// always exactly one call, `mmap` of `len + align - page` bytes.
-    ///
-    /// # Errors
-    /// As [`aligned`](Self::aligned).
-    ///
-    /// ```
-    /// use rawmap::{Mode, Reservation};
-    /// let span = Reservation::keep_slack(1 << 20, 1 << 30, Mode::Strict)?;
-    /// assert_eq!((span.as_ptr().addr() % (1 << 30), span.len()), (0, 1 << 20));
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    pub fn keep_slack(len: usize, align: usize, mode: Mode) -> Result<Self, Error> {
-        Self::slack(len, Self::alignment(align, page_size()?)?, mode)
-    }
-
-    fn slack(len: usize, align: usize, mode: Mode) -> Result<Self, Error> {
-        let page = page_size()?;
-        let rounded = Self::rounded(len, page)?;
-        let total = rounded.checked_add(align - page.bytes()).ok_or(Error::TooLong { len })?;
-        let all = Self::place(null_mut(), total, mode)?.all;
-        let start = all.as_ptr().addr().wrapping_neg() & (align - 1);
-        Ok(Self { all, start, len: rounded, mode })
-    }
-
-    /// Unmaps what is too much at both ends.
-    fn trim(&mut self) -> Result<(), Error> {
-        self.all.shrink(self.start + self.len)?;
-        self.all.shrink_front(self.start)?;
-        self.start = 0;
-        Ok(())
-    }
-
-    fn rounded(len: usize, page: PageSize) -> Result<usize, Error> {
-        page.round_up(len).filter(|len| *len <= isize::MAX as usize).ok_or(Error::TooLong { len })
-    }
-
-    fn alignment(align: usize, page: PageSize) -> Result<usize, Error> {
-        if align.is_power_of_two() {
-            Ok(align.max(page.bytes()))
-        } else {
-            Err(Error::BadAlignment { align })
-        }
-    }
-
-    /// Of whole pages.
-    fn place(hint: *mut u8, len: usize, mode: Mode) -> Result<Self, Error> {
-        let options = MapOptions::new(len).hint(hint);
-        let all = match mode {
-            Mode::Overcommit => options.noreserve().prot(Prot::READ.union(Prot::WRITE)),
-            // Not NORESERVE: what is mapped so is never charged, when it is committed either.
-            Mode::Strict => options.prot(Prot::NONE),
-        };
-        Ok(Self { all: all.anonymous()?, start: 0, len, mode })
+        Ok(Self { all: place::aligned(OPERATION, len, align, prot, flags)?, mode })
     }
 
     /// The first byte.
@@ -260,147 +138,120 @@ impl Reservation {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     #[must_use]
-    pub fn as_ptr(&self) -> *mut u8 {
-        // SAFETY: `start` is within what is mapped.
-        unsafe { self.all.as_ptr().add(self.start) }
+    pub const fn as_ptr(&self) -> *mut u8 {
+        self.all.as_ptr()
     }
 
     /// The length in bytes: whole pages.
-    ///
-    /// ```
-    /// use rawmap::{Mode, Reservation, page_size};
-    /// let heap = Reservation::new(1, Mode::Strict)?;
-    /// assert_eq!(heap.len(), page_size()?.bytes());
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
     #[must_use]
-    #[allow(clippy::len_without_is_empty)] // A reservation is never empty.
     pub const fn len(&self) -> usize {
-        self.len
+        self.all.len()
     }
 
-    /// The mode it was made with.
-    ///
-    /// ```
-    /// use rawmap::{Mode, Reservation};
-    /// let heap = Reservation::new(1 << 30, Mode::Strict)?;
-    /// // Where each commit is a call, larger steps are better.
-    /// let step = if heap.mode() == Mode::Strict { 1 << 20 } else { 1 };
-    /// heap.commit(0, step)?;
-    /// assert_eq!(step, 1 << 20);
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
+    /// Whether it holds nothing, as what was split off at its end does.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The mode that it was made with.
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.mode
     }
 
-    fn range(&self, offset: usize, len: usize) -> Result<*mut u8, Error> {
-        check_range(offset, len, self.len, self.all.granule())?;
-        // SAFETY: just checked: the offset is within the reservation.
-        Ok(unsafe { self.as_ptr().add(offset) })
-    }
-
-    /// Makes a range readable and writable. What was not used yet, or decommitted, is zeroes.
+    /// Makes pages readable and writable. What was not used yet, or was decommitted, is zeroes.
     ///
-    /// [`Overcommit`](Mode::Overcommit): no call. [`Strict`](Mode::Strict): one,
-    /// `mprotect(start + offset, len, PROT_READ|PROT_WRITE)`.
+    /// [`Overcommit`](Mode::Overcommit): no call. [`Strict`](Mode::Strict): one, `mprotect(start, len,
+    /// PROT_READ|PROT_WRITE)`.
     ///
     /// # Errors
-    /// A range that is not within the reservation; in strict mode those of
-    /// [`mprotect`](crate::mprotect): ENOMEM if there isn't so much memory, or the process has too
-    /// many mappings.
-    ///
-    /// ```
-    /// use rawmap::{Error, Mode, Reservation};
-    /// let heap = Reservation::new(1 << 30, Mode::Strict)?;
-    /// heap.commit(1 << 29, 1 << 20)?;
-    /// // SAFETY: the last byte of what is committed now, and ours.
-    /// unsafe { heap.as_ptr().add((1 << 29) + (1 << 20) - 1).write(1) };
-    /// let behind = heap.commit(1 << 30, 1);
-    /// assert!(matches!(behind, Err(Error::OutOfRange { .. })));
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    pub fn commit(&self, offset: usize, len: usize) -> Result<(), Error> {
-        let addr = self.range(offset, len)?;
-        match self.mode {
-            Mode::Overcommit => Ok(()),
-            Mode::Strict => {
-                let call = Call::mprotect(addr, len, Prot::READ.union(Prot::WRITE));
-                // SAFETY: the range is ours, and gains rights only.
-                unsafe { made(call) }.map(|_| ())
-            }
-        }
-    }
-
-    /// Gives a range back until it is committed again. Its contents are lost.
-    ///
-    /// [`Overcommit`](Mode::Overcommit): one call, `madvise(start + offset, len, MADV_DONTNEED)`.
-    /// [`Strict`](Mode::Strict): one, `mmap(start + offset, len, PROT_NONE,
-    /// MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)`, which gives the commit charge back as well.
-    /// Length 0 is no error. In strict mode the range's advice, name and lock go with it.
-    ///
-    /// # Errors
-    /// A range that is not within the reservation; those of [`madvise`](crate::madvise) or
-    /// [`mmap`](crate::mmap): ENOMEM if the process has too many mappings. The range is as it was, or
-    /// decommitted. One call more, which takes it again had the kernel unmapped it.
+    /// A range that does not lie within the reservation, or is not whole pages; in strict mode those of
+    /// [`mprotect`](crate::mprotect): ENOMEM if there is not so much memory, or the process has too many
+    /// mappings.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
     /// let heap = Reservation::new(1 << 30, Mode::Strict)?;
-    /// heap.commit(0, 1 << 20)?;
-    /// heap.decommit(0, 1 << 20)?; // all is as it was made
-    /// heap.commit(0, 1)?;
+    /// heap.commit(1 << 29..(1 << 29) + (1 << 20))?;
+    /// // SAFETY: the last byte of what is committed now, and ours.
+    /// unsafe { heap.as_ptr().add((1 << 29) + (1 << 20) - 1).write(1) };
+    /// assert!(heap.commit(1 << 29..(1 << 30) + 4096).is_err());
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    #[inline]
+    pub fn commit(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
+        let (addr, len) = self.pages("commit", range)?;
+        match self.mode {
+            Mode::Overcommit => Ok(()),
+            Mode::Strict => {
+                // SAFETY: the pages are ours, gain rights only, and do not lie where a stack may grow.
+                unsafe { issue(Call::mprotect(addr, len, RW)) }.map(|_| ())
+            }
+        }
+    }
+
+    /// Gives pages back until they are committed again. Their contents are lost.
+    ///
+    /// [`Overcommit`](Mode::Overcommit): one call, `madvise(start, len, MADV_DONTNEED)`.
+    /// [`Strict`](Mode::Strict): one, `mmap(start, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1,
+    /// 0)`, which counts them back as well. Where the kernel refuses that, since the process has as many
+    /// mappings as it may have, their memory is freed as in the other mode, and they stay counted and
+    /// accessible. In strict mode the pages' advice, name, lock, NUMA policy and protection key go with them.
+    ///
+    /// # Errors
+    /// A range that does not lie within the reservation, or is not whole pages; those of
+    /// [`madvise`](crate::madvise).
+    ///
+    /// ```
+    /// use rawmap::{Mode, Reservation};
+    /// let heap = Reservation::new(1 << 30, Mode::Strict)?;
+    /// heap.commit(..1 << 20)?;
+    /// heap.decommit(..1 << 20)?; // all is as it was made
+    /// heap.commit(..1 << 20)?;
     /// // SAFETY: ours, and committed again.
     /// assert_eq!(unsafe { heap.as_ptr().read() }, 0);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub fn decommit(&self, offset: usize, len: usize) -> Result<(), Error> {
-        let addr = self.range(offset, len)?;
-        if self.mode == Mode::Overcommit || len == 0 {
-            return self.purge(offset, len);
+    pub fn decommit(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
+        let (addr, len) = self.pages("decommit", range)?;
+        if self.mode == Mode::Strict && len != 0 {
+            // SAFETY: the pages are ours; who uses the reservation's pointers has given them back.
+            if unsafe { replace(addr, len, self.mode) }.is_ok() {
+                return Ok(());
+            }
         }
-        let flags = MapFlags::PRIVATE.union(MapFlags::FIXED);
-        let call = Call::mmap_anonymous(addr, len, Prot::NONE, flags);
-        // SAFETY: what is replaced is ours; who uses the reservation's pointers has given this range
-        // back. Nothing is charged and no file is asked, so once the kernel has unmapped, only its own
-        // memory running out can make it fail; then the range is taken again at once.
-        let done = unsafe { made(call) };
-        if done.is_err() {
-            hold(addr, len);
-        }
-        done.map(|_| ())
+        // SAFETY: as above.
+        unsafe { purge_private(addr, len) }
     }
 
-    /// Frees a range's memory, and leaves it committed: it reads as zeroes.
+    /// Frees the memory of pages, and leaves them committed: they read as zeroes.
     ///
-    /// One call: `madvise(start + offset, len, MADV_DONTNEED)`; if part of the range is locked, one
-    /// more, `MADV_DONTNEED_LOCKED`.
+    /// One call: `madvise(start, len, MADV_DONTNEED)`; if part of them is locked, one more,
+    /// `MADV_DONTNEED_LOCKED`.
     ///
     /// # Errors
-    /// Those of [`madvise`](crate::madvise), and a range that is not within the reservation.
+    /// Those of [`madvise`](crate::madvise), and a range that does not lie within the reservation, or is not
+    /// whole pages.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
     /// let heap = Reservation::new(1 << 20, Mode::Overcommit)?;
     /// // SAFETY: ours, and committed in this mode.
     /// unsafe { heap.as_ptr().write(7) };
-    /// heap.purge(0, heap.len())?;
+    /// heap.purge(..)?;
     /// // SAFETY: still committed.
     /// assert_eq!(unsafe { heap.as_ptr().read() }, 0);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub fn purge(&self, offset: usize, len: usize) -> Result<(), Error> {
-        let addr = self.range(offset, len)?;
-        // SAFETY: as for decommit.
+    pub fn purge(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
+        let (addr, len) = self.pages("purge", range)?;
+        // SAFETY: the pages are ours; who uses the reservation's pointers minds that they become zeroes.
         unsafe { purge_private(addr, len) }
     }
 
-    /// Says how a range will be used, by advice that changes no contents, as [`Mapping::advise`] has
-    /// it: huge pages, no core dump, and the like. It stays when the range is purged, and goes when it
-    /// is decommitted in strict mode.
-    ///
-    /// One call: `madvise(start + offset, len, advice)`.
+    /// Says how pages will be used, as [`Mapping::advise`] does. It stays when they are purged, and goes when
+    /// they are decommitted in strict mode.
     ///
     /// # Errors
     /// Those of [`Mapping::advise`].
@@ -408,74 +259,277 @@ impl Reservation {
     /// ```
     /// use rawmap::{Advice, Mode, Reservation};
     /// let heap = Reservation::new(1 << 28, Mode::Overcommit)?;
-    /// heap.advise(0, heap.len(), Advice::DONTDUMP)?;
+    /// heap.advise(.., Advice::DONTDUMP)?;
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub fn advise(&self, offset: usize, len: usize, advice: Advice) -> Result<(), Error> {
-        self.range(offset, len)?;
-        self.all.advise(self.start + offset, len, advice)
+    pub fn advise(&self, range: impl RangeBounds<usize>, advice: Advice) -> Result<(), Error> {
+        self.all.advise(range, advice)
     }
 
-    /// Gives up the reservation without unmapping it: its first byte and length. For an allocator in
-    /// a static, which keeps them in atomics. [Slack](Self::keep_slack) stays mapped for good.
+    /// Names pages, as [`Mapping::name`] does.
+    ///
+    /// # Errors
+    /// Those of [`Mapping::name`].
+    pub fn name(&self, range: impl RangeBounds<usize>, name: &CStr) -> Result<(), Error> {
+        self.all.name(range, name)
+    }
+
+    #[inline]
+    fn pages(
+        &self,
+        operation: &'static str,
+        range: impl RangeBounds<usize>,
+    ) -> Result<(*mut u8, usize), Error> {
+        let pages = self.all.lent().exactly(operation, range)?;
+        Ok((self.as_ptr().wrapping_add(pages.start), pages.len()))
+    }
+
+    /// Splits the reservation in two, as [`Mapping::split_off`] does: this one keeps the first `at` bytes, and
+    /// what comes behind is one of its own.
+    ///
+    /// No call.
+    ///
+    /// # Errors
+    /// That `at` is more than the length, or is not whole pages. The reservation is as it was.
+    ///
+    /// ```
+    /// use rawmap::{Mode, Reservation};
+    /// let mut space = Reservation::new(1 << 30, Mode::Strict)?;
+    /// let rest = space.split_off(1 << 20)?;
+    /// drop(rest); // unmapped, and the first MiB is not
+    /// space.commit(..)?;
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn split_off(&mut self, at: usize) -> Result<Self, Error> {
+        Ok(Self { all: self.all.split_off(at)?, mode: self.mode })
+    }
+
+    /// Joins another reservation to this one, if it lies right behind it and is of the same mode; else gives
+    /// it back.
+    ///
+    /// No call.
+    ///
+    /// # Errors
+    /// The other reservation, as it was.
+    pub fn try_unsplit(&mut self, other: Self) -> Result<(), Self> {
+        let mode = other.mode;
+        if self.mode != mode {
+            return Err(other);
+        }
+        self.all.try_unsplit(other.all).map_err(|all| Self { all, mode })
+    }
+
+    /// Commits all of it, as a mapping: a `&mut [u8]`.
+    ///
+    /// No call, or in strict mode one: that of [`commit`](Self::commit). There is no moment at which the place
+    /// is nobody's.
+    ///
+    /// # Errors
+    /// Those of [`commit`](Self::commit). The reservation comes back.
+    ///
+    /// ```
+    /// use rawmap::{Mode, Reservation};
+    /// let mut memory = Reservation::new(1 << 20, Mode::Strict)?.into_mapping()?;
+    /// memory[0] = 1;
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn into_mapping(self) -> Result<Mapping<ReadWrite>, Refused<Self>> {
+        match self.commit(..) {
+            // SAFETY: all of it is private anonymous memory on ordinary pages, which can be read and written
+            // now. Who used the reservation's pointers has given them back with it.
+            Ok(()) => Ok(unsafe { self.all.with_access() }),
+            Err(error) => Err(Refused::new(self, error)),
+        }
+    }
+
+    /// Moves a mapping to this place: its pages lie here afterwards, and no byte is copied. There is no moment
+    /// at which the place is nobody's, so nothing else comes to lie there, and no other thread's mapping is
+    /// lost.
+    ///
+    /// Two or three calls: `mremap(mapping, len, len + page, 0, NULL)`, which fails if the kernel holds the
+    /// mapping in several parts, of which it might move some and not all; `munmap` of that page in case it
+    /// succeeds; and `mremap(mapping, len, len, MREMAP_MAYMOVE|MREMAP_FIXED, place)`.
+    ///
+    /// # Errors
+    /// That the mapping does not take up as many bytes as the place, or lies on huge pages. Those of
+    /// [`mremap`](crate::mremap): EFAULT if the mapping's parts differ, see [`Mapping::resize`]. The mapping
+    /// stays where it was. The place comes back; it is lost if the kernel has unmapped it before it failed, and
+    /// another thread's mapping lies there already.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Mode, Reservation};
+    /// # use std::os::fd::AsRawFd;
+    /// # let file = std::fs::File::open("/proc/self/exe").unwrap();
+    /// # // SAFETY: `file` stays open.
+    /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
+    /// let page = rawmap::page_size()?.bytes();
+    /// let mut space = Reservation::new(16 * page, Mode::Strict)?;
+    /// let (behind, at) = (space.split_off(page)?, space.as_ptr());
+    /// // SAFETY: a program's file is not written while it runs.
+    /// let mut image = unsafe { MapOptions::new(page).file(file, 0)? };
+    /// space.place(&mut image)?;
+    /// assert_eq!((image.as_ptr(), &image[1..4]), (at.cast_const(), &b"ELF"[..]));
+    /// # drop(behind);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn place<A: Access>(self, mapping: &mut Mapping<A>) -> Result<(), Refused<Self>> {
+        const OPERATION: &str = "place";
+        let wrong =
+            |what, value, limit| Error::wrong(OPERATION, what, value, Wrong::Differs, limit);
+        let (len, granule, page) = (mapping.mapped_len(), mapping.granule(), self.all.granule());
+        if len != self.len() {
+            let error = wrong("the mapping's length", len, self.len());
+            return Err(Refused::new(self, error));
+        }
+        if granule != page && len != 0 {
+            let error = wrong("the mapping's granule", granule.bytes(), page.bytes());
+            return Err(Refused::new(self, error));
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        if let Err(error) = mapping.is_in_one_part() {
+            return Err(Refused::new(self, error));
+        }
+        let mode = self.mode;
+        match move_over(core::mem::take(mapping), self.all) {
+            Ok(moved) => {
+                *mapping = moved;
+                Ok(())
+            }
+            Err((stayed, place, error)) => {
+                *mapping = stayed;
+                Err(match place {
+                    Some(all) => Refused::new(Self { all, mode }, error),
+                    None => Refused::without_owner(error),
+                })
+            }
+        }
+    }
+
+    /// The same range, of which the type promises nothing any more: to be kept in a static
+    /// ([`Mapping::into_raw_parts`]), or for what is not offered here.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
     /// use std::sync::atomic::{AtomicPtr, Ordering};
     /// static HEAP: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
-    /// let (start, _) = Reservation::new(1 << 20, Mode::Overcommit)?.into_raw();
-    /// HEAP.store(start.as_ptr(), Ordering::Release);
+    /// let parts = Reservation::new(1 << 20, Mode::Overcommit)?.into_raw().into_raw_parts();
+    /// HEAP.store(parts.start.as_ptr(), Ordering::Release);
     /// // SAFETY: committed in this mode, and never unmapped.
     /// assert_eq!(unsafe { HEAP.load(Ordering::Acquire).read() }, 0);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    #[must_use = "the reservation is leaked unless these are kept"]
-    pub fn into_raw(self) -> (NonNull<u8>, usize) {
-        let (start, _) = self.all.into_raw();
-        // SAFETY: `self.start` is within what is mapped.
-        (unsafe { start.add(self.start) }, self.len)
+    #[must_use]
+    pub fn into_raw(self) -> Mapping<Raw> {
+        self.all
     }
 
-    /// Takes a reservation up again that was given up by [`into_raw`](Self::into_raw), or part of
-    /// one. Wrap it in [`ManuallyDrop`](core::mem::ManuallyDrop) where it shall stay mapped.
-    ///
-    /// # Errors
-    /// [`Error::Unaligned`] if the address is not that of a page; [`Error::Empty`] or
-    /// [`Error::TooLong`] if the length is 0 or over `isize::MAX`; [`Error::Refused`] if the page size
-    /// can't be found.
+    /// A raw mapping as a reservation, which it was before [`into_raw`](Self::into_raw), or may pass for.
     ///
     /// # Safety
-    /// `len` bytes, rounded up to whole pages, must be reserved at `start` in this mode, and belong to
-    /// no other owner that unmaps them.
+    /// It is private anonymous memory on ordinary pages, of a length of whole pages. In strict mode it is not
+    /// `MAP_NORESERVE`, and does not lie where the main thread's stack may grow; what a reservation made there
+    /// does not. In the other mode all of it can be read and written.
+    #[must_use]
+    pub const unsafe fn from_raw(mapping: Mapping<Raw>, mode: Mode) -> Self {
+        Self { all: mapping, mode }
+    }
+}
+
+impl<A: Access> Mapping<A> {
+    /// Gives up what is mapped, and keeps the place: the way back from
+    /// [`Reservation::into_mapping`] and [`Reservation::place`].
+    ///
+    /// One call: `mmap(start, mapped_len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)`, or
+    /// `PROT_READ|PROT_WRITE` and `MAP_NORESERVE` in the other mode. Pages that were touched apart become one
+    /// with their neighbours again.
+    ///
+    /// # Errors
+    /// Those of [`mmap`](crate::mmap): ENOMEM where the process has as many mappings as it may have. That it
+    /// lies on huge pages; in strict mode, that it lies where the main thread's stack may grow. The mapping
+    /// comes back.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
-    /// let (start, len) = Reservation::new(1 << 20, Mode::Strict)?.into_raw();
-    /// // SAFETY: reserved in this mode, and never unmapped by another owner, nor by this one.
-    /// let heap = unsafe { Reservation::from_raw(start, len, Mode::Strict)? };
-    /// let heap = std::mem::ManuallyDrop::new(heap);
-    /// heap.commit(0, 1)?;
-    /// assert_eq!(heap.as_ptr(), start.as_ptr());
+    /// let mut space = Reservation::new(1 << 20, Mode::Strict)?;
+    /// let rest = space.split_off(1 << 19)?;
+    /// let image = space.into_mapping()?;
+    /// // It is done with: the place is free for the next one.
+    /// let mut space = image.into_reservation(Mode::Strict)?;
+    /// space.try_unsplit(rest).unwrap();
+    /// assert_eq!(space.len(), 1 << 20);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub unsafe fn from_raw(start: NonNull<u8>, len: usize, mode: Mode) -> Result<Self, Error> {
-        // SAFETY: the caller's promise.
-        let all: Mapping<Raw> = unsafe { Mapping::from_raw(start, len) }?;
-        let len = all.mapped_len();
-        Ok(Self { all, start: 0, len, mode })
+    pub fn into_reservation(self, mode: Mode) -> Result<Reservation, Refused<Self>> {
+        const OPERATION: &str = "into_reservation";
+        match self.check_reservable(OPERATION, mode) {
+            Ok(()) => {}
+            Err(error) => return Err(Refused::new(self, error)),
+        }
+        let (base, len) = (self.base(), self.mapped_len());
+        if len != 0 {
+            // SAFETY: the range is ours (1), and by value nothing refers to it.
+            if let Err(error) = unsafe { replace(base, len, mode) } {
+                return Err(Refused::new(self, error));
+            }
+        }
+        let mut parts = self.into_raw_parts();
+        // SAFETY: `base` is the start of its first granule, and so not null where there is one.
+        parts.start = unsafe { core::ptr::NonNull::new_unchecked(base) };
+        // SAFETY: ours as before, whole pages of new private anonymous memory.
+        let all = unsafe { Mapping::new(parts.start, len, parts.granule, Backing::Anonymous) };
+        Ok(Reservation { all, mode })
     }
 
-    /// The mapping beneath, slack included, for what is not offered here.
-    ///
-    /// ```
-    /// use rawmap::{Mode, Reservation, page_size};
-    /// let span = Reservation::keep_slack(1 << 20, 1 << 21, Mode::Strict)?;
-    /// let all = span.into_mapping();
-    /// assert_eq!(all.mapped_len(), (1 << 20) + (1 << 21) - page_size()?.bytes());
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    #[must_use]
-    pub fn into_mapping(self) -> Mapping<Raw> {
-        self.all
+    fn check_reservable(&self, operation: &'static str, mode: Mode) -> Result<(), Error> {
+        let (granule, page) = (self.granule().bytes(), page_size()?.bytes());
+        let base = self.base().addr();
+        if granule != page && self.mapped_len() != 0 {
+            Err(Error::wrong(operation, "the granule", granule, Wrong::Differs, page))
+        } else if mode == Mode::Strict && self.is_stack_ground()? {
+            Err(Error::wrong(operation, "the memory", base, Wrong::StackGround, 0))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Replaces whole pages by new private anonymous memory, as a reservation of this mode has it.
+///
+/// One call: `mmap(addr, len, prot, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)`. No file is asked and
+/// nothing is counted, so that the kernel refuses before it unmaps (the process has too many mappings), or
+/// because its own memory runs out: from Linux 6.12 on it then puts back what was there; before, one call
+/// more takes the range again, and that another thread is faster than that is not considered.
+///
+/// # Errors
+/// Those of mmap; the range is as it was.
+///
+/// # Safety
+/// The range belongs to the caller, is not of length 0, and nothing refers to its bytes.
+unsafe fn replace(addr: *mut u8, len: usize, mode: Mode) -> Result<(), Error> {
+    let (prot, reserve) = match mode {
+        Mode::Overcommit => (RW, MapFlags::NORESERVE),
+        Mode::Strict => (Prot::NONE, MapFlags::default()),
+    };
+    let flags = MapFlags::PRIVATE.union(reserve);
+    let over = Call::mmap_anonymous(addr, len, prot, flags.union(MapFlags::FIXED));
+    // SAFETY: what is replaced is the caller's, by its promise.
+    match unsafe { issue(over) } {
+        Ok(_) => Ok(()),
+        Err(error) if error.errno() == Errno::ENOMEM => {
+            let free = flags.union(MapFlags::FIXED_NOREPLACE);
+            // SAFETY: it replaces nothing. A kernel that takes the flag for a hint places it elsewhere.
+            match unsafe { issue(Call::mmap_anonymous(addr, len, prot, free)) } {
+                Ok(again) if again == addr => Ok(()),
+                Ok(stray) => {
+                    // SAFETY: mapped just now, and nobody's.
+                    unsafe { give_back(stray, len, Backing::Anonymous) };
+                    Err(error)
+                }
+                Err(_) => Err(error),
+            }
+        }
+        Err(error) => Err(error),
     }
 }

@@ -1,25 +1,31 @@
 //! [`Ring`]: a buffer that is mapped twice in a row, so that what wraps around is contiguous.
 
-use super::error::made;
-use super::{Error, MapOptions, Mapping, Raw, page_size};
-use crate::{Call, MremapFlags};
+use crate::arch;
+use crate::call::Call;
+use crate::errno::Errno;
+use crate::flags::{MapFlags, MremapFlags};
+use crate::owners::access::Raw;
+use crate::owners::descriptor::MemoryFile;
+use crate::owners::error::{Error, Wrong, issue};
+use crate::owners::mapping::{Backing, Mapping, RW};
+use crate::owners::place::retaken;
+use crate::owners::process::page_size;
+use crate::raw::{NO_FD, RawFd};
+use core::mem::{ManuallyDrop, forget};
+use core::ptr::null_mut;
 use core::slice;
-use core::sync::atomic::{Ordering, compiler_fence};
 
 /// A mirrored buffer: byte `n` and byte `n + len` are the same memory.
 ///
-/// Two calls, no file descriptor: `mmap(NULL, 2 * len, PROT_READ|PROT_WRITE,
-/// MAP_SHARED|MAP_ANONYMOUS, -1, 0)`, and `mremap(start, 0, len, MREMAP_MAYMOVE|MREMAP_FIXED,
-/// start + len)`, which maps the first half's pages over the second.
+/// Two calls, no file descriptor: `mmap(NULL, 2 * len, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1,
+/// 0)`, and `mremap(start, 0, len, MREMAP_MAYMOVE|MREMAP_FIXED, start + len)`, which maps the first half's
+/// pages over the second. Where that is refused, by a filter or an emulator, four more: the pages of a
+/// `memfd_create`, which is `ftruncate`d, mapped twice by `mmap`, and closed.
 ///
-/// QEMU's user mode refuses a length of 0 (ENOMEM), and has none.
-///
-/// A forked child shares the buffer; whoever forks must see to it that only one of both uses it.
+/// A forked child shares the buffer; whoever forks sees to it that only one of both uses it.
 ///
 /// ```
 /// use rawmap::Ring;
-/// # // QEMU's user mode can't make it.
-/// # if std::env::var_os("RAWMAP_EMULATOR").is_some_and(|name| !name.is_empty()) { return Ok(()) }
 /// let mut ring = Ring::new(4096)?;
 /// let len = ring.len();
 /// ring.slice_mut(len - 2, 4).copy_from_slice(b"wrap");
@@ -28,6 +34,8 @@ use core::sync::atomic::{Ordering, compiler_fence};
 /// ```
 #[derive(Debug)]
 pub struct Ring {
+    // Beside the invariants of `Mapping`: `both` is twice `len` bytes that can be read and written, of memory
+    // that nobody else has; and its two halves are the same memory.
     both: Mapping<Raw>,
     len: usize,
 }
@@ -36,13 +44,12 @@ impl Ring {
     /// A ring of `len` bytes, rounded up to whole pages: zeroes.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap) and [`mremap`](crate::mremap), and twice the length over
-    /// `isize::MAX`. Nothing is left mapped.
+    /// Those of [`mmap`](crate::mmap) (EINVAL for length 0) and [`mremap`](crate::mremap); that twice the
+    /// length is more than `isize::MAX`. Nothing stays mapped; but if the kernel runs out of memory in the
+    /// middle of that mremap, and another thread has mapped something since, half of the address space stays
+    /// taken.
     ///
     /// ```
-    /// # // QEMU's user mode can't make it.
-    /// # let emulated = std::env::var_os("RAWMAP_EMULATOR").is_some_and(|name| !name.is_empty());
-    /// # if emulated { return Ok(()) }
     /// use rawmap::{Ring, page_size};
     /// let ring = Ring::new(1)?;
     /// assert_eq!(ring.len(), page_size()?.bytes());
@@ -50,41 +57,32 @@ impl Ring {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn new(len: usize) -> Result<Self, Error> {
-        let page = page_size()?;
-        let len = page
-            .round_up(len)
-            .filter(|len| *len <= isize::MAX as usize / 2)
-            .ok_or(Error::TooLong { len })?;
-        let both = MapOptions::new(2 * len).shared().anonymous()?;
-        let (first, second) = (both.as_ptr(), both.as_ptr().wrapping_add(len));
-        let flags = MremapFlags::MAYMOVE.union(MremapFlags::FIXED);
-        // SAFETY: what is replaced is the second half, to which nothing refers.
-        if let Err(error) = unsafe { made(Call::mremap(first, 0, len, flags, second)) } {
-            // The kernel may have unmapped the second half before it failed, and another thread's
-            // mapping may lie there by now. With this memory no other is ever joined to one.
-            if both.check_whole().is_err() {
-                both.give_up_from(len);
-            }
-            return Err(error);
-        }
+        let limit = isize::MAX as usize / 2;
+        let Some(len) = page_size()?.round_up(len).filter(|len| *len <= limit) else {
+            return Err(Error::wrong("Ring::new", "the length", len, Wrong::TooLong, limit));
+        };
+        let both = match mirrored(len) {
+            Ok(both) => both,
+            Err(refused) if refused.call().is_some_and(is_mremap) => match mirrored_file(len) {
+                Ok(both) => both,
+                // Nor can that be had here: what was refused first is what to mend.
+                Err(_) => return Err(refused),
+            },
+            Err(error) => return Err(error),
+        };
         Ok(Self { both, len })
     }
 
-    /// The first byte. Valid for reads and writes of `2 * len` bytes, of which each is there twice:
-    /// between uses of the two, there must be a [`compiler_fence`], which the slices here have.
+    /// The first byte. It may be used to read and write `2 * len` bytes, of which each is there twice. To the
+    /// language these are two memories: between uses of the two there must be something that it does not see
+    /// through, which each borrow of a slice here is.
     ///
     /// ```
-    /// # // QEMU's user mode can't make it.
-    /// # let emulated = std::env::var_os("RAWMAP_EMULATOR").is_some_and(|name| !name.is_empty());
-    /// # if emulated { return Ok(()) }
-    /// # use std::sync::atomic::{Ordering, compiler_fence};
     /// use rawmap::Ring;
-    /// let ring = Ring::new(1 << 16)?;
-    /// // SAFETY: the first of the 2 * len bytes, which nothing borrows.
-    /// unsafe { ring.as_ptr().write(7) };
-    /// compiler_fence(Ordering::SeqCst);
-    /// // SAFETY: the same byte once more, also within them.
-    /// assert_eq!(unsafe { ring.as_ptr().add(ring.len()).read() }, 7);
+    /// let mut ring = Ring::new(1 << 16)?;
+    /// // A device that fills the buffer is told where it is.
+    /// let (address, twice) = (ring.as_ptr().addr(), 2 * ring.len());
+    /// assert!(address.checked_add(twice).is_some());
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     #[must_use]
@@ -95,9 +93,6 @@ impl Ring {
     /// The length in bytes, counted once.
     ///
     /// ```
-    /// # // QEMU's user mode can't make it.
-    /// # let emulated = std::env::var_os("RAWMAP_EMULATOR").is_some_and(|name| !name.is_empty());
-    /// # if emulated { return Ok(()) }
     /// use rawmap::Ring;
     /// let mut ring = Ring::new(1 << 16)?;
     /// // Counts of bytes read and written, which only go up.
@@ -119,9 +114,6 @@ impl Ring {
     /// If `count` is more than the length, as indexing a slice does.
     ///
     /// ```
-    /// # // QEMU's user mode can't make it.
-    /// # let emulated = std::env::var_os("RAWMAP_EMULATOR").is_some_and(|name| !name.is_empty());
-    /// # if emulated { return Ok(()) }
     /// use rawmap::Ring;
     /// let mut ring = Ring::new(1 << 16)?;
     /// let head = ring.len() - 3;
@@ -134,9 +126,9 @@ impl Ring {
     #[must_use]
     pub fn slice(&self, at: usize, count: usize) -> &[u8] {
         assert!(count <= self.len, "{count} bytes of a ring of {}", self.len);
-        Self::forget_what_is_where();
-        // SAFETY: less than `len` plus at most `len` is within the mapping; written by `&mut` only.
-        unsafe { slice::from_raw_parts(self.as_ptr().add(at % self.len), count) }
+        // SAFETY: less than `len` bytes from the start, and at most `len` from there: within the two halves,
+        // which can be read, and are written by `&mut` only.
+        unsafe { slice::from_raw_parts(self.laundered().add(at % self.len), count) }
     }
 
     /// `count` bytes from position `at` on, modulo the length, to be written.
@@ -145,9 +137,6 @@ impl Ring {
     /// If `count` is more than the length, as indexing a slice does.
     ///
     /// ```
-    /// # // QEMU's user mode can't make it.
-    /// # let emulated = std::env::var_os("RAWMAP_EMULATOR").is_some_and(|name| !name.is_empty());
-    /// # if emulated { return Ok(()) }
     /// # use std::io::Read;
     /// use rawmap::Ring;
     /// let mut ring = Ring::new(1 << 16)?;
@@ -160,16 +149,68 @@ impl Ring {
     #[must_use]
     pub fn slice_mut(&mut self, at: usize, count: usize) -> &mut [u8] {
         assert!(count <= self.len, "{count} bytes of a ring of {}", self.len);
-        Self::forget_what_is_where();
-        // SAFETY: as for slice; at most `len` bytes hold none twice, and by `&mut` this is the only
-        // borrow.
-        unsafe { slice::from_raw_parts_mut(self.as_ptr().add(at % self.len), count) }
+        // SAFETY: as for slice; at most `len` bytes hold none twice, and by `&mut` this is the only borrow.
+        unsafe { slice::from_raw_parts_mut(self.laundered().add(at % self.len), count) }
     }
 
-    /// The compiler takes two addresses for two memories. So before each borrow, it must store what
-    /// was written through an earlier one, and keep nothing that it has read: here it may come by
-    /// the other address.
-    fn forget_what_is_where() {
-        compiler_fence(Ordering::SeqCst);
+    /// The first byte, behind which the compiler must suppose any memory: what was written through an earlier
+    /// borrow is stored, and what was read is forgotten, since here it may come by the other address.
+    fn laundered(&self) -> *mut u8 {
+        arch::launder(self.as_ptr(), self.as_ptr())
     }
+}
+
+fn is_mremap(call: Call) -> bool {
+    call.number() == arch::nr::MREMAP
+}
+
+/// Twice `len` bytes of anonymous memory, the second half of which is the first once more.
+fn mirrored(len: usize) -> Result<Mapping<Raw>, Error> {
+    let mut first = twice(len, MapFlags::SHARED.union(MapFlags::ANONYMOUS), NO_FD)?;
+    let second = ManuallyDrop::new(first.split_off(len)?);
+    let flags = MremapFlags::MAYMOVE.union(MremapFlags::FIXED);
+    // SAFETY: with an old length of 0 nothing moves; what is replaced is the second half, which is ours.
+    match unsafe { issue(Call::mremap(first.as_ptr(), 0, len, flags, second.as_ptr())) } {
+        Ok(_) => Ok(joined(first, ManuallyDrop::into_inner(second))),
+        Err(error) => {
+            drop(retaken(ManuallyDrop::into_inner(second), error.errno()));
+            Err(error)
+        }
+    }
+}
+
+/// The same, of a memory file.
+fn mirrored_file(len: usize) -> Result<Mapping<Raw>, Error> {
+    let file = MemoryFile::new(len)?;
+    // Behind the file's end there is nothing, until it is mapped there as well.
+    let mut first = twice(len, MapFlags::SHARED, file.raw())?;
+    let second = first.split_off(len)?;
+    let flags = MapFlags::SHARED.union(MapFlags::FIXED);
+    // SAFETY: what is replaced is the second half, which is ours.
+    match unsafe { issue(Call::mmap(second.as_ptr(), len, RW, flags, file.raw(), 0)) } {
+        Ok(_) => Ok(joined(first, second)),
+        Err(error) => {
+            // A memory file has no reason to refuse; the kernel has one, which it may find after it has
+            // unmapped the place.
+            if matches!(error.errno(), Errno::ENOMEM | Errno::EAGAIN) {
+                forget(second);
+            }
+            Err(error)
+        }
+    }
+}
+
+fn twice(len: usize, flags: MapFlags, fd: RawFd) -> Result<Mapping<Raw>, Error> {
+    let backing = if fd == NO_FD { Backing::SharedAnonymous } else { Backing::SharedFile };
+    let call = Call::mmap(null_mut(), 2 * len, RW, flags, fd, 0);
+    // SAFETY: a new mapping, in place of nothing, of whole pages.
+    unsafe { Mapping::adopt(issue(call)?, 2 * len, page_size()?, backing) }
+}
+
+/// The two halves as one owner.
+fn joined(mut first: Mapping<Raw>, second: Mapping<Raw>) -> Mapping<Raw> {
+    // They were one mapping, and lie as they did.
+    let joined = first.try_unsplit(second);
+    debug_assert!(joined.is_ok());
+    first
 }

@@ -1,13 +1,19 @@
 //! [`Stack`]: memory for a thread's stack, with a guard below it.
 
-use super::{Error, MapOptions, Mapping, Raw, page_size};
-use crate::Prot;
+use crate::flags::MapFlags;
+use crate::owners::access::Raw;
+use crate::owners::error::{Error, Wrong};
+use crate::owners::mapping::{Mapping, RW};
+use crate::owners::place::{self, rounded};
+use crate::owners::process::page_size;
+use core::ops::Range;
 
-/// A stack: a usable part, and below it a page that no access survives.
+/// A stack: a usable part, and below it a guard that no access survives.
 ///
-/// Two calls: `mmap(NULL, page + len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_STACK,
-/// -1, 0)` and `mprotect(start + page, len, PROT_READ|PROT_WRITE)`. If the second fails, the first
-/// is undone.
+/// Two calls: `mmap(NULL, guard + len, PROT_READ|PROT_WRITE,
+/// MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_STACK, -1, 0)`, and [`Mapping::guard`]'s. Where the kernel has
+/// guards (Linux 6.13), it holds neighbouring stacks as one mapping; before, each is two, and a process may
+/// have about 32,000 stacks (`vm.max_map_count`).
 ///
 /// ```
 /// use rawmap::Stack;
@@ -18,16 +24,23 @@ use crate::Prot;
 /// ```
 #[derive(Debug)]
 pub struct Stack {
+    // The lowest `guard` bytes are inaccessible, the rest can be read and written. Both are whole pages, and
+    // the rest is not empty.
     all: Mapping<Raw>,
     guard: usize,
 }
 
 impl Stack {
-    /// A stack of `len` usable bytes, rounded up to whole pages, above a guard of one page.
+    /// How large a guard is where nothing else is said, in bytes: 64 KiB. It is address space only, and code
+    /// that is compiled without stack probes steps over less.
+    pub const GUARD: usize = 64 << 10;
+
+    /// A stack of `len` usable bytes, rounded up to whole pages, above a guard of [`GUARD`](Self::GUARD)
+    /// bytes.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap) (EINVAL for length 0) and [`mprotect`](crate::mprotect), and a
-    /// length over `isize::MAX`. Nothing is left mapped.
+    /// Those of [`mmap`](crate::mmap) and [`Mapping::guard`]; that the length is 0, or with the guard more than
+    /// `isize::MAX`. Nothing stays mapped.
     ///
     /// ```
     /// use rawmap::Stack;
@@ -37,11 +50,10 @@ impl Stack {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn new(len: usize) -> Result<Self, Error> {
-        Self::with_guard(len, page_size()?.bytes())
+        Self::with_guard(len, Self::GUARD)
     }
 
-    /// The same with a guard of `guard` bytes, rounded up to whole pages. Code that isn't compiled
-    /// with stack probes may step over a small one.
+    /// The same with a guard of `guard` bytes, rounded up to whole pages.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -54,14 +66,16 @@ impl Stack {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn with_guard(len: usize, guard: usize) -> Result<Self, Error> {
+        const OPERATION: &str = "Stack::new";
         let page = page_size()?;
-        let guard = page.round_up(guard).ok_or(Error::TooLong { len: guard })?;
-        let usable = page.round_up(len).ok_or(Error::TooLong { len })?;
-        // Without a usable part it is 0 bytes in all, which the kernel refuses.
-        let guarded = if usable == 0 { 0 } else { guard };
-        let total = usable.checked_add(guarded).ok_or(Error::TooLong { len })?;
-        let all = MapOptions::new(total).prot(Prot::NONE).noreserve().stack().anonymous()?;
-        all.protect(guard, usable, Prot::READ.union(Prot::WRITE))?;
+        let (usable, guard) = (rounded(OPERATION, len, page)?, rounded(OPERATION, guard, page)?);
+        if usable == 0 {
+            return Err(Error::wrong(OPERATION, "the length", len, Wrong::TooSmall, 1));
+        }
+        let total = rounded(OPERATION, usable + guard, page)?;
+        let all =
+            place::anonymous(OPERATION, total, RW, MapFlags::NORESERVE.union(MapFlags::STACK))?;
+        all.guard(..guard)?;
         Ok(Self { all, guard })
     }
 
@@ -78,8 +92,7 @@ impl Stack {
     /// ```
     #[must_use]
     pub fn top(&self) -> *mut u8 {
-        // SAFETY: one past the last byte of the mapping.
-        unsafe { self.all.as_ptr().add(self.all.mapped_len()) }
+        self.all.as_ptr().wrapping_add(self.all.len())
     }
 
     /// The lowest usable byte, right above the guard.
@@ -96,21 +109,57 @@ impl Stack {
     /// ```
     #[must_use]
     pub fn bottom(&self) -> *mut u8 {
-        // SAFETY: the guard is a part of the mapping.
-        unsafe { self.all.as_ptr().add(self.guard) }
+        self.all.as_ptr().wrapping_add(self.guard)
     }
 
     /// The usable length in bytes: whole pages.
-    ///
-    /// ```
-    /// use rawmap::{Stack, page_size};
-    /// let stack = Stack::new(1)?;
-    /// assert_eq!(stack.len(), page_size()?.bytes());
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // A stack is never empty.
     pub const fn len(&self) -> usize {
-        self.all.mapped_len() - self.guard
+        self.all.len() - self.guard
+    }
+
+    /// Where the guard lies: an access to any of it is an overflow of this stack.
+    ///
+    /// ```
+    /// use rawmap::Stack;
+    /// let stack = Stack::new(64 << 10)?;
+    /// // What a handler of SIGSEGV asks.
+    /// let overflowed = |fault: *mut u8| stack.guard().contains(&fault);
+    /// assert!(overflowed(stack.bottom().wrapping_sub(1)) && !overflowed(stack.bottom()));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    #[must_use]
+    pub fn guard(&self) -> Range<*mut u8> {
+        self.all.as_ptr()..self.bottom()
+    }
+
+    /// Frees the memory of the usable part, which reads as zeroes afterwards. The guard stays.
+    ///
+    /// One call: `madvise(bottom, len, MADV_DONTNEED)`; if part of it is locked, one more,
+    /// `MADV_DONTNEED_LOCKED`.
+    ///
+    /// # Errors
+    /// Those of [`madvise`](crate::madvise).
+    ///
+    /// # Safety
+    /// Nobody runs on it, and nothing on it is used any more.
+    ///
+    /// ```
+    /// use rawmap::Stack;
+    /// let mut stack = Stack::new(64 << 10)?;
+    /// // SAFETY: nobody has run on it yet.
+    /// unsafe { stack.reset()? };
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub unsafe fn reset(&mut self) -> Result<(), Error> {
+        self.all.purge(self.guard..).map(|_| ())
+    }
+
+    /// The whole range, guard and all, of which the type promises nothing any more: for a thread that unmaps
+    /// what it stands on.
+    #[must_use]
+    pub fn into_raw(self) -> Mapping<Raw> {
+        self.all
     }
 }

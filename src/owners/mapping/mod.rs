@@ -1,245 +1,391 @@
 //! [`Mapping`]: a page range that is unmapped when it is dropped.
 
+mod extent;
 mod pages;
-mod raw;
-mod shape;
+mod protection;
+mod sealed;
 
 pub use pages::Purged;
-pub(super) use pages::purge_private;
-pub use raw::Guarded;
-pub(super) use raw::hold;
-pub use shape::Sealed;
+pub use protection::Guarded;
+pub use sealed::Sealed;
 
-use super::error::{check_range, made};
-use super::options::Origin;
-use super::{Access, Error, Raw, ReadOnly, ReadWrite, page_size};
-use crate::{Call, PageSize};
+use crate::flags::Prot;
+use crate::owners::access::{Access, Raw, ReadOnly, ReadWrite};
+use crate::owners::error::{Error, Wrong};
+use crate::owners::place::{give_back, not_null};
+use crate::owners::process::is_stack_ground;
+use crate::owners::range::Lent;
+use crate::page_size::PageSize;
+use core::borrow::{Borrow, BorrowMut};
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
-use core::ops::{Deref, DerefMut};
-use core::ptr::NonNull;
+use core::ops::{Deref, DerefMut, Range, RangeBounds};
+use core::ptr::{NonNull, without_provenance_mut};
 use core::{fmt, slice};
 
-/// An owned mapping: a range of whole pages that is unmapped when it is dropped.
+/// An owned mapping: a range of pages that is unmapped when it is dropped.
 ///
-/// Made with [`MapOptions`](crate::MapOptions). What may be done with its bytes, the type parameter
-/// says: a [`ReadOnly`] mapping is a `&[u8]`, a [`ReadWrite`] one a `&mut [u8]`; of a [`Raw`] one,
-/// only raw pointers can be had, and for them it may be protected, guarded and overlaid in parts.
-///
-/// Ranges are given as offset and length in bytes. The offset must be a multiple of the
-/// [granule](Self::granule); the length is rounded up to it. They must lie within
-/// [`mapped_len`](Self::mapped_len), else [`Error::OutOfRange`].
-///
-/// The kernel may hold a mapping as several parts, which differ in protection, lock or advice. If it
-/// refuses an operation on one of them, it may already have done it on those before.
+/// [`MapOptions`](crate::MapOptions) makes it. Its type says what may be done with the bytes: a
+/// [`ReadWrite`] mapping is a `&mut [u8]`, a [`ReadOnly`] one a `&[u8]`; a [`Raw`] one is reached by raw
+/// pointers only, and may therefore be shared with others and protected in parts.
 ///
 /// ```
-/// use rawmap::{Error, MapOptions};
+/// use rawmap::MapOptions;
 /// let mut memory = MapOptions::new(1 << 20).anonymous()?;
 /// memory[..5].copy_from_slice(b"hello");
-/// let page = memory.granule().bytes();
-/// memory.purge(page, 1)?; // the second page, all of it
-/// assert_eq!(&memory[..5], b"hello");
-/// assert_eq!(memory.purge(1, 1), Err(Error::Unaligned { value: 1, granule: page }));
+/// memory.resize(1 << 28)?; // the pages are moved, if at all, and nothing is copied
+/// assert_eq!((&memory[..5], memory.len()), (&b"hello"[..], 1 << 28));
 /// # Ok::<(), rawmap::Error>(())
 /// ```
 ///
-/// # What does not compile
+/// # Ranges
+/// A range is one of bytes, as in a slice: `memory.lock(..)` means all of it. Advice, locks and writing
+/// back apply to every page that holds any of the bytes. What destroys or denies them
+/// ([`purge`](Self::purge), [`guard`](Mapping::guard), [`protect`](Mapping::protect)) takes whole
+/// [granules](Self::granule) only, and nothing else with them: [`inwards`](Self::inwards) gives the
+/// granules that lie wholly within a range.
 ///
-/// A slice of it after it was unmapped:
+/// The kernel may hold a mapping as several parts, which differ in protection, lock, advice or name. If it
+/// refuses an operation on one of them, it may already have done it on those before.
 ///
-/// ```compile_fail,E0505
-/// # use rawmap::MapOptions;
-/// let map = MapOptions::new(1).anonymous().unwrap();
-/// let byte = &map[0];
-/// map.unmap().unwrap();
-/// println!("{byte}");
-/// ```
-///
-/// A slice that outlives it:
-///
-/// ```compile_fail,E0597
-/// # use rawmap::MapOptions;
-/// let byte = {
-///     let map = MapOptions::new(1).anonymous().unwrap();
-///     &map[0]
-/// };
-/// println!("{byte}");
-/// ```
-///
-/// Growing it, which may move it, or purging it, while a slice of it is in use:
-///
-/// ```compile_fail,E0502
-/// # use rawmap::MapOptions;
-/// let mut map = MapOptions::new(1).anonymous().unwrap();
-/// let byte = &map[0];
-/// map.grow(1 << 20).unwrap();
-/// println!("{byte}");
-/// ```
-///
-/// ```compile_fail,E0502
-/// # use rawmap::MapOptions;
-/// let mut map = MapOptions::new(1).anonymous().unwrap();
-/// let byte = &map[0];
-/// map.purge(0, 1).unwrap();
-/// println!("{byte}");
-/// ```
-///
-/// Writing a read-only one:
-///
-/// ```compile_fail,E0594
-/// # use rawmap::MapOptions;
-/// let mut map = MapOptions::new(1).read_only().anonymous().unwrap();
-/// map[0] = 1;
-/// ```
-///
-/// A slice of one that may be unreadable, or that others may write:
-///
-/// ```compile_fail,E0608
-/// # use rawmap::{MapOptions, Prot};
-/// let map = MapOptions::new(1).prot(Prot::NONE).anonymous().unwrap();
-/// println!("{}", map[0]);
-/// ```
-///
-/// ```compile_fail,E0614
-/// # use rawmap::MapOptions;
-/// let map = MapOptions::new(1).shared().anonymous().unwrap();
-/// let bytes: &[u8] = &*map;
-/// ```
-///
-/// Protecting one that gives out slices; and making one that does of raw memory:
-///
-/// ```compile_fail,E0599
-/// # use rawmap::{MapOptions, Prot};
-/// let map = MapOptions::new(1).anonymous().unwrap();
-/// map.protect(0, 1, Prot::NONE).unwrap();
-/// ```
-///
-/// ```compile_fail,E0308
-/// # use rawmap::{MapOptions, Mapping, ReadWrite};
-/// let map: Mapping<ReadWrite> = MapOptions::new(1).shared().anonymous().unwrap();
-/// ```
-///
-/// Using it after it was split, moved, sealed or made raw:
-///
-/// ```compile_fail,E0382
-/// # use rawmap::MapOptions;
-/// let map = MapOptions::new(1).anonymous().unwrap();
-/// let sealed = map.seal();
-/// println!("{}", map[0]);
-/// ```
-///
-/// Sending a slice of it to a thread that may outlive it:
-///
-/// ```compile_fail,E0597
-/// # use rawmap::MapOptions;
-/// let map = MapOptions::new(1).anonymous().unwrap();
-/// let bytes = &map[..];
-/// std::thread::spawn(move || println!("{}", bytes[0]));
-/// ```
-///
-/// Making a slice of a file, which others may write, without `unsafe`:
-///
-/// ```compile_fail,E0133
-/// # use rawmap::MapOptions;
-/// let map = MapOptions::new(1).read_only().file(0, 0);
-/// ```
-///
-/// A kind of access of one's own:
-///
-/// ```compile_fail,E0277
-/// struct Mine;
-/// impl rawmap::Access for Mine {}
-/// ```
+/// # After a fork
+/// A child has a copy of the owner and of private memory; what it drops, it unmaps in its own address
+/// space only. Shared memory stays shared. Two things the child may not have: pages of
+/// [`huge`](crate::MapOptions::huge) memory, which the kernel takes from the child where it has too few
+/// (SIGBUS in the child), and what was advised with `MADV_DONTFORK`.
 pub struct Mapping<A: Access = ReadWrite> {
+    // Invariants, which the SAFETY comments of the owners refer to by number:
+    //
+    // 1. Owned. If `len` is 0, nothing is owned. Else every granule that holds any of the `len` bytes from
+    //    `start` on is mapped, and belongs to this owner alone: no one else unmaps, replaces or moves it.
+    //    The kernel chose the place, or it was cut out of what an owner held.
+    // 2. Sized. Those granules end before the last address, and are at most `isize::MAX` bytes.
+    // 3. Granule. `granule` is the page size, or that of the huge pages that all of it lies on; so each part
+    //    that is whole granules can be unmapped by itself.
+    // 4. Lent. For `ReadOnly` and `ReadWrite` each of the bytes can be read, and for `ReadWrite` written, at
+    //    any time: a page stands behind it, or the kernel's ordinary promise of one. Only this owner's
+    //    borrows reach the bytes; the pointer `start` may be used for all of them.
+    // 5. Backing. `backing` tells what the bytes come from.
+    // 6. Stack. Where the main thread's stack may grow, the owner changes no protection and does not grow in
+    //    place (`process.rs`). Memory that the kernel placed there accessible keeps its distance for good.
     start: NonNull<u8>,
     len: usize,
     granule: PageSize,
-    origin: Origin,
+    backing: Backing,
     access: PhantomData<A>,
 }
 
-// SAFETY: a mapping belongs to the process, not to a thread, and its owner alone reaches it.
+/// What a mapping's bytes come from, which decides what giving them back does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Backing {
+    /// Private memory without a file: zeroes until it is written.
+    Anonymous,
+    /// Memory without a file that forked children share.
+    SharedAnonymous,
+    /// A private copy of a file: what is written is seen here only.
+    PrivateFile,
+    /// A file's own bytes.
+    SharedFile,
+}
+
+impl Backing {
+    /// Whether dropping the pages takes them from this mapping only.
+    pub(in crate::owners) const fn is_private(self) -> bool {
+        matches!(self, Self::Anonymous | Self::PrivateFile)
+    }
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread, and by invariant 1 its owner alone gives it
+// back.
 unsafe impl<A: Access> Send for Mapping<A> {}
-// SAFETY: by `&`, bytes are only read, and raw pointers and system calls have no owner.
+// SAFETY: by `&`, bytes that are lent are only read (invariant 4); of raw ones there are only pointers,
+// whose users synchronise; and the kernel orders its calls itself.
 unsafe impl<A: Access> Sync for Mapping<A> {}
 
+/// All that a [`Mapping`] is made of, to be kept where an owner can't be, and to be owned again.
+///
+/// ```
+/// use rawmap::{MapOptions, Mapping, ReadWrite};
+/// let parts = MapOptions::new(1 << 20).anonymous()?.into_raw_parts();
+/// // SAFETY: these are the parts of a mapping that could be written, and they are used once.
+/// let memory: Mapping<ReadWrite> = unsafe { Mapping::from_raw_parts(parts)? };
+/// assert_eq!(memory[(1 << 20) - 1], 0);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RawParts {
+    /// The first byte. It may lie anywhere in its page.
+    pub start: NonNull<u8>,
+    /// The length in bytes.
+    pub len: usize,
+    /// The page size, or that of the huge pages.
+    pub granule: PageSize,
+    /// What the bytes come from.
+    pub backing: Backing,
+}
+
 impl<A: Access> Mapping<A> {
+    /// An owner of nothing: no bytes, and no call.
+    ///
+    /// ```
+    /// use rawmap::Mapping;
+    /// let mut text = Mapping::<rawmap::ReadOnly>::empty();
+    /// assert_eq!(&text[..], b"");
+    /// # let _ = &mut text;
+    /// ```
+    #[must_use]
+    pub const fn empty() -> Self {
+        // A multiple of any page size, so that a call of length 0 is none that the kernel refuses.
+        let start = without_provenance_mut(1 << 20);
+        Self {
+            // SAFETY: that is not 0.
+            start: unsafe { NonNull::new_unchecked(start) },
+            len: 0,
+            granule: PageSize::SMALLEST,
+            backing: Backing::Anonymous,
+            access: PhantomData,
+        }
+    }
+
     /// # Safety
-    /// `len` bytes, rounded up to the granule, are mapped at `start`, and belong to nobody else;
-    /// and the bytes are what `A` promises.
+    /// What is given makes invariants 1 to 5 true.
+    #[inline]
     pub(in crate::owners) const unsafe fn new(
         start: NonNull<u8>,
         len: usize,
         granule: PageSize,
-        origin: Origin,
+        backing: Backing,
     ) -> Self {
-        Self { start, len, granule, origin, access: PhantomData }
+        Self { start, len, granule, backing, access: PhantomData }
     }
 
-    /// Takes over a mapping that was made otherwise, or given up by [`into_raw`](Self::into_raw):
-    /// private anonymous memory on ordinary pages.
+    /// Owns a mapping that was given up by [`into_raw_parts`](Self::into_raw_parts), or made otherwise.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the page size can't be found; [`Error::Unaligned`] if the address is
-    /// not that of a page; [`Error::Empty`] if the length is 0; [`Error::TooLong`] if it is over
-    /// `isize::MAX`.
+    /// That the granule is less than the page size, or that the granules of the bytes are more than
+    /// `isize::MAX`; then nothing is owned.
     ///
     /// # Safety
-    /// `len` bytes, rounded up to whole pages, must be mapped at `start` and belong to nobody else;
-    /// they must be private anonymous memory, not on huge pages; and for [`ReadOnly`] and
-    /// [`ReadWrite`], must stay readable or writable and be written by nobody else.
+    /// - Every granule that holds any of the bytes is mapped, is made of whole pages of size `granule`, and
+    ///   belongs to nobody else.
+    /// - `start` may be used for all of them.
+    /// - The memory comes from what `backing` says. Where it is `Anonymous`, it was placed by the kernel
+    ///   without `MAP_FIXED`, or within what was, and not `MAP_GROWSDOWN`.
+    /// - For [`ReadOnly`] and [`ReadWrite`], each byte can be read, or read and written, for as long as it is
+    ///   owned, and nobody else writes it.
     ///
     /// ```
-    /// use rawmap::{MapOptions, Mapping, ReadWrite};
-    /// let (start, len) = MapOptions::new(1 << 20).anonymous()?.into_raw();
-    /// // SAFETY: private memory that can be read and written, and was given up just now.
-    /// let memory = unsafe { Mapping::<ReadWrite>::from_raw(start, len)? };
-    /// assert_eq!(memory[len - 1], 0);
+    /// use rawmap::{Backing, MapFlags, Mapping, Prot, Raw, RawParts, mmap_anonymous, page_size};
+    /// use core::ptr::{NonNull, null_mut};
+    /// let granule = page_size()?;
+    /// // SAFETY: a new mapping, which replaces nothing.
+    /// let new = unsafe { mmap_anonymous(null_mut(), 1 << 20, Prot::NONE, MapFlags::PRIVATE) };
+    /// let start = NonNull::new(new.unwrap()).unwrap();
+    /// let parts = RawParts { start, len: 1 << 20, granule, backing: Backing::Anonymous };
+    /// // SAFETY: mapped just now, on ordinary pages, private and anonymous.
+    /// let space: Mapping<Raw> = unsafe { Mapping::from_raw_parts(parts)? };
+    /// assert_eq!(space.len(), 1 << 20); // and unmapped here
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub unsafe fn from_raw(start: NonNull<u8>, len: usize) -> Result<Self, Error> {
-        let granule = page_size()?;
-        if len == 0 {
-            return Err(Error::Empty);
+    pub unsafe fn from_raw_parts(parts: RawParts) -> Result<Self, Error> {
+        const OPERATION: &str = "from_raw_parts";
+        let RawParts { start, len, granule, backing } = parts;
+        let page = crate::owners::page_size()?.bytes();
+        if granule.bytes() < page && len != 0 {
+            return Err(Error::wrong(
+                OPERATION,
+                "the granule",
+                granule.bytes(),
+                Wrong::TooSmall,
+                page,
+            ));
         }
-        if granule.round_up(len).is_none_or(|len| len > isize::MAX as usize) {
-            return Err(Error::TooLong { len });
+        let head = start.addr().get() & (granule.bytes() - 1);
+        let whole = head.checked_add(len).and_then(|bytes| granule.round_up(bytes));
+        let ends = |bytes: &usize| {
+            *bytes <= isize::MAX as usize
+                && (start.addr().get() - head).checked_add(*bytes).is_some()
+        };
+        if whole.filter(ends).is_none() {
+            return Err(Error::wrong(
+                OPERATION,
+                "the length",
+                len,
+                Wrong::TooLong,
+                isize::MAX as usize,
+            ));
         }
-        if !granule.is_aligned(start.addr().get()) {
-            return Err(Error::Unaligned { value: start.addr().get(), granule: granule.bytes() });
-        }
-        // SAFETY: the caller's promise.
-        Ok(unsafe { Self::new(start, len, granule, Origin::Anonymous) })
+        // SAFETY: the caller's promise; 2 was looked at just now.
+        Ok(unsafe { Self::new(start, len, granule, backing) })
     }
 
-    /// Gives up the mapping without unmapping it: its first byte and mapped length.
+    /// Gives up the mapping without unmapping it, and tells all that [`from_raw_parts`] needs.
     ///
-    /// What it was is not told along: only private anonymous memory on ordinary pages can be taken up
-    /// again with [`from_raw`](Self::from_raw), the rest goes with [`munmap`](crate::munmap).
+    /// [`from_raw_parts`]: Self::from_raw_parts
     ///
     /// ```
-    /// use rawmap::{MapOptions, munmap};
-    /// let (start, len) = MapOptions::new(1).shared().anonymous()?.into_raw();
-    /// // SAFETY: mapped, given up just now, and not used any more.
-    /// assert_eq!(unsafe { munmap(start.as_ptr(), len) }, Ok(()));
+    /// use rawmap::{MapOptions, Mapping, Prot, Purged, Raw, Sharing};
+    /// let shared = MapOptions::new(1).raw(Prot::READ | Prot::WRITE, Sharing::Shared)?;
+    /// let parts = shared.into_raw_parts();
+    /// // SAFETY: parts of a raw mapping, used once.
+    /// let shared: Mapping<Raw> = unsafe { Mapping::from_raw_parts(parts)? };
+    /// assert_eq!(shared.len(), 1);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     #[must_use = "the mapping is leaked unless these are kept"]
-    pub fn into_raw(self) -> (NonNull<u8>, usize) {
+    pub fn into_raw_parts(self) -> RawParts {
         let this = ManuallyDrop::new(self);
-        (this.start, this.mapped_len())
+        RawParts { start: this.start, len: this.len, granule: this.granule, backing: this.backing }
     }
 
-    /// The first byte. Valid for what the protection allows, as long as the mapping isn't dropped,
-    /// grown, shrunk or moved.
+    /// The same bytes, of which the type promises nothing any more.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Prot};
+    /// let mut table = MapOptions::new(1 << 20).anonymous()?;
+    /// table.fill(7);
+    /// let table = table.into_raw();
+    /// table.protect(.., Prot::READ)?;
+    /// // SAFETY: ours, and it can be read.
+    /// assert_eq!(unsafe { table.as_ptr().read() }, 7);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    #[must_use]
+    pub fn into_raw(self) -> Mapping<Raw> {
+        // SAFETY: `Raw` promises nothing.
+        unsafe { self.with_access() }
+    }
+
+    /// # Safety
+    /// The bytes are what `B` promises (invariant 4).
+    #[inline]
+    pub(in crate::owners) unsafe fn with_access<B: Access>(self) -> Mapping<B> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: the owner is given up, and its invariants hold for the new one; 4 by the caller's promise.
+        unsafe { Mapping::new(this.start, this.len, this.granule, this.backing) }
+    }
+
+    /// The length in bytes that is really mapped: whole granules.
     ///
     /// ```
     /// use rawmap::MapOptions;
-    /// let block = MapOptions::new(64).anonymous()?;
-    /// // SAFETY: the first eight bytes, aligned as a page is, and nothing borrows them.
+    /// let memory = MapOptions::new(100).anonymous()?;
+    /// assert_eq!((memory.len(), memory.mapped_len()), (100, memory.granule().bytes()));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn mapped_len(&self) -> usize {
+        if self.len == 0 { 0 } else { self.lent().end(self.len) }
+    }
+
+    /// What the mapping is made of: the page size, or that of its huge pages.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let heap = MapOptions::new(1 << 20).anonymous()?;
+    /// assert_eq!(heap.granule(), rawmap::page_size()?);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn granule(&self) -> PageSize {
+        self.granule
+    }
+
+    /// What its bytes come from.
+    ///
+    /// ```
+    /// use rawmap::{Backing, MapOptions};
+    /// assert_eq!(MapOptions::new(1).anonymous()?.backing(), Backing::Anonymous);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn backing(&self) -> Backing {
+        self.backing
+    }
+
+    /// The whole granules that lie within a range: the largest range that [`purge`](Self::purge) and its
+    /// kin take of it. Empty if there are none.
+    ///
+    /// # Errors
+    /// That the range does not lie within the mapping.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let mut heap = MapOptions::new(1 << 20).anonymous()?;
+    /// let page = heap.granule().bytes();
+    /// // A block of the heap that was freed, and the pages that nothing else lies on.
+    /// let pages = heap.inwards(100..3 * page + 100)?;
+    /// assert_eq!(pages, page..3 * page);
+    /// heap.purge(pages)?;
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn inwards(&self, range: impl RangeBounds<usize>) -> Result<Range<usize>, Error> {
+        self.lent().inwards("inwards", range)
+    }
+
+    /// What is lent, and of what.
+    #[inline]
+    pub(in crate::owners) fn lent(&self) -> Lent {
+        let head = self.start.addr().get() & (self.granule.bytes() - 1);
+        Lent { head, len: self.len, granule: self.granule }
+    }
+
+    /// The first granule's start: the address that the kernel knows.
+    #[inline]
+    pub(in crate::owners) fn base(&self) -> *mut u8 {
+        self.start.as_ptr().wrapping_sub(self.lent().head)
+    }
+
+    /// # Safety
+    /// The granules lie at `base` now, which is not null, and no longer where they were.
+    pub(in crate::owners) unsafe fn set_base(&mut self, base: *mut u8) {
+        let start = base.wrapping_add(self.lent().head);
+        // SAFETY: the caller's promise.
+        self.start = unsafe { NonNull::new_unchecked(start) };
+    }
+
+    /// The address and length of granules, given from the first one's start.
+    #[inline]
+    fn at(&self, granules: Range<usize>) -> (*mut u8, usize) {
+        (self.base().wrapping_add(granules.start), granules.len())
+    }
+
+    /// Whether any of it lies where the main thread's stack may grow.
+    #[inline]
+    pub(in crate::owners) fn is_stack_ground(&self) -> Result<bool, Error> {
+        let start = self.base().addr();
+        is_stack_ground(start, start + self.mapped_len())
+    }
+}
+
+impl Mapping<Raw> {
+    /// The owner of what a call has mapped at `addr`. At address 0, it is unmapped again.
+    ///
+    /// # Safety
+    /// As [`new`](Self::new), but for the address.
+    #[inline]
+    pub(in crate::owners) unsafe fn adopt(
+        addr: *mut u8,
+        len: usize,
+        granule: PageSize,
+        backing: Backing,
+    ) -> Result<Self, Error> {
+        // SAFETY: the caller's promise, of whole granules.
+        let start = unsafe { not_null(addr, granule.round_up(len).unwrap_or(len), backing) }?;
+        // SAFETY: the caller's promise.
+        Ok(unsafe { Self::new(start, len, granule, backing) })
+    }
+
+    /// The first byte. It may be used for what the protection allows, as long as the mapping is neither
+    /// dropped, resized nor moved.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Prot, Sharing};
+    /// let block = MapOptions::new(64).raw(Prot::READ | Prot::WRITE, Sharing::Private)?;
+    /// // SAFETY: the first eight bytes, aligned as a page is, which nothing borrows.
     /// unsafe { block.as_ptr().cast::<u64>().write(7) };
-    /// assert_eq!(block[..8], 7u64.to_ne_bytes());
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     #[must_use]
@@ -248,110 +394,35 @@ impl<A: Access> Mapping<A> {
     }
 
     /// The length in bytes, as it was asked for.
-    ///
-    /// ```
-    /// use rawmap::MapOptions;
-    /// let table = MapOptions::new(100).anonymous()?;
-    /// assert_eq!((table.len(), table[..].len()), (100, 100));
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
     #[must_use]
-    #[allow(clippy::len_without_is_empty)] // A mapping is never empty.
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// The length in bytes that is really mapped: whole granules.
+    /// Whether it owns nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The same bytes as the slice that `B` stands for.
+    ///
+    /// # Safety
+    /// For as long as the result lives, each of its bytes can be read (and for [`ReadWrite`] written), and
+    /// nobody else writes them. Huge pages are populated, and not `MAP_NORESERVE`; a file has all the bytes.
     ///
     /// ```
-    /// use rawmap::MapOptions;
-    /// let mut memory = MapOptions::new(100).anonymous()?;
-    /// let (start, whole) = (memory.as_ptr(), memory.mapped_len());
-    /// memory.grow(whole)?; // no call: the rest of the page was there
-    /// assert_eq!((memory.as_ptr(), memory.len()), (start, whole));
+    /// use rawmap::{MapOptions, Mapping, Prot, ReadOnly, Sharing};
+    /// let rom = MapOptions::new(16).raw(Prot::READ, Sharing::Private)?;
+    /// // SAFETY: private memory that can be read, and that nobody writes.
+    /// let rom: Mapping<ReadOnly> = unsafe { rom.assume() };
+    /// assert_eq!(rom[..], [0; 16]);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     #[must_use]
-    pub const fn mapped_len(&self) -> usize {
-        self.round_up(self.len)
-    }
-
-    /// What the mapping is made of: the page size, or that of its huge pages.
-    ///
-    /// ```
-    /// use rawmap::MapOptions;
-    /// let mut heap = MapOptions::new(1 << 20).anonymous()?;
-    /// // The page that byte 700,000 is on.
-    /// let (granule, offset) = (heap.granule(), heap.granule().round_down(700_000));
-    /// heap.purge(offset, granule.bytes())?;
-    /// assert!(offset <= 700_000 && 700_000 < offset + granule.bytes());
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    #[must_use]
-    pub const fn granule(&self) -> PageSize {
-        self.granule
-    }
-
-    /// `len` rounded up to whole granules; a number within the mapping can't wrap.
-    const fn round_up(&self, len: usize) -> usize {
-        match self.granule.round_up(len) {
-            Some(rounded) => rounded,
-            None => self.granule.round_down(len),
-        }
-    }
-
-    /// The address of a range, if it lies within the mapping, and its length in whole granules: the
-    /// kernel would round it up to pages only, and on huge pages refuse that, or do nothing.
-    fn range(&self, offset: usize, len: usize) -> Result<(*mut u8, usize), Error> {
-        check_range(offset, len, self.mapped_len(), self.granule)?;
-        // SAFETY: just checked: the offset is within the mapping, which is one allocation.
-        Ok((unsafe { self.start.as_ptr().add(offset) }, self.round_up(len)))
-    }
-
-    /// The same mapping by raw pointers only.
-    ///
-    /// ```
-    /// use rawmap::{MapOptions, Prot};
-    /// let mut table = MapOptions::new(1 << 20).anonymous()?;
-    /// table.fill(7);
-    /// let table = table.into_raw_access();
-    /// table.protect(0, table.len(), Prot::READ)?;
-    /// // SAFETY: ours, and can be read.
-    /// assert_eq!(unsafe { table.as_ptr().read() }, 7);
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    #[must_use]
-    pub fn into_raw_access(self) -> Mapping<Raw> {
-        let this = ManuallyDrop::new(self);
-        // SAFETY: the owner is given up, and Raw promises nothing.
-        unsafe { Mapping::new(this.start, this.len, this.granule, this.origin) }
-    }
-
-    /// Unmaps it, and says if that fails; dropping it can't.
-    ///
-    /// One call: `munmap(start, mapped_len)`.
-    ///
-    /// # Errors
-    /// ENOMEM: it is part of a larger mapping, and the process has as many as it may have. The
-    /// mapping comes back.
-    ///
-    /// ```
-    /// use rawmap::MapOptions;
-    /// let block = MapOptions::new(1 << 20).anonymous()?;
-    /// let mut in_use = block.mapped_len();
-    /// if block.unmap().is_ok() {
-    ///     in_use -= 1 << 20; // a drop would not tell that it is gone
-    /// }
-    /// assert_eq!(in_use, 0);
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    pub fn unmap(self) -> Result<(), (Self, Error)> {
-        let this = ManuallyDrop::new(self);
-        // SAFETY: the range is ours, and with the owner, all that could refer to it is gone.
-        match unsafe { made(Call::munmap(this.as_ptr(), this.mapped_len())) } {
-            Ok(_) => Ok(()),
-            Err(error) => Err((ManuallyDrop::into_inner(this), error)),
-        }
+    pub unsafe fn assume<B: Access>(self) -> Mapping<B> {
+        // SAFETY: the caller's promise.
+        unsafe { self.with_access() }
     }
 }
 
@@ -369,53 +440,106 @@ impl Mapping<ReadWrite> {
     #[must_use]
     pub fn leak(self) -> &'static mut [u8] {
         let this = ManuallyDrop::new(self);
-        // SAFETY: as for deref_mut, and nobody will unmap it.
-        unsafe { slice::from_raw_parts_mut(this.as_ptr(), this.len) }
+        // SAFETY: as for deref_mut; and with the owner gone, nobody gives the bytes back.
+        unsafe { slice::from_raw_parts_mut(this.start.as_ptr(), this.len) }
     }
 }
 
 impl Deref for Mapping<ReadOnly> {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
-        // SAFETY: `len` bytes from `start` on are mapped and readable, as the type promises, which
-        // only Raw can change; at most isize::MAX; and nobody writes them.
-        unsafe { slice::from_raw_parts(self.as_ptr(), self.len) }
+        // SAFETY: `start` is not null, and may be used for `len` bytes that can be read (4), at most
+        // isize::MAX of them (2), which nobody writes (4) nor gives back (1) while this is borrowed.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
 
 impl Deref for Mapping<ReadWrite> {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
-        // SAFETY: as for ReadOnly; they are written by `&mut` of this owner alone.
-        unsafe { slice::from_raw_parts(self.as_ptr(), self.len) }
+        // SAFETY: as for ReadOnly; they are written through `&mut` of this owner alone (4).
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
 
 impl DerefMut for Mapping<ReadWrite> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as for deref; and by `&mut`, this is the only borrow.
-        unsafe { slice::from_raw_parts_mut(self.as_ptr(), self.len) }
+        // SAFETY: as for deref; they can be written (4), and by `&mut` this is the only borrow.
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl AsRef<[u8]> for Mapping<ReadOnly> {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl AsRef<[u8]> for Mapping<ReadWrite> {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl AsMut<[u8]> for Mapping<ReadWrite> {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
+impl Borrow<[u8]> for Mapping<ReadOnly> {
+    fn borrow(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Borrow<[u8]> for Mapping<ReadWrite> {
+    fn borrow(&self) -> &[u8] {
+        self
+    }
+}
+
+impl BorrowMut<[u8]> for Mapping<ReadWrite> {
+    fn borrow_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
+impl<A: Access> Default for Mapping<A> {
+    /// [`empty`](Self::empty).
+    fn default() -> Self {
+        Self::empty()
     }
 }
 
 impl<A: Access> Drop for Mapping<A> {
-    /// Unmaps it. If the kernel refuses (ENOMEM, see [`unmap`](Self::unmap)), it stays mapped.
+    /// Unmaps it: one call, `munmap(start, mapped_len)`. If the kernel refuses, private memory is freed all
+    /// the same, and costs address space only; [`unmap`](Self::unmap) tells.
+    #[inline]
     fn drop(&mut self) {
-        // SAFETY: the range is ours, and nothing can refer to it any more.
-        let _ = unsafe { made(Call::munmap(self.as_ptr(), self.mapped_len())) };
+        if self.len != 0 {
+            // SAFETY: all of it is ours (1), whole granules (3), and nothing can refer to it any more.
+            unsafe { give_back(self.base(), self.mapped_len(), self.backing) };
+        }
     }
 }
 
 impl<A: Access> fmt::Debug for Mapping<A> {
-    /// Prints where it is, its length and its granule, not its bytes.
+    /// Prints where it is, its length, its granule and what it comes from, not its bytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mapping")
             .field("start", &self.start)
             .field("len", &self.len)
             .field("granule", &self.granule)
-            .field("origin", &self.origin)
+            .field("backing", &self.backing)
             .finish()
     }
 }
+
+/// Reading and writing, which most memory is for.
+pub(in crate::owners) const RW: Prot = Prot::READ.union(Prot::WRITE);

@@ -1,10 +1,17 @@
-//! What becomes of a mapping's pages: written back, locked, resident, advised, purged.
+//! What becomes of a mapping's pages: written back, locked, resident, advised, named, purged.
 
-use super::Mapping;
-use crate::owners::error::made;
-use crate::owners::options::Origin;
-use crate::owners::{Access, Error, page_size};
-use crate::{Advice, Call, Errno, MsyncFlags};
+use super::{Backing, Mapping};
+use crate::arch::{self, nr};
+use crate::call::Call;
+use crate::errno::Errno;
+use crate::flags::{Advice, MsyncFlags};
+use crate::owners::access::Access;
+use crate::owners::error::{Error, Wrong, issue};
+use crate::owners::place::purge_private;
+use crate::owners::process::page_size;
+use crate::word::Word;
+use core::ffi::CStr;
+use core::ops::RangeBounds;
 
 /// What a purged range reads as now.
 ///
@@ -12,199 +19,180 @@ use crate::{Advice, Call, Errno, MsyncFlags};
 /// use rawmap::{MapOptions, Purged};
 /// let mut block = MapOptions::new(1 << 20).anonymous()?;
 /// // For `calloc`: does it have to write zeroes?
-/// if block.purge(0, block.len())? != Purged::Zeroes {
+/// if block.purge(..)? != Purged::Zeroes {
 ///     block.fill(0);
 /// }
 /// assert!(block.iter().all(|byte| *byte == 0));
 /// # Ok::<(), rawmap::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Purged {
     /// Zeroes; its memory is free.
     Zeroes,
-    /// What the file says: for a private mapping, what was written to it is gone; a shared one is
-    /// as it was, and its memory stays in the page cache.
+    /// What the file says: what was written to a private mapping of it is gone.
     File,
-    /// Not known: parts of it were [overlaid](Mapping::overlay), and what a purge does to them
-    /// depends on what is there now.
-    Mixed,
 }
 
 impl<A: Access> Mapping<A> {
-    /// Writes changes of a shared file mapping back to the file.
+    /// Writes changes of a shared file mapping back to the file: of every page that holds any of the range.
     ///
-    /// One call: `msync(start + offset, len, flags)`.
+    /// One call: `msync(start, len, flags)`.
     ///
     /// # Errors
-    /// Those of [`msync`](crate::msync), and a range that is not within the mapping.
+    /// Those of [`msync`](crate::msync), and a range that does not lie within the mapping. An error of the
+    /// disk is reported once; that a later call succeeds does not prove that the data are there.
     ///
     /// ```
-    /// # use std::os::fd::AsRawFd;
     /// # let path = std::env::temp_dir().join(format!("rawmap-sync-{}", std::process::id()));
     /// # let mut new = std::fs::File::options();
     /// # let file = new.read(true).write(true).create(true).truncate(true).open(&path).unwrap();
     /// # file.set_len(7).unwrap();
+    /// # use std::os::fd::AsRawFd;
+    /// # // SAFETY: `file` stays open.
+    /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
     /// use rawmap::{MapOptions, MsyncFlags};
-    /// // SAFETY: an open file of seven bytes; of a shared mapping nothing is promised.
-    /// let log = unsafe { MapOptions::new(7).shared().file(file.as_raw_fd(), 0)? };
-    /// // SAFETY: its first seven bytes, which the file has.
-    /// unsafe { log.as_ptr().cast::<[u8; 7]>().write(*b"commit\n") };
-    /// log.sync(0, 7, MsyncFlags::SYNC)?; // now it is on the disk
+    /// // SAFETY: a file of our own, of seven bytes.
+    /// let mut log = unsafe { MapOptions::whole().file_mut(file, 0)? };
+    /// log.copy_from_slice(b"commit\n");
+    /// log.sync(.., MsyncFlags::SYNC)?; // now it is on the disk
     /// assert_eq!(std::fs::read(&path).unwrap(), b"commit\n");
     /// # std::fs::remove_file(&path).unwrap();
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub fn sync(&self, offset: usize, len: usize, flags: MsyncFlags) -> Result<(), Error> {
-        let (addr, len) = self.range(offset, len)?;
+    pub fn sync(&self, range: impl RangeBounds<usize>, flags: MsyncFlags) -> Result<(), Error> {
+        let (addr, len) = self.at(self.lent().outwards("sync", range)?);
         // SAFETY: msync changes no memory.
-        unsafe { made(Call::msync(addr, len, flags)) }.map(|_| ())
+        unsafe { issue(Call::msync(addr, len, flags)) }.map(|_| ())
     }
 
-    /// Keeps a range resident.
+    /// Makes every page that holds any of the range resident, and keeps it so.
     ///
-    /// One call: `mlock(start + offset, len)`.
-    ///
-    /// # Errors
-    /// Those of [`mlock`](crate::mlock), and a range that is not within the mapping.
-    ///
-    /// ```
-    /// use rawmap::MapOptions;
-    /// let buffer = MapOptions::new(1 << 20).anonymous()?;
-    /// buffer.lock(0, 1)?;
-    /// // A real-time thread won't fault on this page.
-    /// assert_eq!(buffer.resident(0, 1, &mut [0])?[0] & 1, 1);
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    pub fn lock(&self, offset: usize, len: usize) -> Result<(), Error> {
-        let (addr, len) = self.range(offset, len)?;
-        // SAFETY: locking changes no memory.
-        unsafe { made(Call::mlock(addr, len)) }.map(|_| ())
-    }
-
-    /// Undoes [`lock`](Self::lock).
-    ///
-    /// One call: `munlock(start + offset, len)`.
+    /// One call: `mlock(start, len)`.
     ///
     /// # Errors
-    /// Those of [`munlock`](crate::munlock), and a range that is not within the mapping.
+    /// Those of [`mlock`](crate::mlock), and a range that does not lie within the mapping.
     ///
     /// ```
     /// use rawmap::MapOptions;
     /// let mut key = MapOptions::new(32).anonymous()?;
-    /// key.lock(0, 32)?;
+    /// key.lock(..)?;
     /// key.copy_from_slice(b"a secret that is never swapped..");
     /// key.fill(0); // wiped, before it may be
-    /// key.unlock(0, 32)?;
-    /// assert!(key.iter().all(|byte| *byte == 0));
+    /// key.unlock(..)?;
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub fn unlock(&self, offset: usize, len: usize) -> Result<(), Error> {
-        let (addr, len) = self.range(offset, len)?;
-        // SAFETY: unlocking changes no memory.
-        unsafe { made(Call::munlock(addr, len)) }.map(|_| ())
+    pub fn lock(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
+        let (addr, len) = self.at(self.lent().outwards("lock", range)?);
+        // SAFETY: locking changes no contents.
+        unsafe { issue(Call::mlock(addr, len)) }.map(|_| ())
     }
 
-    /// Which pages of a range are resident: a byte for each page (not granule) of the range, whose
-    /// lowest bit says so.
+    /// Undoes [`lock`](Self::lock), of every page that holds any of the range.
     ///
-    /// One call: `mincore(start + offset, len, pages)`.
+    /// One call: `munlock(start, len)`.
     ///
     /// # Errors
-    /// Those of [`mincore`](crate::mincore); a range that is not within the mapping, or has more
-    /// pages than `pages` has bytes ([`Error::OutOfRange`]).
+    /// Those of [`munlock`](crate::munlock), and a range that does not lie within the mapping.
+    pub fn unlock(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
+        let (addr, len) = self.at(self.lent().outwards("unlock", range)?);
+        // SAFETY: unlocking changes no contents.
+        unsafe { issue(Call::munlock(addr, len)) }.map(|_| ())
+    }
+
+    /// Which pages are resident: a byte for each page (not granule) that holds any of the range, whose
+    /// lowest bit says so.
+    ///
+    /// One call: `mincore(start, len, pages)`.
+    ///
+    /// # Errors
+    /// Those of [`mincore`](crate::mincore); a range that does not lie within the mapping; that it lies on
+    /// more pages than `pages` has bytes.
     ///
     /// ```
     /// use rawmap::MapOptions;
     /// let mut heap = MapOptions::new(1 << 20).anonymous()?;
     /// heap[0] = 1;
     /// let mut pages = [0; 256]; // of 4 KiB, or fewer larger ones
-    /// let used = heap.resident(0, heap.len(), &mut pages)?.iter().filter(|page| **page & 1 == 1);
+    /// let used = heap.resident(.., &mut pages)?.iter().filter(|page| **page & 1 == 1);
     /// assert!(used.count() >= 1);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn resident<'a>(
         &self,
-        offset: usize,
-        len: usize,
+        range: impl RangeBounds<usize>,
         pages: &'a mut [u8],
     ) -> Result<&'a [u8], Error> {
-        let (addr, _) = self.range(offset, len)?;
-        let count = len.div_ceil(page_size()?.bytes());
-        let size = pages.len();
+        const OPERATION: &str = "resident";
+        let (addr, len) = self.at(self.lent().outwards(OPERATION, range)?);
+        let count = len >> page_size()?.log2();
+        let room = pages.len();
         let Some(pages) = pages.get_mut(..count) else {
-            return Err(Error::OutOfRange { offset: 0, len: count, size });
+            let what = "the number of pages";
+            return Err(Error::wrong(OPERATION, what, count, Wrong::TooLarge, room));
         };
         // SAFETY: `pages` has a byte for each page.
-        unsafe { made(Call::mincore(addr, len, pages.as_mut_ptr())) }?;
+        unsafe { issue(Call::mincore(addr, len, pages.as_mut_ptr())) }?;
         Ok(pages)
     }
 
-    /// Makes a range resident as reading it would, and says if that fails.
+    /// Makes every page that holds any of the range resident as reading it would, and says if that fails.
     ///
-    /// One call: `madvise(start + offset, len, MADV_POPULATE_READ)`.
+    /// One call: `madvise(start, len, MADV_POPULATE_READ)`.
     ///
     /// # Errors
-    /// Those of [`madvise`](crate::madvise); EINVAL before Linux 5.14; a range that is not within
-    /// the mapping.
-    ///
-    /// ```
-    /// # use std::os::fd::AsRawFd;
-    /// use rawmap::MapOptions;
-    /// let file = std::fs::File::open("/proc/self/exe").unwrap();
-    /// // SAFETY: a program's file isn't written while it runs.
-    /// let image = unsafe { MapOptions::new(4).read_only().file(file.as_raw_fd(), 0)? };
-    /// image.populate_read(0, 4)?; // an error of the disk would be one here, not a SIGBUS below
-    /// assert_eq!(&image[..], b"\x7fELF");
-    /// # Ok::<(), rawmap::Error>(())
-    /// ```
-    pub fn populate_read(&self, offset: usize, len: usize) -> Result<(), Error> {
-        // SAFETY: as reading does it, this changes no contents.
-        unsafe { self.advise_any(offset, len, Advice::POPULATE_READ) }
+    /// Those of [`madvise`](crate::madvise): EFAULT where a read would be SIGBUS; EINVAL before Linux 5.14. A
+    /// range that does not lie within the mapping.
+    pub fn populate_read(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
+        // SAFETY: like reading, it changes no contents.
+        unsafe { self.advise_by("populate_read", range, Advice::POPULATE_READ) }
     }
 
-    /// Makes a range resident and writable as writing it would, and says if that fails.
+    /// Makes every page that holds any of the range resident as writing it would, and says if that fails.
     ///
-    /// One call: `madvise(start + offset, len, MADV_POPULATE_WRITE)`.
+    /// One call: `madvise(start, len, MADV_POPULATE_WRITE)`.
     ///
     /// # Errors
-    /// Those of [`madvise`](crate::madvise); EINVAL before Linux 5.14, and if it can't be written;
-    /// EFAULT where an access would be SIGBUS; a range that is not within the mapping.
+    /// Those of [`madvise`](crate::madvise): EFAULT where a write would be SIGBUS; EINVAL before Linux 5.14,
+    /// and if it can't be written. A range that does not lie within the mapping.
     ///
     /// ```
     /// use rawmap::MapOptions;
     /// let mut samples = MapOptions::new(1 << 20).anonymous()?;
     /// samples[0] = 7;
-    /// samples.populate_write(0, samples.len())?; // no write has to wait for its page
+    /// samples.populate_write(..)?; // no write has to wait for its page
     /// assert_eq!((samples[0], samples[1]), (7, 0));
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub fn populate_write(&self, offset: usize, len: usize) -> Result<(), Error> {
-        // SAFETY: as writing what is there already does it, this changes no contents.
-        unsafe { self.advise_any(offset, len, Advice::POPULATE_WRITE) }
+    pub fn populate_write(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
+        // SAFETY: like writing what is there already, it changes no contents.
+        unsafe { self.advise_by("populate_write", range, Advice::POPULATE_WRITE) }
     }
 
-    /// Says how a range will be used, by advice that changes no contents: `NORMAL`, `RANDOM`,
-    /// `SEQUENTIAL`, `WILLNEED`, `COLD`, `PAGEOUT`, `HUGEPAGE`, `NOHUGEPAGE`, `COLLAPSE`, `MERGEABLE`,
-    /// `UNMERGEABLE`, `DONTDUMP`, `DODUMP`, `DOFORK`, `KEEPONFORK`, `GUARD_REMOVE`.
+    /// Says how every page that holds any of the range will be used, by advice that changes no contents:
+    /// `NORMAL`, `RANDOM`, `SEQUENTIAL`, `WILLNEED`, `COLD`, `PAGEOUT`, `HUGEPAGE`, `NOHUGEPAGE`, `COLLAPSE`,
+    /// `MERGEABLE`, `UNMERGEABLE`, `DONTDUMP`, `DODUMP`, `DOFORK`, `KEEPONFORK`; and `GUARD_REMOVE`, since only a
+    /// raw mapping has guards.
     ///
     /// For the rest there are [`purge`](Self::purge), [`populate_read`](Self::populate_read),
     /// [`populate_write`](Self::populate_write), [`guard`](Mapping::guard),
     /// [`punch_hole`](Mapping::punch_hole) and [`advise_any`](Self::advise_any).
     ///
-    /// One call: `madvise(start + offset, len, advice)`.
+    /// One call: `madvise(start, len, advice)`.
     ///
     /// # Errors
-    /// Those of [`madvise`](crate::madvise), [`Error::NotOffered`], and a range that is not within
-    /// the mapping.
+    /// Those of [`madvise`](crate::madvise), advice that is not in the list, and a range that does not lie
+    /// within the mapping.
     ///
     /// ```
-    /// use rawmap::{Advice, Error, MapOptions};
+    /// use rawmap::{Advice, MapOptions};
     /// let table = MapOptions::new(1 << 20).anonymous()?;
-    /// table.advise(0, table.len(), Advice::RANDOM)?;
-    /// assert_eq!(table.advise(0, 1, Advice::DONTNEED), Err(Error::NotOffered));
+    /// table.advise(.., Advice::RANDOM)?;
+    /// assert!(table.advise(.., Advice::DONTNEED).is_err());
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub fn advise(&self, offset: usize, len: usize, advice: Advice) -> Result<(), Error> {
+    pub fn advise(&self, range: impl RangeBounds<usize>, advice: Advice) -> Result<(), Error> {
+        const OPERATION: &str = "advise";
         match advice {
             Advice::NORMAL
             | Advice::RANDOM
@@ -222,98 +210,151 @@ impl<A: Access> Mapping<A> {
             | Advice::DOFORK
             | Advice::KEEPONFORK
             | Advice::GUARD_REMOVE => {
-                // SAFETY: none of these changes contents; a guard there is only in a raw mapping.
-                unsafe { self.advise_any(offset, len, advice) }
+                // SAFETY: none of these changes contents, nor denies access.
+                unsafe { self.advise_by(OPERATION, range, advice) }
             }
-            _ => Err(Error::NotOffered),
+            _ => {
+                let what =
+                    "the advice may change contents; see purge, guard, punch_hole and advise_any";
+                Err(Error::wrong(OPERATION, what, advice.bits() as usize, Wrong::NotOffered, 0))
+            }
         }
     }
 
-    /// Any advice, such as a new kernel's.
+    /// Any advice, such as a new kernel's, for every page that holds any of the range.
     ///
-    /// One call: `madvise(start + offset, len, advice)`.
+    /// One call: `madvise(start, len, advice)`.
     ///
     /// # Errors
-    /// Those of [`madvise`](crate::madvise), and a range that is not within the mapping.
+    /// Those of [`madvise`](crate::madvise), and a range that does not lie within the mapping.
     ///
     /// # Safety
-    /// The advice must leave the bytes as `A` promises them while they are borrowed; and after
-    /// `MADV_DONTFORK`, in a forked child, where nothing is mapped there, the owner must not be used
-    /// nor dropped.
+    /// The advice leaves the bytes as `A` promises them, also those around the range on the same pages, while
+    /// they are borrowed. After `MADV_DONTFORK`, a forked child neither uses nor drops its copy of the owner,
+    /// since nothing is mapped there.
     ///
     /// ```
     /// use rawmap::{Advice, MapOptions};
     /// let mut seed = MapOptions::new(32).anonymous()?;
     /// seed.fill(7);
     /// // SAFETY: the bytes change in a forked child only, whose one thread borrows none.
-    /// unsafe { seed.advise_any(0, 32, Advice::WIPEONFORK)? };
+    /// unsafe { seed.advise_any(.., Advice::WIPEONFORK)? };
     /// assert_eq!(seed[0], 7); // 0 in a child, which must not draw the same random numbers
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub unsafe fn advise_any(
         &self,
-        offset: usize,
-        len: usize,
+        range: impl RangeBounds<usize>,
         advice: Advice,
     ) -> Result<(), Error> {
-        let (addr, len) = self.range(offset, len)?;
         // SAFETY: the caller's promise.
-        unsafe { made(Call::madvise(addr, len, advice)) }.map(|_| ())
+        unsafe { self.advise_by("advise_any", range, advice) }
     }
 
-    /// Gives a range's memory back to the system, and says what the range reads as afterwards.
+    /// # Safety
+    /// As [`advise_any`](Self::advise_any).
+    #[inline]
+    unsafe fn advise_by(
+        &self,
+        operation: &'static str,
+        range: impl RangeBounds<usize>,
+        advice: Advice,
+    ) -> Result<(), Error> {
+        let (addr, len) = self.at(self.lent().outwards(operation, range)?);
+        // SAFETY: the caller's promise.
+        unsafe { issue(Call::madvise(addr, len, advice)) }.map(|_| ())
+    }
+
+    /// Names every page that holds any of the range, for /proc/pid/maps: `[anon:name]` (Linux 5.17).
     ///
-    /// One call: `madvise(start + offset, len, MADV_DONTNEED)`; for shared anonymous memory, of
-    /// which that would free nothing, `MADV_REMOVE`. If part of the range is locked, one more:
-    /// `MADV_DONTNEED_LOCKED` (Linux 5.18). Of a shared file, this frees nothing but page tables;
-    /// [`punch_hole`](Self::punch_hole) does.
+    /// A name splits what the kernel holds as one mapping, as advice does, and what is split does not
+    /// [grow](Self::resize): name all of a mapping that will grow.
+    ///
+    /// One call: `prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, len, name)`.
     ///
     /// # Errors
-    /// Those of [`madvise`](crate::madvise); EINVAL for locked shared anonymous memory, which must
-    /// be unlocked first, and for huge pages before Linux 5.18; a range that is not within the
-    /// mapping.
+    /// EINVAL where the kernel is older or built without names (CONFIG_ANON_VMA_NAME), for a name of more
+    /// than 79 bytes, and for one with an unprintable character or one of ``\`$[]``; EBADF for a file; ENOMEM
+    /// where the process has too many mappings. A range that does not lie within the mapping.
+    ///
+    /// ```
+    /// use rawmap::{Errno, MapOptions};
+    /// let heap = MapOptions::new(1 << 20).anonymous()?;
+    /// match heap.name(.., c"heap") {
+    ///     Ok(()) => {
+    ///         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    ///         assert!(maps.contains("[anon:heap]"));
+    ///     }
+    ///     Err(error) => assert_eq!(error.errno(), Errno::EINVAL),
+    /// }
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn name(&self, range: impl RangeBounds<usize>, name: &CStr) -> Result<(), Error> {
+        const PR_SET_VMA: usize = 0x5356_4d41;
+        const PR_SET_VMA_ANON_NAME: usize = 0;
+        let (addr, len) = self.at(self.lent().outwards("name", range)?);
+        // SAFETY: the kernel reads the name, which ends with a zero, and changes no memory.
+        let named = unsafe {
+            arch::syscall5(
+                Word::int(PR_SET_VMA),
+                Word::int(PR_SET_VMA_ANON_NAME),
+                Word::ptr(addr),
+                Word::int(len),
+                Word::ptr(name.as_ptr().cast_mut().cast()),
+                nr::PRCTL,
+            )
+        };
+        match Errno::decode(named) {
+            Ok(_) => Ok(()),
+            Err(errno) => Err(Error::refused_beyond("prctl(PR_SET_VMA_ANON_NAME)", errno)),
+        }
+    }
+
+    /// Gives the memory of whole granules back to the system, and says what they read as afterwards.
+    ///
+    /// One call: `madvise(start, len, MADV_DONTNEED)`, and if part of it is locked, one more,
+    /// `MADV_DONTNEED_LOCKED` (Linux 5.18); for shared anonymous memory, of which that would free nothing,
+    /// `MADV_REMOVE`, which empties it for all that share it.
+    ///
+    /// # Errors
+    /// Those of [`madvise`](crate::madvise): EINVAL for locked shared anonymous memory, which must be unlocked
+    /// first, and for huge pages before Linux 5.18. A range that does not lie within the mapping, or ends
+    /// within a granule. A shared file: its memory belongs to the file ([`punch_hole`](Mapping::punch_hole)
+    /// frees it there), and some drivers take a purge for the end of the mapping. A slice on huge pages: there
+    /// may be no page left when the bytes are used again.
     ///
     /// ```
     /// use rawmap::{MapOptions, Purged};
     /// let mut memory = MapOptions::new(4096).anonymous()?;
     /// memory[0] = 1;
-    /// assert_eq!(memory.purge(0, memory.len())?, Purged::Zeroes);
+    /// assert_eq!(memory.purge(..)?, Purged::Zeroes);
     /// assert_eq!(memory[0], 0);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub fn purge(&mut self, offset: usize, len: usize) -> Result<Purged, Error> {
-        let (advice, after) = match self.origin {
-            Origin::Anonymous => (Advice::DONTNEED, Purged::Zeroes),
-            Origin::SharedAnonymous => (Advice::REMOVE, Purged::Zeroes),
-            Origin::File => (Advice::DONTNEED, Purged::File),
-            Origin::Mixed => (Advice::DONTNEED, Purged::Mixed),
-        };
-        let (addr, len) = self.range(offset, len)?;
-        // SAFETY: by `&mut`, nothing borrows the bytes, and any bytes will do.
-        let done = unsafe {
-            if advice == Advice::REMOVE {
-                made(Call::madvise(addr, len, advice)).map(|_| ())
-            } else {
-                purge_private(addr, len)
+    pub fn purge(&mut self, range: impl RangeBounds<usize>) -> Result<Purged, Error> {
+        const OPERATION: &str = "purge";
+        let not_offered = |what| Err(Error::wrong(OPERATION, what, 0, Wrong::NotOffered, 0));
+        let after = match self.backing {
+            Backing::Anonymous | Backing::SharedAnonymous => Purged::Zeroes,
+            Backing::PrivateFile => Purged::File,
+            Backing::SharedFile => {
+                return not_offered("the memory of a shared file is the file's; see punch_hole");
             }
         };
-        done.map(|()| after)
-    }
-}
-
-/// Drops what a range holds, where that is the process's own: `madvise(addr, len, MADV_DONTNEED)`; if
-/// part of it is locked, one call more, `MADV_DONTNEED_LOCKED`.
-///
-/// # Safety
-/// The range must be the owner's, and nothing may refer to its bytes.
-pub(in crate::owners) unsafe fn purge_private(addr: *mut u8, len: usize) -> Result<(), Error> {
-    // SAFETY: the caller's promise.
-    let done = unsafe { made(Call::madvise(addr, len, Advice::DONTNEED)) };
-    match done {
-        Err(Error::Refused { errno: Errno::EINVAL, .. }) => {
-            // SAFETY: the caller's promise.
-            unsafe { made(Call::madvise(addr, len, Advice::DONTNEED_LOCKED)) }.map(|_| ())
+        if A::LENT && self.granule != page_size()? {
+            return not_offered("a slice on huge pages keeps them; see into_raw");
         }
-        done => done.map(|_| ()),
+        let (addr, len) = self.at(self.lent().exactly(OPERATION, range)?);
+        // SAFETY: the range is ours (1), whole granules (3), by `&mut` nothing borrows it, and any bytes will
+        // do. For slices, the kernel's ordinary promise of a page goes on (4): they are not on huge pages.
+        unsafe {
+            match self.backing {
+                Backing::SharedAnonymous => {
+                    issue(Call::madvise(addr, len, Advice::REMOVE)).map(|_| ())
+                }
+                _ => purge_private(addr, len),
+            }
+        }?;
+        Ok(after)
     }
 }

@@ -1,0 +1,82 @@
+//! What a mapping's type promises of its bytes: [`Raw`], [`ReadOnly`], [`ReadWrite`].
+
+/// What a mapping's type promises of its bytes. One of [`Raw`], [`ReadOnly`], [`ReadWrite`].
+///
+/// ```
+/// use rawmap::{Access, MapOptions, Mapping, Prot, Sharing};
+/// fn unmapped_when_dropped<A: Access>(map: &Mapping<A>) -> usize {
+///     map.mapped_len()
+/// }
+/// let page = rawmap::page_size()?.bytes();
+/// assert_eq!(unmapped_when_dropped(&MapOptions::new(1).anonymous()?), page);
+/// let queue = MapOptions::new(1).raw(Prot::READ | Prot::WRITE, Sharing::Shared)?;
+/// assert_eq!(unmapped_when_dropped(&queue), page);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+pub trait Access: sealed::Sealed {}
+
+pub(super) mod sealed {
+    /// Implemented for the three kinds of access only.
+    pub trait Sealed {
+        /// The bytes are lent as a slice.
+        const LENT: bool;
+        /// They are lent as a slice that can be written.
+        const WRITABLE: bool;
+    }
+}
+
+/// Nothing is promised: any protection and any sharing, reached by raw pointers.
+///
+/// ```
+/// use rawmap::{MapOptions, Mapping, Prot, Raw, Sharing};
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// let queue: Mapping<Raw> = MapOptions::new(4).raw(Prot::READ | Prot::WRITE, Sharing::Shared)?;
+/// // SAFETY: the first word of `queue`, which outlives it; whoever shares it uses atomics too.
+/// let tail = unsafe { AtomicU32::from_ptr(queue.as_ptr().cast()) };
+/// assert_eq!(tail.fetch_add(1, Ordering::Relaxed), 0);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[derive(Debug)]
+pub enum Raw {}
+
+/// Every byte can be read, and nobody writes it: the mapping is a `&[u8]`.
+///
+/// ```
+/// use rawmap::{MapOptions, Mapping, ReadOnly};
+/// let mut table = MapOptions::new(16).anonymous()?;
+/// table.fill(7);
+/// let table: Mapping<ReadOnly> = table.make_read_only()?;
+/// assert_eq!(table.first_chunk(), Some(&[7; 16]));
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[derive(Debug)]
+pub enum ReadOnly {}
+
+/// Every byte can be read and written, by the owner alone: the mapping is a `&mut [u8]`.
+///
+/// ```
+/// use rawmap::{MapOptions, Mapping, ReadWrite};
+/// let mut digits: Mapping<ReadWrite> = MapOptions::new(4).anonymous()?;
+/// digits.copy_from_slice(&[3, 1, 4, 1]);
+/// digits.sort();
+/// assert_eq!(digits[..], [1, 1, 3, 4]);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[derive(Debug)]
+pub enum ReadWrite {}
+
+impl sealed::Sealed for Raw {
+    const LENT: bool = false;
+    const WRITABLE: bool = false;
+}
+impl sealed::Sealed for ReadOnly {
+    const LENT: bool = true;
+    const WRITABLE: bool = false;
+}
+impl sealed::Sealed for ReadWrite {
+    const LENT: bool = true;
+    const WRITABLE: bool = true;
+}
+impl Access for Raw {}
+impl Access for ReadOnly {}
+impl Access for ReadWrite {}

@@ -1,0 +1,196 @@
+//! Files: how a descriptor is lent, and what is asked of it.
+
+use crate::arch::{self, STAT_MODE, nr};
+use crate::errno::Errno;
+use crate::owners::error::{Error, Wrong};
+use crate::page_size::PageSize;
+use crate::raw::RawFd;
+use crate::word::Word;
+use core::marker::PhantomData;
+
+/// An open file descriptor, lent for as long as `'fd`: what the standard library's `BorrowedFd` is, for
+/// programs that do without it.
+///
+/// ```
+/// use rawmap::{Fd, MapOptions, Prot, Sharing};
+/// # use std::os::fd::AsRawFd;
+/// let file = std::fs::File::open("/proc/self/exe").unwrap();
+/// // SAFETY: `file` stays open for as long as `fd` is used.
+/// let fd = unsafe { Fd::borrow_raw(file.as_raw_fd()) };
+/// let image = MapOptions::new(4).file_raw(fd, 0, Prot::READ, Sharing::Private)?;
+/// // SAFETY: four bytes that can be read, of a program that runs.
+/// assert_eq!(unsafe { image.as_ptr().cast::<[u8; 4]>().read() }, *b"\x7fELF");
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Fd<'fd> {
+    raw: RawFd,
+    lent: PhantomData<&'fd ()>,
+}
+
+impl Fd<'_> {
+    /// Lends a descriptor by its number.
+    ///
+    /// # Safety
+    /// It must be open, and stay open for as long as this value is used.
+    #[must_use]
+    pub const unsafe fn borrow_raw(raw: RawFd) -> Self {
+        Self { raw, lent: PhantomData }
+    }
+
+    /// The descriptor's number.
+    #[must_use]
+    pub const fn raw(self) -> RawFd {
+        self.raw
+    }
+}
+
+/// What lends a file descriptor. With the feature `std` it is all that is `AsFd`: `&File`, `OwnedFd`,
+/// `BorrowedFd` and the rest.
+pub trait AsDescriptor {
+    /// The descriptor, lent for as long as this is.
+    fn as_descriptor(&self) -> Fd<'_>;
+}
+
+impl AsDescriptor for Fd<'_> {
+    fn as_descriptor(&self) -> Fd<'_> {
+        *self
+    }
+}
+
+/// What `fstat` says of a file.
+struct Status {
+    mode: u32,
+    size: u64,
+    block: usize,
+}
+
+impl Status {
+    /// One call: `fstat(fd, ...)`.
+    fn of(fd: RawFd) -> Result<Self, Error> {
+        // At most 144 bytes, on any architecture.
+        let mut status = [0_u64; 18];
+        let out = Word::ptr(status.as_mut_ptr().cast());
+        // SAFETY: the kernel writes a `struct stat` there, which is not larger.
+        let asked = unsafe { arch::syscall2(Word::signed(fd), out, nr::FSTAT) };
+        Errno::decode(asked).map_err(|errno| Error::refused_beyond("fstat", errno))?;
+        Ok(Self {
+            mode: status[STAT_MODE / 8] as u32,
+            size: status[48 / 8],
+            // An int on some architectures, with padding behind it, and a long on others.
+            block: status[56 / 8] as u32 as usize,
+        })
+    }
+
+    /// What the thing is, if it is none that has a length to be mapped.
+    fn unmappable(&self) -> Option<&'static str> {
+        Some(match self.mode & 0o170_000 {
+            0o100_000 => return None,
+            0o040_000 => "a directory can't be mapped; open a file in it",
+            0o010_000 => "a pipe can't be mapped; read it",
+            0o140_000 => "a socket has no length; give one, if it can be mapped at all",
+            0o020_000 => "a character device has no length; give one, if it can be mapped at all",
+            0o060_000 => {
+                "a block device's length is not what fstat says; ask the device, and give it"
+            }
+            _ => "this kind of file has no length; give one, if it can be mapped at all",
+        })
+    }
+}
+
+/// The type of the file system that a file lies on (`statfs.f_type`). One call: `fstatfs(fd, ...)`.
+fn file_system(fd: RawFd) -> Result<usize, Error> {
+    // 120 bytes, on any architecture.
+    let mut status = [0_usize; 16];
+    let out = Word::ptr(status.as_mut_ptr().cast());
+    // SAFETY: the kernel writes a `struct statfs` there, which is not larger.
+    let asked = unsafe { arch::syscall2(Word::signed(fd), out, nr::FSTATFS) };
+    Errno::decode(asked).map_err(|errno| Error::refused_beyond("fstatfs", errno))?;
+    Ok(status[0])
+}
+
+/// How many bytes a file has from `offset` on.
+///
+/// One call: `fstat`; and where it has none, one more, `fstatfs`, since a file of /proc says so too.
+///
+/// # Errors
+/// What the thing is, if it is no file with a length; that it ends before `offset`.
+pub(super) fn bytes_from(operation: &'static str, fd: RawFd, offset: u64) -> Result<usize, Error> {
+    const PROC_SUPER_MAGIC: usize = 0x9fa0;
+    let status = Status::of(fd)?;
+    let no_file = |what| Error::wrong(operation, what, 0, Wrong::NotMappable, 0);
+    if let Some(what) = status.unmappable() {
+        return Err(no_file(what));
+    }
+    if status.size == 0 && file_system(fd)? == PROC_SUPER_MAGIC {
+        return Err(no_file("a file of /proc has no length and can't be mapped; read it"));
+    }
+    match status.size.checked_sub(offset) {
+        Some(bytes) => Ok(bytes as usize),
+        None => {
+            let (offset, size) = (offset as usize, status.size as usize);
+            Err(Error::wrong(operation, "the offset", offset, Wrong::TooLarge, size))
+        }
+    }
+}
+
+/// The error that the kernel gave for mapping `fd`, or one that says more.
+#[cold]
+pub(super) fn explained(operation: &'static str, fd: RawFd, error: Error) -> Error {
+    if error.errno() != Errno::ENODEV {
+        return error;
+    }
+    match Status::of(fd).ok().and_then(|status| status.unmappable()) {
+        Some(what) => Error::wrong(operation, what, 0, Wrong::NotMappable, 0),
+        None => error,
+    }
+}
+
+/// What a file's mapping at `addr` is made of: the page size, or on hugetlbfs the size of its pages.
+///
+/// No call where the address tells: memory on huge pages begins at a multiple of their size, which is
+/// 64 KiB at least. Else `fstat`, and `fstatfs` where the blocks are larger than pages.
+pub(super) fn granule(fd: RawFd, addr: *mut u8, page: PageSize) -> Result<PageSize, Error> {
+    const HUGETLBFS_MAGIC: usize = 0x9584_58f6;
+    if addr.addr() & 0xffff != 0 {
+        return Ok(page);
+    }
+    let block = Status::of(fd)?.block;
+    match PageSize::new(block) {
+        Some(size) if size > page && file_system(fd)? == HUGETLBFS_MAGIC => Ok(size),
+        _ => Ok(page),
+    }
+}
+
+/// A file in memory that has no name: closed when this is dropped, which leaves its mappings.
+pub(super) struct MemoryFile(RawFd);
+
+impl MemoryFile {
+    /// A file of `len` bytes: zeroes.
+    ///
+    /// Two calls: `memfd_create("rawmap", MFD_CLOEXEC)` and `ftruncate`.
+    pub(super) fn new(len: usize) -> Result<Self, Error> {
+        const MFD_CLOEXEC: usize = 1;
+        let name = Word::ptr(c"rawmap".as_ptr().cast_mut().cast());
+        // SAFETY: the kernel reads the name, which ends with a zero.
+        let made = unsafe { arch::syscall2(name, Word::int(MFD_CLOEXEC), nr::MEMFD_CREATE) };
+        let made =
+            Errno::decode(made).map_err(|errno| Error::refused_beyond("memfd_create", errno))?;
+        let file = Self(made.bits() as RawFd);
+        // SAFETY: it changes a file that was made just now.
+        let sized = unsafe { arch::syscall2(Word::signed(file.0), Word::int(len), nr::FTRUNCATE) };
+        Errno::decode(sized).map_err(|errno| Error::refused_beyond("ftruncate", errno))?;
+        Ok(file)
+    }
+
+    pub(super) const fn raw(&self) -> RawFd {
+        self.0
+    }
+}
+
+impl Drop for MemoryFile {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor is ours.
+        unsafe { arch::syscall1(Word::signed(self.0), nr::CLOSE) };
+    }
+}

@@ -1,0 +1,313 @@
+//! A mapping's extent: resized, split, joined, unmapped.
+
+use super::{Backing, Mapping};
+use crate::arch;
+use crate::call::Call;
+use crate::errno::Errno;
+use crate::flags::{MremapFlags, Prot};
+use crate::owners::access::{Access, Raw};
+use crate::owners::error::{Error, Refused, Wrong, issue};
+use crate::owners::place::{self, give_back, retaken, rounded};
+use crate::owners::process::page_size;
+use core::mem::ManuallyDrop;
+use core::ptr::{NonNull, null_mut};
+
+impl<A: Access> Mapping<A> {
+    /// Unmaps it, and says if the kernel refuses; a drop can't say so.
+    ///
+    /// One call: `munmap(start, mapped_len)`.
+    ///
+    /// # Errors
+    /// ENOMEM: it is part of what the kernel holds as one mapping, and the process has as many as it may
+    /// have. The mapping comes back.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let block = MapOptions::new(1 << 20).anonymous()?;
+    /// block.unmap()?;
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn unmap(self) -> Result<(), Refused<Self>> {
+        let this = ManuallyDrop::new(self);
+        if this.len == 0 {
+            return Ok(());
+        }
+        // SAFETY: all of it is ours (1), and with the owner, all that could refer to it is here.
+        match unsafe { issue(Call::munmap(this.base(), this.mapped_len())) } {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Refused::new(ManuallyDrop::into_inner(this), error)),
+        }
+    }
+
+    /// Makes the mapping `len` bytes long, where it is or elsewhere, without copying. What it gains of
+    /// private anonymous memory is zeroes; what it loses is unmapped. At length 0, all of it is.
+    ///
+    /// A slice grows only if it is private anonymous memory on ordinary pages: of anything else the kernel
+    /// promises no page behind what is new. As a raw mapping it does: a file shows more of itself, or
+    /// SIGBUS behind its end; shared anonymous memory stays as long as it was made, and is SIGBUS behind.
+    ///
+    /// One call, if the number of granules changes: `munmap(end, ...)`, or `mremap(start, mapped_len, len,
+    /// MREMAP_MAYMOVE, NULL)`.
+    ///
+    /// # Errors
+    /// Those of [`mremap`](crate::mremap): EFAULT if the kernel holds the mapping in several parts, since
+    /// they differ in protection, lock, advice or name, or were joined; EINVAL or EFAULT on huge pages. That
+    /// the length is more than `isize::MAX`; that it is a slice that can't grow. The mapping is as it was.
+    ///
+    /// Parts that are alike again are one again only where the kernel joins them. Before Linux 6.16 it does
+    /// not where just one of them had been touched meanwhile, as the locked part of an otherwise untouched
+    /// mapping is; nor does any Linux in a forked child (`mm/vma.c`: `is_mergeable_anon_vma`). Memory that
+    /// will grow is best locked, advised and named as a whole.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let mut text = MapOptions::new(1 << 20).anonymous()?;
+    /// text[(1 << 20) - 1] = 1;
+    /// text.resize(1 << 26)?; // pages are moved, if at all, and nothing is copied
+    /// assert_eq!(text[(1 << 20) - 1..][..2], [1, 0]);
+    /// text.resize(100)?; // so much was read
+    /// assert_eq!(text.len(), 100);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn resize(&mut self, len: usize) -> Result<(), Error> {
+        self.resize_by("resize", len, MremapFlags::MAYMOVE)
+    }
+
+    /// Makes the mapping `len` bytes long where it is; else as [`resize`](Self::resize).
+    ///
+    /// # Errors
+    /// As [`resize`](Self::resize); ENOMEM if something is mapped behind it; that the main thread's stack
+    /// may grow there.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let mut heap = MapOptions::new(1 << 20).anonymous()?;
+    /// let start = heap.as_ptr();
+    /// let grown = heap.resize_in_place(2 << 20).is_ok();
+    /// // Either way, pointers into it hold.
+    /// assert_eq!(heap.as_ptr(), start);
+    /// assert_eq!(heap.len(), if grown { 2 << 20 } else { 1 << 20 });
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn resize_in_place(&mut self, len: usize) -> Result<(), Error> {
+        self.resize_by("resize_in_place", len, MremapFlags::default())
+    }
+
+    fn resize_by(
+        &mut self,
+        operation: &'static str,
+        len: usize,
+        flags: MremapFlags,
+    ) -> Result<(), Error> {
+        if len <= self.len {
+            return self.shrink(len);
+        }
+        if self.len == 0 {
+            let what = "an empty mapping has nothing that could grow; map it";
+            return Err(Error::wrong(operation, what, len, Wrong::NotOffered, 0));
+        }
+        let ordinary = self.granule == page_size()?;
+        if A::LENT && !(self.backing == Backing::Anonymous && ordinary) {
+            let what =
+                "only private anonymous memory on ordinary pages grows as a slice; see into_raw";
+            return Err(Error::wrong(operation, what, len, Wrong::NotOffered, 0));
+        }
+        let (head, old_len) = (self.lent().head, self.mapped_len());
+        let all = head.checked_add(len).unwrap_or(usize::MAX);
+        let new_len = rounded(operation, all, self.granule)?;
+        if new_len > old_len {
+            self.grow(operation, old_len, new_len, flags)?;
+        }
+        if A::WRITABLE {
+            // What was behind the end of the last granule's bytes may have been written before it shrank.
+            let end = new_len.min(old_len).min(all) - head;
+            // SAFETY: from the end of what was lent to the end of what was mapped, or of what is lent now: all
+            // of that is ours (1) and can be written, as the bytes on the same granule can (4); and by `&mut`
+            // nothing borrows it.
+            unsafe { self.start.add(self.len).write_bytes(0, end - self.len) };
+        }
+        self.len = len;
+        Ok(())
+    }
+
+    /// Maps more granules behind the last one, here or elsewhere.
+    fn grow(
+        &mut self,
+        operation: &'static str,
+        old_len: usize,
+        new_len: usize,
+        flags: MremapFlags,
+    ) -> Result<(), Error> {
+        let base = self.base();
+        let mut grown = Call::mremap(base, old_len, new_len, flags, null_mut());
+        let mut room = None;
+        // In place the kernel looks only at what is mapped there, and not at the stack's distance (6).
+        if crate::owners::process::is_stack_ground(
+            base.addr(),
+            base.addr().saturating_add(new_len),
+        )? {
+            if !flags.contains(MremapFlags::MAYMOVE) {
+                let end = base.addr().saturating_add(new_len);
+                return Err(Error::wrong(operation, "the end", end, Wrong::StackGround, 0));
+            }
+            let elsewhere = place::anonymous(operation, new_len, Prot::NONE, Default::default())?;
+            let flags = flags.union(MremapFlags::FIXED);
+            grown = Call::mremap(base, old_len, new_len, flags, elsewhere.base());
+            room = Some(ManuallyDrop::new(elsewhere));
+        }
+        // SAFETY: the range is ours (1), and by `&mut` nothing borrows it; where the new place is given, that
+        // is ours as well. The pages may move, and only the new address is kept.
+        match unsafe { issue(grown) } {
+            // SAFETY: the pages lie there now. It is never null: where no address is given, the kernel looks
+            // for one from the first page's end on (`mm/mmap.c`: `low_limit`).
+            Ok(base) => unsafe { self.set_base(base) },
+            Err(error) => {
+                if let Some(room) = room {
+                    drop(retaken(ManuallyDrop::into_inner(room), error.errno()));
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Unmaps the granules that the first `len` bytes do not lie on. `len` is at most the length.
+    fn shrink(&mut self, len: usize) -> Result<(), Error> {
+        let size = self.mapped_len();
+        let kept = if len == 0 { 0 } else { self.lent().end(len) };
+        if kept < size {
+            // SAFETY: the tail is ours (1), whole granules (3), and by `&mut` nothing borrows it.
+            unsafe { issue(Call::munmap(self.base().wrapping_add(kept), size - kept)) }?;
+        }
+        self.len = len;
+        Ok(())
+    }
+
+    /// Splits the mapping in two, as `Vec::split_off` does: this one keeps the first `at` bytes, and what
+    /// comes behind is a mapping of its own. At 0 or at the end, one of the two is empty.
+    ///
+    /// No call.
+    ///
+    /// # Errors
+    /// That `at` is more than the length, or does not lie where a granule begins. The mapping is as it was.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let mut done = MapOptions::new(1 << 20).anonymous()?;
+    /// let mut rest = done.split_off(1 << 19)?;
+    /// drop(done); // what was read is unmapped
+    /// rest[0] = 1;
+    /// assert_eq!(rest.len(), 1 << 19);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn split_off(&mut self, at: usize) -> Result<Self, Error> {
+        const OPERATION: &str = "split_off";
+        if at > self.len {
+            return Err(Error::wrong(OPERATION, "the place", at, Wrong::TooLarge, self.len));
+        }
+        if at == 0 {
+            return Ok(core::mem::take(self));
+        }
+        if at == self.len {
+            return Ok(Self::empty());
+        }
+        if !self.granule.is_aligned(self.lent().head + at) {
+            let granule = self.granule.bytes();
+            return Err(Error::wrong(OPERATION, "the place", at, Wrong::NotAMultiple, granule));
+        }
+        // SAFETY: `at` is within the bytes, for all of which `start` may be used (4).
+        let start = unsafe { self.start.add(at) };
+        let len = self.len - at;
+        self.len = at;
+        // SAFETY: the granules from `at` on were ours, and are this owner's no longer (1); the rest holds for
+        // each part as it did for the whole.
+        Ok(unsafe { Self::new(start, len, self.granule, self.backing) })
+    }
+
+    /// Joins another mapping to this one, if it lies right behind it and is of the same kind; else gives it
+    /// back. Either may be empty.
+    ///
+    /// The kernel may go on holding the two as two, and then does not let them [grow](Self::resize).
+    ///
+    /// No call.
+    ///
+    /// # Errors
+    /// The other mapping, as it was: it does not begin where this one's last granule ends, with this one's
+    /// bytes up to there, or differs in granule or backing.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let mut low = MapOptions::new(1 << 20).anonymous()?;
+    /// let mut high = low.split_off(1 << 19)?;
+    /// // Free neighbours become one block again, in the order of their addresses.
+    /// let low = high.try_unsplit(low).unwrap_err();
+    /// let mut low = low;
+    /// low.try_unsplit(high).unwrap();
+    /// assert_eq!(low.len(), 1 << 20);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn try_unsplit(&mut self, other: Self) -> Result<(), Self> {
+        if other.len == 0 {
+            return Ok(());
+        }
+        if self.len == 0 {
+            *self = other;
+            return Ok(());
+        }
+        let end = self.start.addr().get() + self.len;
+        let alike = self.granule == other.granule && self.backing == other.backing;
+        // Ours ends with a whole granule, else there would be bytes between the two that are not lent.
+        let adjacent = end == other.start.addr().get() && self.granule.is_aligned(end);
+        let fits = self.mapped_len() <= isize::MAX as usize - other.mapped_len();
+        if !(alike && adjacent && fits) {
+            return Err(other);
+        }
+        let other = ManuallyDrop::new(other);
+        // To the language the two may be two allocations, over both of which no pointer to one reaches.
+        let start = arch::launder(self.start.as_ptr(), other.start.as_ptr());
+        // SAFETY: it is the same address.
+        self.start = unsafe { NonNull::new_unchecked(start) };
+        self.len += other.len;
+        Ok(())
+    }
+
+    /// Whether the kernel holds the mapping as one part, or as part of one.
+    ///
+    /// One call, or two: `mremap(start, mapped_len, mapped_len + granule, 0, NULL)`, which is EFAULT or
+    /// EINVAL if not. Else it is ENOMEM, since something lies behind, or EAGAIN, since so much may not be
+    /// locked; or it succeeds, and a second call unmaps what was added.
+    pub(in crate::owners) fn is_in_one_part(&self) -> Result<(), Error> {
+        let (base, len, more) = (self.base(), self.mapped_len(), self.granule.bytes());
+        let longer = Call::mremap(base, len, len + more, MremapFlags::default(), null_mut());
+        // SAFETY: nothing moves, and what is added nobody has used.
+        match unsafe { issue(longer) } {
+            Ok(_) => {
+                // SAFETY: added just now, behind what is ours, and nobody's.
+                unsafe { give_back(base.wrapping_add(len), more, self.backing) };
+                Ok(())
+            }
+            Err(error) if matches!(error.errno(), Errno::ENOMEM | Errno::EAGAIN) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Mapping<Raw> {
+    /// Lends the first `len` bytes of a new mapping, on whose last granule they end.
+    #[inline]
+    pub(in crate::owners) fn lend_first(&mut self, len: usize) {
+        self.lend_from(0, len);
+    }
+
+    /// Lends `len` bytes of a new mapping from `head` on, which reach from its first granule to its last.
+    #[inline]
+    pub(in crate::owners) fn lend_from(&mut self, head: usize, len: usize) {
+        debug_assert!(
+            head < self.granule.bytes()
+                && self.lent().granule.round_up(head + len) == Some(self.mapped_len())
+        );
+        // SAFETY: within the first granule, and so not null.
+        self.start = unsafe { NonNull::new_unchecked(self.start.as_ptr().wrapping_add(head)) };
+        self.len = len;
+    }
+}

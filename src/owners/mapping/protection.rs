@@ -1,0 +1,310 @@
+//! What a mapping may be used for: its protection, guards, and what is laid over parts of it.
+
+use super::{Mapping, RW};
+use crate::call::Call;
+use crate::errno::Errno;
+use crate::flags::{Advice, MapFlags, Prot};
+use crate::owners::access::{Access, Raw, ReadOnly, ReadWrite};
+use crate::owners::error::{Error, Refused, Wrong, issue};
+use crate::raw::RawFd;
+use core::ops::RangeBounds;
+use core::sync::atomic::{AtomicU8, Ordering};
+
+/// How a range was guarded.
+///
+/// ```
+/// use rawmap::{MapOptions, Prot, Sharing};
+/// let slots = MapOptions::new(1 << 20).raw(Prot::READ | Prot::WRITE, Sharing::Private)?;
+/// let page = slots.granule().bytes();
+/// // The kernel has guards or not, so the first tells what all others of this memory cost.
+/// assert_eq!(slots.guard(..page)?, slots.guard(page..2 * page)?);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Guarded {
+    /// By `MADV_GUARD_INSTALL`: the kernel still holds all as one mapping.
+    Installed,
+    /// By `mprotect(PROT_NONE)`, where the kernel does not have that, or not for this memory (locked, or on
+    /// huge pages): the kernel holds what is around as two more mappings.
+    Protected,
+}
+
+impl Mapping<ReadWrite> {
+    /// Makes the bytes read-only, as a type and in fact: a write through a stray pointer is SIGSEGV.
+    ///
+    /// One call: `mprotect(start, mapped_len, PROT_READ)`.
+    ///
+    /// # Errors
+    /// Those of [`mprotect`](crate::mprotect). The mapping comes back, and can be written; it is lost if the
+    /// kernel refuses that, after it has changed part of it.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let mut table = MapOptions::new(1 << 20).anonymous()?;
+    /// table[0] = 1;
+    /// let table = table.make_read_only()?;
+    /// assert_eq!(table[0], 1);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn make_read_only(self) -> Result<Mapping<ReadOnly>, Refused<Self>> {
+        // SAFETY: they can be read then, and nobody writes them: they were this owner's alone.
+        unsafe { self.make(Prot::READ, RW) }
+    }
+}
+
+impl Mapping<ReadOnly> {
+    /// Makes the bytes writable: of a file, in a private copy.
+    ///
+    /// One call: `mprotect(start, mapped_len, PROT_READ|PROT_WRITE)`.
+    ///
+    /// # Errors
+    /// Those of [`mprotect`](crate::mprotect): ENOMEM where there is not so much memory. The mapping comes
+    /// back, and can be read; it is lost if the kernel refuses to undo what it has done. That it is shared
+    /// memory, which others would see change.
+    ///
+    /// ```
+    /// use rawmap::{Fd, MapOptions};
+    /// # use std::os::fd::AsRawFd;
+    /// # let file = std::fs::File::open("/proc/self/exe").unwrap();
+    /// # // SAFETY: `file` stays open.
+    /// # let file = unsafe { Fd::borrow_raw(file.as_raw_fd()) };
+    /// // SAFETY: a program's file is not written while it runs.
+    /// let image = unsafe { MapOptions::new(4096).file(file, 0)? };
+    /// let mut copy = image.make_writable()?;
+    /// copy[0] = b'!'; // here, and not in the file
+    /// assert_eq!(&copy[..4], b"!ELF");
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn make_writable(self) -> Result<Mapping<ReadWrite>, Refused<Self>> {
+        if !self.backing.is_private() {
+            let what = "shared memory is not made writable; map it so";
+            let error = Error::wrong("make_writable", what, 0, Wrong::NotOffered, 0);
+            return Err(Refused::new(self, error));
+        }
+        // SAFETY: they can be read and written then, and what is written is seen here only.
+        unsafe { self.make(RW, Prot::READ) }
+    }
+}
+
+impl<A: Access> Mapping<A> {
+    /// Changes the protection of all of it, and with it the type.
+    ///
+    /// # Safety
+    /// With the protection `new`, the bytes are what `B` promises; with `old`, what `A` does. Both are
+    /// accessible.
+    unsafe fn make<B: Access>(self, new: Prot, old: Prot) -> Result<Mapping<B>, Refused<Self>> {
+        let (base, len) = (self.base(), self.mapped_len());
+        // SAFETY: the range is ours (1), and by value nothing borrows it.
+        match unsafe { issue(Call::mprotect(base, len, new)) } {
+            // SAFETY: the caller's promise.
+            Ok(_) => Ok(unsafe { self.with_access() }),
+            Err(error) => {
+                // The kernel may have changed the front before it refused.
+                // SAFETY: as above.
+                match unsafe { issue(Call::mprotect(base, len, old)) } {
+                    Ok(_) => Err(Refused::new(self, error)),
+                    Err(_) => Err(Refused::without_owner(error)),
+                }
+            }
+        }
+    }
+}
+
+impl Mapping<Raw> {
+    /// Sets what whole granules may be used for.
+    ///
+    /// One call: `mprotect(start, len, prot)`.
+    ///
+    /// # Errors
+    /// Those of [`mprotect`](crate::mprotect); a range that does not lie within the mapping, or ends within a
+    /// granule; `PROT_GROWSDOWN` and `PROT_GROWSUP`, which mean all that the kernel holds together with it;
+    /// memory where the main thread's stack may grow. If the kernel holds the range in several parts, it may
+    /// have protected the first when it refuses another.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Prot, Sharing};
+    /// let relro = MapOptions::new(1 << 20).raw(Prot::READ | Prot::WRITE, Sharing::Private)?;
+    /// // SAFETY: ours, and it can be written.
+    /// unsafe { relro.as_ptr().write(1) };
+    /// relro.protect(.., Prot::READ)?; // relocated: from now on a write is SIGSEGV
+    /// // SAFETY: ours, and it can be read.
+    /// assert_eq!(unsafe { relro.as_ptr().read() }, 1);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn protect(&self, range: impl RangeBounds<usize>, prot: Prot) -> Result<(), Error> {
+        self.protect_by("protect", range, prot)
+    }
+
+    fn protect_by(
+        &self,
+        operation: &'static str,
+        range: impl RangeBounds<usize>,
+        prot: Prot,
+    ) -> Result<(), Error> {
+        let (addr, len) = self.at(self.lent().exactly(operation, range)?);
+        if !prot.intersection(Prot::GROWSDOWN.union(Prot::GROWSUP)).is_empty() {
+            let what = "PROT_GROWSDOWN and PROT_GROWSUP reach further than the owner; see the raw mprotect";
+            return Err(Error::wrong(operation, what, prot.bits(), Wrong::NotOffered, 0));
+        }
+        if self.is_stack_ground()? {
+            return Err(Error::wrong(operation, "the memory", addr.addr(), Wrong::StackGround, 0));
+        }
+        // SAFETY: the range is ours (1), and not where a stack may come to lie (6); of a raw mapping there are
+        // no references, and who uses its pointers minds the protection.
+        unsafe { issue(Call::mprotect(addr, len, prot)) }.map(|_| ())
+    }
+
+    /// Makes every access to whole granules SIGSEGV. What they held may be lost.
+    ///
+    /// One call where the kernel has guards (Linux 6.13): `madvise(start, len, MADV_GUARD_INSTALL)`, which
+    /// splits no mapping. Else one more, `mprotect(start, len, PROT_NONE)`. The first time in a process, two
+    /// more: `madvise(start, page, MADV_POPULATE_READ)`, which fails if the guard is there (emulators say that
+    /// they have guards, and guard nothing), and `madvise(start, len, MADV_GUARD_REMOVE)` if it does not.
+    ///
+    /// [`advise`](Self::advise) with `GUARD_REMOVE`, or [`protect`](Self::protect), undoes it.
+    ///
+    /// # Errors
+    /// Those of [`protect`](Self::protect).
+    ///
+    /// ```
+    /// use rawmap::{Advice, Guarded, MapOptions, Prot, Sharing};
+    /// let rw = Prot::READ | Prot::WRITE;
+    /// let memory = MapOptions::new(1 << 20).raw(rw, Sharing::Private)?;
+    /// let page = memory.granule().bytes();
+    /// match memory.guard(..page)? {
+    ///     Guarded::Installed => memory.advise(..page, Advice::GUARD_REMOVE)?,
+    ///     _ => memory.protect(..page, rw)?,
+    /// }
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn guard(&self, range: impl RangeBounds<usize>) -> Result<Guarded, Error> {
+        const OPERATION: &str = "guard";
+        let granules = self.lent().exactly(OPERATION, range)?;
+        let (addr, len) = self.at(granules.clone());
+        if len == 0 {
+            return Ok(Guarded::Installed);
+        }
+        // SAFETY: the range is ours (1), and of a raw mapping there are no references.
+        if unsafe { install_guard(addr, len, self.granule.bytes()) } {
+            return Ok(Guarded::Installed);
+        }
+        if self.is_stack_ground()? {
+            return Err(Error::wrong(OPERATION, "the memory", addr.addr(), Wrong::StackGround, 0));
+        }
+        // SAFETY: as above, and not where a stack may come to lie (6).
+        unsafe { issue(Call::mprotect(addr, len, Prot::NONE)) }.map(|_| Guarded::Protected)
+    }
+
+    /// Replaces a range by new anonymous memory, or by part of a file where `fd` is one. By `&self`, so that
+    /// several threads may do it to parts of one mapping.
+    ///
+    /// One call: `mmap(start, len, prot, flags|MAP_FIXED, fd, offset)`.
+    ///
+    /// To place what the kernel may refuse late, split a [`Reservation`](crate::Reservation) and
+    /// [`place`](crate::Reservation::place) it there, which leaves no hole.
+    ///
+    /// # Errors
+    /// Those of [`mmap`](crate::mmap), and a range that does not lie within the mapping or ends within a
+    /// granule. The range is as it was, or no longer mapped.
+    ///
+    /// # Safety
+    /// - `fd` is open, if `flags` are not `ANONYMOUS`; `flags` have neither `GROWSDOWN` nor pages that are
+    ///   larger than the mapping's granule, and the file has none.
+    /// - No thread uses the range meanwhile, and the range is not where the main thread's stack may grow.
+    /// - If it fails, the caller knows that the kernel has unmapped nothing, or that no other thread has mapped
+    ///   anything since, or gives the mapping up without dropping it: a refusal that comes late (a file's own,
+    ///   ENOMEM) leaves a hole.
+    /// - [`purge`](Self::purge) answers for what the mapping was made of, and does to the range what that
+    ///   takes: the caller does not purge what would suffer from it.
+    ///
+    /// ```
+    /// # use std::os::fd::AsRawFd;
+    /// use rawmap::{MapFlags, MapOptions, Prot, Sharing};
+    /// let file = std::fs::File::open("/proc/self/exe").unwrap();
+    /// let image = MapOptions::new(1 << 20).raw(Prot::NONE, Sharing::Private)?;
+    /// let page = image.granule().bytes();
+    /// let (prot, flags) = (Prot::READ, MapFlags::PRIVATE);
+    /// // SAFETY: an open program, not on hugetlbfs, which has no reason to refuse a private view.
+    /// unsafe { image.overlay(..page, prot, flags, file.as_raw_fd(), 0)? };
+    /// // SAFETY: four bytes of ours, which can be read now.
+    /// assert_eq!(unsafe { image.as_ptr().cast::<[u8; 4]>().read() }, *b"\x7fELF");
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub unsafe fn overlay(
+        &self,
+        range: impl RangeBounds<usize>,
+        prot: Prot,
+        flags: MapFlags,
+        fd: RawFd,
+        offset: u64,
+    ) -> Result<(), Error> {
+        let (addr, len) = self.at(self.lent().exactly("overlay", range)?);
+        let call = Call::mmap(addr, len, prot, flags.union(MapFlags::FIXED), fd, offset);
+        // SAFETY: what is replaced is ours (1); the rest is the caller's promise.
+        unsafe { issue(call) }.map(|_| ())
+    }
+
+    /// Frees whole granules of the shared file or memory itself: they read as zeroes afterwards, in every
+    /// mapping of it and in the file.
+    ///
+    /// One call: `madvise(start, len, MADV_REMOVE)`.
+    ///
+    /// # Errors
+    /// Those of [`madvise`](crate::madvise): EACCES if it is not writable and shared, EINVAL if it is locked or
+    /// private, EOPNOTSUPP if the file system can't. A range that does not lie within the mapping, or ends
+    /// within a granule.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Prot, Sharing};
+    /// let slab = MapOptions::new(1 << 20).raw(Prot::READ | Prot::WRITE, Sharing::Shared)?;
+    /// // SAFETY: ours, and nobody else has it.
+    /// unsafe { slab.as_ptr().write(7) };
+    /// slab.punch_hole(..)?; // what all see now is zeroes
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn punch_hole(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
+        let (addr, len) = self.at(self.lent().exactly("punch_hole", range)?);
+        // SAFETY: the range is ours (1), and of a raw mapping there are no references; who maps the file
+        // elsewhere as a slice has promised that nobody writes it.
+        unsafe { issue(Call::madvise(addr, len, Advice::REMOVE)) }.map(|_| ())
+    }
+}
+
+/// Whether guards work here: 0 where that is not known yet, 1 if they do, 2 if not.
+static GUARDS: AtomicU8 = AtomicU8::new(0);
+const WORK: u8 = 1;
+const MISSING: u8 = 2;
+
+/// Guards a range by `MADV_GUARD_INSTALL`, and says whether that is so.
+///
+/// # Safety
+/// The range belongs to the caller, whole granules, not of length 0, and nothing refers to its bytes.
+pub(in crate::owners) unsafe fn install_guard(addr: *mut u8, len: usize, granule: usize) -> bool {
+    let known = GUARDS.load(Ordering::Relaxed);
+    if known == MISSING {
+        return false;
+    }
+    // SAFETY: the caller's promise.
+    match unsafe { issue(Call::madvise(addr, len, Advice::GUARD_INSTALL)) } {
+        Ok(_) if known == WORK => true,
+        Ok(_) => {
+            // SAFETY: it changes no contents.
+            let seen = unsafe { issue(Call::madvise(addr, granule, Advice::POPULATE_READ)) };
+            let works = matches!(seen, Err(error) if error.errno() == Errno::EFAULT);
+            GUARDS.store(if works { WORK } else { MISSING }, Ordering::Relaxed);
+            if !works {
+                // SAFETY: as above.
+                let _ = unsafe { issue(Call::madvise(addr, len, Advice::GUARD_REMOVE)) };
+            }
+            works
+        }
+        Err(_) => {
+            // Part of the range may be guarded that way already: what the kernel had done before it came to
+            // memory that can't be.
+            // SAFETY: as above.
+            let _ = unsafe { issue(Call::madvise(addr, len, Advice::GUARD_REMOVE)) };
+            false
+        }
+    }
+}

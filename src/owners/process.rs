@@ -1,0 +1,244 @@
+//! What the owners know of the process that they run in: its page size, and where the main thread's
+//! stack may grow. It is asked for once, when it is first needed, and kept.
+//!
+//! Linux lets a stack grow until it comes to other memory, and it keeps a gap only to memory that is
+//! accessible. A reservation is not: the stack may grow right up to it, and when the reservation is
+//! committed later, the stack walks into it. Memory that the kernel placed at a distance, and that then
+//! grows in place, is no better. So no owner changes the protection of memory, nor lets it grow in
+//! place, where the main thread's stack may come to lie: the *stack ground*.
+//!
+//! The stack ground ends where the highest mapping lies that exec itself made below the stack (the
+//! vDSO, or the dynamic loader): nothing unmaps that, and the stack can't pass it, whatever its limit is
+//! or becomes. The kernel goes there only when all below is used up, so ordinary programs never meet
+//! the rule. Two things are taken on trust: where exec made no mapping there (static programs on some
+//! kernels, addresses that are given out upwards), that the stack's limit is not raised after it was
+//! asked for; and where the auxiliary vector can't be had (a filter, no /proc on kernels before 6.4),
+//! that nothing fills the address space.
+
+use crate::arch::{self, nr};
+use crate::errno::Errno;
+use crate::owners::error::Error;
+use crate::page_size::PageSize;
+use crate::word::Word;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+/// The page size in bytes, once it is known; 0 before.
+static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
+
+/// Where the stack ground begins; 0 before it is known, `usize::MAX` where there is none to know.
+static GROUND: AtomicUsize = AtomicUsize::new(0);
+/// Where it ends: an address at the top of the stack. Written before `GROUND`, and always the same.
+static TOP: AtomicUsize = AtomicUsize::new(0);
+
+/// The page size that the owners use: found by [`PageSize::find`] when one of them first needs it,
+/// and kept.
+///
+/// # Errors
+/// Those of [`PageSize::find`].
+///
+/// ```
+/// use rawmap::{MapOptions, page_size};
+/// let smallest = MapOptions::new(1).anonymous()?;
+/// assert_eq!(smallest.mapped_len(), page_size()?.bytes());
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[inline]
+pub fn page_size() -> Result<PageSize, Error> {
+    if let Some(known) = known_page_size() {
+        return Ok(known);
+    }
+    let found = PageSize::probe().map_err(|(call, errno)| Error::refused(call, errno))?;
+    PAGE_SIZE.store(found.bytes(), Ordering::Relaxed);
+    Ok(found)
+}
+
+/// The page size, where it needn't be asked for.
+#[inline]
+pub(super) fn known_page_size() -> Option<PageSize> {
+    PageSize::FIXED.or_else(|| PageSize::new(PAGE_SIZE.load(Ordering::Relaxed)))
+}
+
+/// Asks the kernel now for all that the owners would otherwise ask when they first need it.
+///
+/// A program whose filter kills it for an unexpected call does this before it sets the filter; after
+/// it, the owners make only the calls that their documentation lists. The calls are those of
+/// [`page_size`]; `prctl(PR_GET_AUXV)`, or before Linux 6.4 `openat`, `read` and `close` of
+/// `/proc/self/auxv`; and `prlimit64(RLIMIT_STACK)` where nothing below the stack would stop it.
+///
+/// # Errors
+/// Those of [`page_size`], and what `openat` answers when there is no descriptor or no memory for it.
+///
+/// ```
+/// rawmap::prepare()?;
+/// // From here on, a reservation is one call.
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+pub fn prepare() -> Result<(), Error> {
+    page_size()?;
+    stack_ground().map(|_| ())
+}
+
+/// Tells the owners what the kernel told the program at its start, so that they need not ask. For a
+/// program that has no libc, and so has the auxiliary vector in hand.
+///
+/// # Safety
+/// `auxv` must point to the auxiliary vector that the kernel gave this process: pairs of words, of
+/// which the last one's first word is 0.
+///
+/// ```
+/// # let pairs = std::fs::read("/proc/self/auxv").unwrap();
+/// # let words = pairs.chunks_exact(8).map(|word| usize::from_ne_bytes(word.try_into().unwrap()));
+/// # let auxv: Vec<usize> = words.collect();
+/// # let auxv: *const [usize; 2] = auxv.as_ptr().cast();
+/// // SAFETY: `auxv` lies behind the environment that the program was started with.
+/// unsafe { rawmap::set_auxv(auxv) };
+/// assert!(rawmap::page_size()?.bytes() >= 4096);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+pub unsafe fn set_auxv(auxv: *const [usize; 2]) {
+    let mut known = Auxv::default();
+    let mut at = auxv;
+    loop {
+        // SAFETY: by the caller's promise the pairs go on until one begins with 0.
+        let pair = unsafe { at.read() };
+        if pair[0] == 0 {
+            break;
+        }
+        known.take(pair);
+        at = at.wrapping_add(1);
+    }
+    known.keep();
+}
+
+/// Whether any of the range from `start` to `end` lies where the main thread's stack may grow.
+///
+/// # Errors
+/// Those of [`prepare`].
+#[inline]
+pub(super) fn is_stack_ground(start: usize, end: usize) -> Result<bool, Error> {
+    // Ordinary memory lies below, so one comparison is all it costs.
+    if end <= GROUND.load(Ordering::Acquire) {
+        return Ok(false);
+    }
+    let (ground, top) = stack_ground()?;
+    Ok(end > ground && start < top)
+}
+
+/// Where the stack ground begins and ends. It is empty where nothing can be known.
+#[cold]
+pub(super) fn stack_ground() -> Result<(usize, usize), Error> {
+    if GROUND.load(Ordering::Acquire) == 0 {
+        Auxv::ask()?.keep();
+    }
+    // Never 0 now; and `TOP` was written before it.
+    Ok((GROUND.load(Ordering::Acquire), TOP.load(Ordering::Relaxed)))
+}
+
+/// What is of interest in the auxiliary vector; 0 where it isn't there.
+#[derive(Default)]
+struct Auxv {
+    page_size: usize,
+    loader: usize,
+    vdso: usize,
+    program_name: usize,
+}
+
+impl Auxv {
+    const AT_PAGESZ: usize = 6;
+    const AT_BASE: usize = 7;
+    const AT_EXECFN: usize = 31;
+    const AT_SYSINFO_EHDR: usize = 33;
+
+    fn take(&mut self, [kind, value]: [usize; 2]) {
+        match kind {
+            Self::AT_PAGESZ => self.page_size = value,
+            Self::AT_BASE => self.loader = value,
+            Self::AT_EXECFN => self.program_name = value,
+            Self::AT_SYSINFO_EHDR => self.vdso = value,
+            _ => {}
+        }
+    }
+
+    /// Asks for the vector. What a kernel or a filter does not have is no error, and leaves it empty.
+    fn ask() -> Result<Self, Error> {
+        const PR_GET_AUXV: usize = 0x4155_5856;
+        // Linux's own has about 25 pairs.
+        let mut pairs = [[0_usize; 2]; 64];
+        let (start, size) = (Word::ptr(pairs.as_mut_ptr().cast()), Word::int(size_of_val(&pairs)));
+        // SAFETY: the kernel writes at most that many bytes there.
+        let asked = unsafe {
+            arch::syscall5(Word::int(PR_GET_AUXV), start, size, Word::ZERO, Word::ZERO, nr::PRCTL)
+        };
+        if Errno::decode(asked).is_err() {
+            Self::read(start, size)?;
+        }
+        let mut known = Self::default();
+        pairs.into_iter().take_while(|pair| pair[0] != 0).for_each(|pair| known.take(pair));
+        Ok(known)
+    }
+
+    /// Reads `/proc/self/auxv`.
+    fn read(start: Word, size: Word) -> Result<(), Error> {
+        const AT_FDCWD: i32 = -100;
+        const O_CLOEXEC: usize = 0o2_000_000;
+        let path = Word::ptr(c"/proc/self/auxv".as_ptr().cast_mut().cast());
+        // SAFETY: the kernel reads the path, which ends with a zero.
+        let opened = unsafe {
+            arch::syscall4(
+                Word::signed(AT_FDCWD),
+                path,
+                Word::int(O_CLOEXEC),
+                Word::ZERO,
+                nr::OPENAT,
+            )
+        };
+        let fd = match Errno::decode(opened) {
+            Ok(fd) => fd,
+            // For now there is none to be had: what is not known yet must not pass for unknowable.
+            Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR)) => {
+                return Err(Error::refused_beyond("openat(\"/proc/self/auxv\")", errno));
+            }
+            Err(_) => return Ok(()),
+        };
+        // SAFETY: the kernel writes at most that many bytes there, and the descriptor is ours.
+        unsafe {
+            arch::syscall3(fd, start, size, nr::READ);
+            arch::syscall1(fd, nr::CLOSE);
+        }
+        Ok(())
+    }
+
+    /// Keeps it for the rest of the process.
+    fn keep(self) {
+        if let Some(page) = PageSize::new(self.page_size) {
+            PAGE_SIZE.store(page.bytes(), Ordering::Relaxed);
+        }
+        // The name that the program was started by is the last thing on its stack.
+        let top = self.program_name;
+        let ground = if top == 0 { usize::MAX } else { self.ground(top) };
+        TOP.store(top, Ordering::Relaxed);
+        GROUND.store(ground, Ordering::Release);
+    }
+
+    /// Where the ground begins that ends at `top`.
+    fn ground(&self, top: usize) -> usize {
+        // Where addresses are given out upwards, the loader lies at a third of them, and stops nothing.
+        let stops = |at: &usize| (top / 2..top).contains(at);
+        match [self.loader, self.vdso].into_iter().filter(stops).max() {
+            Some(fence) => fence,
+            None => top - stack_limit().max(128 << 20).min(top / 8),
+        }
+    }
+}
+
+/// How far the stack may grow, in bytes, as far as its limit says now.
+fn stack_limit() -> usize {
+    const RLIMIT_STACK: usize = 3;
+    let mut limit = [usize::MAX; 2];
+    let out = Word::ptr(limit.as_mut_ptr().cast());
+    // SAFETY: the kernel writes two words there. Where it refuses, they stay as large as can be.
+    unsafe {
+        arch::syscall4(Word::ZERO, Word::int(RLIMIT_STACK), Word::ZERO, out, nr::PRLIMIT64);
+    }
+    limit[0]
+}
