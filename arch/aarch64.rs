@@ -26,7 +26,9 @@
 //!
 //! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
 
-use crate::{Errno, Prot, Word};
+use crate::errno::Errno;
+use crate::flags::{MapFlags, Prot};
+use crate::word::Word;
 use core::arch::asm;
 
 /// Expands to `asm!` with the operands given, the predicate clobbers and the options.
@@ -107,32 +109,46 @@ stubs! {
 /// The numbers of the memory-mapping calls (`include/uapi/asm-generic/unistd.h`).
 pub mod nr {
     /// `munmap(2)`.
+    #[doc(alias("__NR_munmap", "SYS_munmap"))]
     pub const MUNMAP: usize = 215;
     /// `mremap(2)`.
+    #[doc(alias("__NR_mremap", "SYS_mremap"))]
     pub const MREMAP: usize = 216;
     /// `mmap(2)`.
+    #[doc(alias("__NR_mmap", "SYS_mmap"))]
     pub const MMAP: usize = 222;
     /// `mprotect(2)`.
+    #[doc(alias("__NR_mprotect", "SYS_mprotect"))]
     pub const MPROTECT: usize = 226;
     /// `msync(2)`.
+    #[doc(alias("__NR_msync", "SYS_msync"))]
     pub const MSYNC: usize = 227;
     /// `mlock(2)`.
+    #[doc(alias("__NR_mlock", "SYS_mlock"))]
     pub const MLOCK: usize = 228;
     /// `munlock(2)`.
+    #[doc(alias("__NR_munlock", "SYS_munlock"))]
     pub const MUNLOCK: usize = 229;
     /// `mlockall(2)`.
+    #[doc(alias("__NR_mlockall", "SYS_mlockall"))]
     pub const MLOCKALL: usize = 230;
     /// `munlockall(2)`.
+    #[doc(alias("__NR_munlockall", "SYS_munlockall"))]
     pub const MUNLOCKALL: usize = 231;
     /// `mincore(2)`.
+    #[doc(alias("__NR_mincore", "SYS_mincore"))]
     pub const MINCORE: usize = 232;
     /// `madvise(2)`.
+    #[doc(alias("__NR_madvise", "SYS_madvise"))]
     pub const MADVISE: usize = 233;
     /// `mlock2(2)`.
+    #[doc(alias("__NR_mlock2", "SYS_mlock2"))]
     pub const MLOCK2: usize = 284;
     /// `mseal(2)`.
+    #[doc(alias("__NR_mseal", "SYS_mseal"))]
     pub const MSEAL: usize = 462;
     /// `prctl(2)`, of which [`MapOptions::name`](crate::MapOptions::name) uses `PR_SET_VMA`.
+    #[doc(alias("__NR_prctl", "SYS_prctl"))]
     pub const PRCTL: usize = 167;
 }
 
@@ -218,19 +234,20 @@ pub(crate) unsafe fn sync_instructions(
 }
 
 /// Names of the `PROT_*` bits that only this architecture has.
-pub(crate) const PROT_NAMES: &[(usize, &str)] =
-    &[(Prot::BTI.bits(), "PROT_BTI"), (Prot::MTE.bits(), "PROT_MTE")];
+pub(crate) const PROT_NAMES: &[(&str, Prot)] = &[("PROT_BTI", Prot::BTI), ("PROT_MTE", Prot::MTE)];
 
 /// Names of the `MAP_*` bits that only this architecture has.
-pub(crate) const MAP_NAMES: &[(usize, &str)] = &[];
+pub(crate) const MAP_NAMES: &[(&str, MapFlags)] = &[];
 
 /// aarch64 only (`arch/arm64/include/uapi/asm/mman.h`).
 impl Prot {
     /// `PROT_BTI` (Linux 5.8): an indirect branch may only land on a BTI instruction. `mprotect`
     /// answers EINVAL where the CPU has no BTI; `mmap` ignores it there.
+    #[doc(alias = "PROT_BTI")]
     pub const BTI: Self = Self::from_bits(0x10);
     /// `PROT_MTE` (Linux 5.10): memory with allocation tags. On a CPU with MTE, EINVAL for what is
     /// neither anonymous nor on tmpfs (nor, in later kernels, hugetlbfs); where the CPU lacks it,
     /// `mprotect` answers EINVAL and `mmap` ignores it.
+    #[doc(alias = "PROT_MTE")]
     pub const MTE: Self = Self::from_bits(0x20);
 }
