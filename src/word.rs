@@ -18,7 +18,7 @@ pub struct Word(*mut u8);
 
 // SAFETY: a word is a plain value; nothing is reached through it without `unsafe`.
 unsafe impl Send for Word {}
-// SAFETY: as above.
+// SAFETY: a word is a plain value, and has no interior that a shared reference could change.
 unsafe impl Sync for Word {}
 
 impl Word {
@@ -55,11 +55,19 @@ impl Word {
 
     /// The word's bits, without provenance.
     ///
-    /// In const evaluation, the word must have been made from an integer or a null pointer: where
-    /// an object lies isn't known before the program runs, and the compiler says so.
+    /// Not for constants, as [`addr`](pointer::addr) of a pointer isn't: where an object lies isn't
+    /// known before the program runs. Who knows the word to be an integer in a constant has the
+    /// integer.
     #[must_use]
     #[inline]
-    pub const fn bits(self) -> usize {
+    pub fn bits(self) -> usize {
+        self.0.addr()
+    }
+
+    /// The word's bits, for the const functions of this crate. In const evaluation, the word must
+    /// have been made from an integer or a null pointer, or the compiler says that it wasn't.
+    #[inline]
+    pub(crate) const fn const_bits(self) -> usize {
         union Bits {
             word: Word,
             bits: usize,
