@@ -483,18 +483,16 @@ open! {
         DROPPABLE "MAP_DROPPABLE" = 8;
         /// `MAP_FIXED`: place exactly at `addr`, **replacing whatever is mapped there**.
         ///
-        /// Old texts say that the mapping "is abandoned" if the address is taken. It isn't: what
-        /// was there is unmapped without a word, and that is why the flag is safe only over
-        /// memory one owns. What old texts describe is
+        /// If something is mapped there, the kernel unmaps it and reports nothing, so the flag is
+        /// sound only over memory that the caller owns. To get an error instead, use
         /// [`FIXED_NOREPLACE`](Self::FIXED_NOREPLACE).
         FIXED "MAP_FIXED" = 0x10;
         /// `MAP_ANONYMOUS`: no file; memory that reads as zeroes. `fd` is ignored (pass
         /// [`NO_FD`](crate::NO_FD)); `offset` must still be a multiple of the page size.
         ///
-        /// Old texts say that anonymous memory "can't be shared with other processes". With
-        /// [`SHARED`](Self::SHARED) it is, since Linux 2.4: between parent and child over fork.
-        /// Unrelated processes, for which old texts recommend it, need a file, or a memfd whose
-        /// descriptor is passed.
+        /// With [`SHARED`](Self::SHARED) (since Linux 2.4), a process shares the memory with the
+        /// children that it forks later. Processes that are not related so can't reach it: they
+        /// need a file, or a memfd whose descriptor one passes to the other.
         ANONYMOUS "MAP_ANONYMOUS" = 0x20;
         /// `MAP_NORESERVE`: reserve no swap space (commit charge) for the mapping; ignored under
         /// strict accounting (`vm.overcommit_memory` 2).
@@ -508,8 +506,8 @@ open! {
         /// `MAP_GROWSDOWN`: the mapping grows down when the page below it is touched, as the
         /// main stack does. Private anonymous memory only, else EINVAL.
         GROWSDOWN "MAP_GROWSDOWN" = 0x100;
-        /// `MAP_DENYWRITE`: accepted and **ignored**, as it has been since Linux 2.x; old texts
-        /// say that other writes to the file are refused (ETXTBSY), and they are not.
+        /// `MAP_DENYWRITE`: the kernel accepts it and **ignores** it. Long ago, others that wrote
+        /// to the file got ETXTBSY; they don't any more.
         DENYWRITE "MAP_DENYWRITE" = 0x800;
         /// `MAP_EXECUTABLE`: accepted and ignored.
         EXECUTABLE "MAP_EXECUTABLE" = 0x1000;
