@@ -55,8 +55,8 @@ impl Word {
 
     /// The word's bits, without provenance.
     ///
-    /// Not for constants, as [`addr`](pointer::addr) of a pointer isn't: where an object lies isn't
-    /// known before the program runs. Who knows the word to be an integer in a constant has the
+    /// It can't be called in a constant, as the `addr` of a pointer can't: where an object lies isn't
+    /// known before the program runs. A constant that makes a word of an integer already has that
     /// integer.
     #[must_use]
     #[inline]
