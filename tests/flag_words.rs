@@ -84,6 +84,9 @@ fn flags_are_open_and_print_unknown_bits_in_hex() {
     assert_eq!(format!("{:?}", MapFlags::from_bits(0x5)), "0x5");
     assert_eq!(format!("{:?}", MapFlags::from_bits(1 << 40 | 2)), "MAP_PRIVATE|0x10000000000");
     assert_eq!(format!("{:?}", MapFlags::from_bits(0x25)), "0x5|MAP_ANONYMOUS");
+    // One bit, two meanings.
+    assert_eq!(format!("{:?}", MapFlags::UNINITIALIZED), "MAP_UNINITIALIZED");
+    assert_eq!(format!("{:?}", MapFlags::huge(1)), "MAP_HUGETLB|1<<MAP_HUGE_SHIFT");
     assert_eq!(format!("{:?}", MsyncFlags::from_bits(i32::MIN)), "0x80000000");
     assert_eq!(format!("{:?}", MsyncFlags::default()), "0");
     assert_eq!(format!("{:?}", Advice::from_bits(-1)), "0xffffffff");
@@ -266,8 +269,9 @@ fn flags_are_set_and_taken_away_in_place() {
 const RX: Prot = {
     let mut prot = Prot::READ.union(Prot::WRITE).difference(Prot::WRITE);
     prot.insert(Prot::EXEC);
-    prot.toggle(Prot::SEM);
+    prot.toggle(Prot::SEM.union(Prot::WRITE));
     prot.remove(Prot::SEM);
+    prot.toggle(Prot::WRITE);
     prot.set(Prot::GROWSUP, false);
     prot
 };
