@@ -52,8 +52,8 @@ pub struct Call {
     args: [Word; 6],
 }
 
-/// Expands to the numbers that a [`Call`] can have, as an enum of a word's size, and to the function
-/// that finds the one of a number.
+/// Expands to the numbers that a [`Call`] can have, as an enum of a word's size, and to the
+/// function that finds the one of a number.
 macro_rules! numbers {
     ($($name:ident = $number:ident)*) => {
         #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -11,8 +11,8 @@ use crate::word::Word;
 use core::fmt;
 use core::str::FromStr;
 
-/// Expands to a transparent newtype over the kernel's integer with its constants, and to the table of
-/// their C names that `Display`, `FromStr`, `iter_names` and rustdoc's search share.
+/// Expands to a transparent newtype over the kernel's integer with its constants, and to the table
+/// of their C names that `Display`, `FromStr`, `iter_names` and rustdoc's search share.
 macro_rules! open {
     (
         $(#[$doc:meta])*
@@ -78,8 +78,9 @@ macro_rules! open {
 }
 
 /// Expands to what a type of flags has beside [`open!`]: const set operations, the operators that
-/// call them, names and parsing. Each mask in `fields` is a field, which is taken whole; `$form` reads
-/// the words in which one is printed, and `$note` is what the documentation of the operations says.
+/// call them, names and parsing. Each mask in `fields` is a field, which is taken whole; `$form`
+/// reads the words in which one is printed, and `$note` is what the documentation of the operations
+/// says.
 macro_rules! set {
     ($name:ident, $arch_names:expr, fields($($field:expr),*) $(or $form:path)?, $note:literal) => {
         impl $name {
@@ -226,8 +227,8 @@ macro_rules! set {
         impl FromStr for $name {
             type Err = ParseFlagsError;
 
-            /// Reads what `Display` prints: C names and numbers in hex, joined by `|`, in any order.
-            /// The name of every constant of this architecture is known.
+            /// Reads what `Display` prints: C names and numbers in hex, joined by `|`, in any
+            /// order. The name of every constant of this architecture is known.
             fn from_str(text: &str) -> Result<Self, ParseFlagsError> {
                 let mut flags = Self(0);
                 for word in text.split('|') {
@@ -429,8 +430,8 @@ open! {
     /// one of [`SHARED`](Self::SHARED), [`PRIVATE`](Self::PRIVATE),
     /// [`SHARED_VALIDATE`](Self::SHARED_VALIDATE) and [`DROPPABLE`](Self::DROPPABLE). Bits 26 to
     /// 31 are log2 of the *huge-page size*. As bits, `SHARED` or-ed with `PRIVATE` would be
-    /// `SHARED_VALIDATE`, and 2 MiB or-ed with 1 GiB would be 2 GiB: a mapping of a kind that nobody
-    /// asked for. So the operators take a field whole:
+    /// `SHARED_VALIDATE`, and 2 MiB or-ed with 1 GiB would be 2 GiB: a mapping of a kind that
+    /// nobody asked for. So the operators take a field whole:
     ///
     /// | | bits | a field |
     /// |---|---|---|
@@ -533,8 +534,8 @@ open! {
         /// that are configured so honour it; ignored elsewhere. It is the lowest bit of the
         /// huge-page size field, and means that with `HUGETLB`.
         UNINITIALIZED "MAP_UNINITIALIZED" = 0x400_0000;
-        /// `MAP_HUGE_16KB` (like each of these, the size field only; [`huge_pages`](Self::huge_pages)
-        /// and [`huge`](Self::huge) add `HUGETLB`).
+        /// `MAP_HUGE_16KB` (like each of these, the size field only;
+        /// [`huge_pages`](Self::huge_pages) and [`huge`](Self::huge) add `HUGETLB`).
         HUGE_16KB "MAP_HUGE_16KB" = 14 << Self::HUGE_SHIFT;
         /// `MAP_HUGE_64KB`.
         HUGE_64KB "MAP_HUGE_64KB" = 16 << Self::HUGE_SHIFT;

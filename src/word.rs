@@ -55,9 +55,9 @@ impl Word {
 
     /// The word's bits, without provenance.
     ///
-    /// It can't be called in a constant, as the `addr` of a pointer can't: where an object lies isn't
-    /// known before the program runs. A constant that makes a word of an integer already has that
-    /// integer.
+    /// It can't be called in a constant, as the `addr` of a pointer can't: where an object lies
+    /// isn't known before the program runs. A constant that makes a word of an integer already has
+    /// that integer.
     #[must_use]
     #[inline]
     pub fn bits(self) -> usize {

@@ -51,7 +51,8 @@ macro_rules! round_trip {
                     rest -= flag;
                 }
                 assert_eq!(rest.iter_names().next(), None, "{text}");
-                let named: $type = flags.iter_names().fold($type::default(), |all, (_, flag)| all | flag);
+                let none = $type::default();
+                let named = flags.iter_names().fold(none, |all, (_, flag)| all | flag);
                 assert_eq!(named | rest, flags, "{text}");
             }
         }
