@@ -16,7 +16,9 @@
 //!
 //! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
 
-use crate::{Errno, Word};
+use crate::errno::Errno;
+use crate::flags::{MapFlags, Prot};
+use crate::word::Word;
 use core::arch::asm;
 
 /// Expands, for each arity, to one function with one `asm!` whose operands are the table above.
@@ -68,55 +70,79 @@ stubs! {
 /// The numbers of the memory-mapping calls (`include/uapi/asm-generic/unistd.h`).
 pub mod nr {
     /// `munmap(2)`.
+    #[doc(alias("__NR_munmap", "SYS_munmap"))]
     pub const MUNMAP: usize = 215;
     /// `mremap(2)`.
+    #[doc(alias("__NR_mremap", "SYS_mremap"))]
     pub const MREMAP: usize = 216;
     /// `mmap(2)`.
+    #[doc(alias("__NR_mmap", "SYS_mmap"))]
     pub const MMAP: usize = 222;
     /// `mprotect(2)`.
+    #[doc(alias("__NR_mprotect", "SYS_mprotect"))]
     pub const MPROTECT: usize = 226;
     /// `msync(2)`.
+    #[doc(alias("__NR_msync", "SYS_msync"))]
     pub const MSYNC: usize = 227;
     /// `mlock(2)`.
+    #[doc(alias("__NR_mlock", "SYS_mlock"))]
     pub const MLOCK: usize = 228;
     /// `munlock(2)`.
+    #[doc(alias("__NR_munlock", "SYS_munlock"))]
     pub const MUNLOCK: usize = 229;
     /// `mlockall(2)`.
+    #[doc(alias("__NR_mlockall", "SYS_mlockall"))]
     pub const MLOCKALL: usize = 230;
     /// `munlockall(2)`.
+    #[doc(alias("__NR_munlockall", "SYS_munlockall"))]
     pub const MUNLOCKALL: usize = 231;
     /// `mincore(2)`.
+    #[doc(alias("__NR_mincore", "SYS_mincore"))]
     pub const MINCORE: usize = 232;
     /// `madvise(2)`.
+    #[doc(alias("__NR_madvise", "SYS_madvise"))]
     pub const MADVISE: usize = 233;
     /// `mlock2(2)`.
+    #[doc(alias("__NR_mlock2", "SYS_mlock2"))]
     pub const MLOCK2: usize = 284;
     /// `mseal(2)`.
+    #[doc(alias("__NR_mseal", "SYS_mseal"))]
     pub const MSEAL: usize = 462;
 
     // What the owners ask beyond the family; each says in its documentation which of these it makes.
 
     /// `fstatfs(2)`: whether a file lies on hugetlbfs.
+    #[doc(alias("__NR_fstatfs", "SYS_fstatfs"))]
     pub const FSTATFS: usize = 44;
     /// `ftruncate(2)`, of a memory file that was made just now.
+    #[doc(alias("__NR_ftruncate", "SYS_ftruncate"))]
     pub const FTRUNCATE: usize = 46;
     /// `openat(2)`, of `/proc/self/auxv` on kernels before 6.4.
+    #[doc(alias("__NR_openat", "SYS_openat"))]
     pub const OPENAT: usize = 56;
     /// `close(2)`.
+    #[doc(alias("__NR_close", "SYS_close"))]
     pub const CLOSE: usize = 57;
     /// `read(2)`, of the auxiliary vector on kernels before 6.4.
+    #[doc(alias("__NR_read", "SYS_read"))]
     pub const READ: usize = 63;
     /// `fstat(2)`: how long a file is, and what it is.
+    #[doc(alias("__NR_fstat", "SYS_fstat"))]
     pub const FSTAT: usize = 80;
     /// `prctl(2)`: `PR_GET_AUXV` and `PR_SET_VMA`.
+    #[doc(alias("__NR_prctl", "SYS_prctl"))]
     pub const PRCTL: usize = 167;
     /// `prlimit64(2)`: how far the stack may grow, where nothing lies below it that would stop it.
+    #[doc(alias("__NR_prlimit64", "SYS_prlimit64"))]
     pub const PRLIMIT64: usize = 261;
     /// `memfd_create(2)`, where a mapping can't be had twice otherwise.
+    #[doc(alias("__NR_memfd_create", "SYS_memfd_create"))]
     pub const MEMFD_CREATE: usize = 279;
     /// `membarrier(2)`: every thread sees new instructions.
+    #[doc(alias("__NR_membarrier", "SYS_membarrier"))]
     pub const MEMBARRIER: usize = 283;
     /// `riscv_flush_icache` (`arch/riscv/kernel/sys_riscv.c`).
+    #[doc(alias("__NR_riscv_flush_icache", "SYS_riscv_flush_icache"))]
     pub const RISCV_FLUSH_ICACHE: usize = 259;
 }
 
@@ -184,7 +210,7 @@ pub(crate) unsafe fn sync_instructions(
 }
 
 /// Names of the `PROT_*` bits that only this architecture has.
-pub(crate) const PROT_NAMES: &[(usize, &str)] = &[];
+pub(crate) const PROT_NAMES: &[(&str, Prot)] = &[];
 
 /// Names of the `MAP_*` bits that only this architecture has.
-pub(crate) const MAP_NAMES: &[(usize, &str)] = &[];
+pub(crate) const MAP_NAMES: &[(&str, MapFlags)] = &[];

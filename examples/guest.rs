@@ -203,11 +203,11 @@ impl Kernel {
         Self::check_file(call.operation())?;
         match call.operation() {
             Operation::Mmap { addr, len, prot, flags, offset, .. } => {
-                self.mmap(addr.addr(), self.count(len), prot, flags, offset as usize)
+                self.mmap(addr.bits(), self.count(len), prot, flags, offset as usize)
             }
-            Operation::Munmap { addr, len } => self.munmap(addr.addr(), self.count(len)),
+            Operation::Munmap { addr, len } => self.munmap(addr.bits(), self.count(len)),
             Operation::Mprotect { addr, len, prot } => {
-                self.mprotect(addr.addr(), self.count(len), prot)
+                self.mprotect(addr.bits(), self.count(len), prot)
             }
             _ => Err(Errno::ENOSYS), // the rest of the family, this kernel does not have
         }

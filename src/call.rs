@@ -2,10 +2,12 @@
 //! shipped, read back or made.
 
 use crate::arch::{self, nr};
-use crate::{
-    Advice, Errno, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags, MsyncFlags, NO_FD,
-    Prot, RawFd, Word,
+use crate::errno::Errno;
+use crate::flags::{
+    Advice, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags, MsyncFlags, Prot,
 };
+use crate::raw::{NO_FD, RawFd};
+use crate::word::Word;
 use core::fmt;
 
 /// One memory-mapping call that has not been made: its number and its argument words.
@@ -46,45 +48,91 @@ use core::fmt;
 #[repr(C)]
 #[must_use = "a call does nothing until it is made"]
 pub struct Call {
-    number: usize,
+    number: Number,
     args: [Word; 6],
 }
 
-/// A [`Call`] by name, with its arguments typed.
+/// Expands to the numbers that a [`Call`] can have, as an enum of a word's size, and to the
+/// function that finds the one of a number.
+macro_rules! numbers {
+    ($($name:ident = $number:ident)*) => {
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(usize)]
+        enum Number {
+            $($name = nr::$number),*
+        }
+
+        impl Number {
+            const fn new(number: usize) -> Option<Self> {
+                match number {
+                    $(nr::$number => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+numbers! {
+    Mmap = MMAP
+    Munmap = MUNMAP
+    Mprotect = MPROTECT
+    Msync = MSYNC
+    Mremap = MREMAP
+    Madvise = MADVISE
+    Mincore = MINCORE
+    Mlock = MLOCK
+    Mlock2 = MLOCK2
+    Munlock = MUNLOCK
+    Mlockall = MLOCKALL
+    Munlockall = MUNLOCKALL
+    Mseal = MSEAL
+}
+
+/// A [`Call`] by name, with its arguments typed. Addresses are [`Word`]s: [`Word::as_ptr`] is the
+/// pointer. More calls may be added.
+///
+/// ```
+/// use rawmap::{Call, Operation};
+/// let call = Call::munmap(core::ptr::without_provenance_mut(0x1000), 4096);
+/// let Operation::Munmap { addr, len } = call.operation() else { unreachable!() };
+/// assert_eq!((addr.bits(), len), (0x1000, 4096));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 #[allow(missing_docs)] // Each field is the argument of that name of the function of that name.
 pub enum Operation {
     /// [`mmap`](crate::mmap).
-    Mmap { addr: *mut u8, len: usize, prot: Prot, flags: MapFlags, fd: RawFd, offset: u64 },
+    Mmap { addr: Word, len: usize, prot: Prot, flags: MapFlags, fd: RawFd, offset: u64 },
     /// [`munmap`](crate::munmap).
-    Munmap { addr: *mut u8, len: usize },
+    Munmap { addr: Word, len: usize },
     /// [`mprotect`](crate::mprotect).
-    Mprotect { addr: *mut u8, len: usize, prot: Prot },
+    Mprotect { addr: Word, len: usize, prot: Prot },
     /// [`msync`](crate::msync).
-    Msync { addr: *mut u8, len: usize, flags: MsyncFlags },
+    Msync { addr: Word, len: usize, flags: MsyncFlags },
     /// [`mremap`](crate::mremap).
-    Mremap { old: *mut u8, old_len: usize, new_len: usize, flags: MremapFlags, new_addr: *mut u8 },
+    Mremap { old: Word, old_len: usize, new_len: usize, flags: MremapFlags, new_addr: Word },
     /// [`madvise`](crate::madvise).
-    Madvise { addr: *mut u8, len: usize, advice: Advice },
+    Madvise { addr: Word, len: usize, advice: Advice },
     /// [`mincore`](crate::mincore).
-    Mincore { addr: *mut u8, len: usize, vec: *mut u8 },
+    Mincore { addr: Word, len: usize, vec: Word },
     /// [`mlock`](crate::mlock).
-    Mlock { addr: *mut u8, len: usize },
+    Mlock { addr: Word, len: usize },
     /// [`mlock2`](crate::mlock2).
-    Mlock2 { addr: *mut u8, len: usize, flags: MlockFlags },
+    Mlock2 { addr: Word, len: usize, flags: MlockFlags },
     /// [`munlock`](crate::munlock).
-    Munlock { addr: *mut u8, len: usize },
+    Munlock { addr: Word, len: usize },
     /// [`mlockall`](crate::mlockall).
     Mlockall { flags: MlockAllFlags },
     /// [`munlockall`](crate::munlockall).
     Munlockall,
     /// [`mseal`](crate::mseal).
-    Mseal { addr: *mut u8, len: usize, flags: MsealFlags },
+    Mseal { addr: Word, len: usize, flags: MsealFlags },
 }
 
 /// One call each, from the arguments of the raw function of the same name.
 impl Call {
-    const fn new(number: usize, args: &[Word]) -> Self {
+    const fn new(number: Number, args: &[Word]) -> Self {
         let mut all = [Word::ZERO; 6];
         let mut n = 0;
         while n < args.len() {
@@ -106,7 +154,7 @@ impl Call {
         let offset = Word::int(offset as usize);
         let args =
             [Word::ptr(addr), Word::int(len), prot.word(), flags.word(), Word::signed(fd), offset];
-        Self::new(nr::MMAP, &args)
+        Self::new(Number::Mmap, &args)
     }
 
     /// The call that [`mmap_anonymous`](crate::mmap_anonymous) makes.
@@ -116,17 +164,17 @@ impl Call {
 
     /// The call that [`munmap`](crate::munmap) makes.
     pub const fn munmap(addr: *mut u8, len: usize) -> Self {
-        Self::new(nr::MUNMAP, &[Word::ptr(addr), Word::int(len)])
+        Self::new(Number::Munmap, &[Word::ptr(addr), Word::int(len)])
     }
 
     /// The call that [`mprotect`](crate::mprotect) makes.
     pub const fn mprotect(addr: *mut u8, len: usize, prot: Prot) -> Self {
-        Self::new(nr::MPROTECT, &[Word::ptr(addr), Word::int(len), prot.word()])
+        Self::new(Number::Mprotect, &[Word::ptr(addr), Word::int(len), prot.word()])
     }
 
     /// The call that [`msync`](crate::msync) makes.
     pub const fn msync(addr: *mut u8, len: usize, flags: MsyncFlags) -> Self {
-        Self::new(nr::MSYNC, &[Word::ptr(addr), Word::int(len), flags.word()])
+        Self::new(Number::Msync, &[Word::ptr(addr), Word::int(len), flags.word()])
     }
 
     /// The call that [`mremap`](crate::mremap) makes.
@@ -139,47 +187,47 @@ impl Call {
     ) -> Self {
         let [old, new_addr] = [Word::ptr(old), Word::ptr(new_addr)];
         let args = [old, Word::int(old_len), Word::int(new_len), flags.word(), new_addr];
-        Self::new(nr::MREMAP, &args)
+        Self::new(Number::Mremap, &args)
     }
 
     /// The call that [`madvise`](crate::madvise) makes.
     pub const fn madvise(addr: *mut u8, len: usize, advice: Advice) -> Self {
-        Self::new(nr::MADVISE, &[Word::ptr(addr), Word::int(len), advice.word()])
+        Self::new(Number::Madvise, &[Word::ptr(addr), Word::int(len), advice.word()])
     }
 
     /// The call that [`mincore`](crate::mincore) makes.
     pub const fn mincore(addr: *mut u8, len: usize, vec: *mut u8) -> Self {
-        Self::new(nr::MINCORE, &[Word::ptr(addr), Word::int(len), Word::ptr(vec)])
+        Self::new(Number::Mincore, &[Word::ptr(addr), Word::int(len), Word::ptr(vec)])
     }
 
     /// The call that [`mlock`](crate::mlock) makes.
     pub const fn mlock(addr: *mut u8, len: usize) -> Self {
-        Self::new(nr::MLOCK, &[Word::ptr(addr), Word::int(len)])
+        Self::new(Number::Mlock, &[Word::ptr(addr), Word::int(len)])
     }
 
     /// The call that [`mlock2`](crate::mlock2) makes.
     pub const fn mlock2(addr: *mut u8, len: usize, flags: MlockFlags) -> Self {
-        Self::new(nr::MLOCK2, &[Word::ptr(addr), Word::int(len), flags.word()])
+        Self::new(Number::Mlock2, &[Word::ptr(addr), Word::int(len), flags.word()])
     }
 
     /// The call that [`munlock`](crate::munlock) makes.
     pub const fn munlock(addr: *mut u8, len: usize) -> Self {
-        Self::new(nr::MUNLOCK, &[Word::ptr(addr), Word::int(len)])
+        Self::new(Number::Munlock, &[Word::ptr(addr), Word::int(len)])
     }
 
     /// The call that [`mlockall`](crate::mlockall) makes.
     pub const fn mlockall(flags: MlockAllFlags) -> Self {
-        Self::new(nr::MLOCKALL, &[flags.word()])
+        Self::new(Number::Mlockall, &[flags.word()])
     }
 
     /// The call that [`munlockall`](crate::munlockall) makes.
     pub const fn munlockall() -> Self {
-        Self::new(nr::MUNLOCKALL, &[])
+        Self::new(Number::Munlockall, &[])
     }
 
     /// The call that [`mseal`](crate::mseal) makes.
     pub const fn mseal(addr: *mut u8, len: usize, flags: MsealFlags) -> Self {
-        Self::new(nr::MSEAL, &[Word::ptr(addr), Word::int(len), flags.word()])
+        Self::new(Number::Mseal, &[Word::ptr(addr), Word::int(len), flags.word()])
     }
 }
 
@@ -189,10 +237,13 @@ impl Call {
     ///
     /// Words that the call doesn't take are dropped, and those that the kernel reads as `int` are
     /// cut to it, as the kernel does.
+    ///
+    /// In const evaluation, only the words that are addresses may be pointers to objects: where an
+    /// object lies isn't known before the program runs.
     #[must_use]
     pub const fn from_words(number: usize, args: [Word; 6]) -> Option<Self> {
-        match Operation::from_words(number, args) {
-            Some(operation) => Some(operation.call()),
+        match Number::new(number) {
+            Some(number) => Some(Self { number, args }.operation().call()),
             None => None,
         }
     }
@@ -200,7 +251,7 @@ impl Call {
     /// The call's number, on this architecture.
     #[must_use]
     pub const fn number(self) -> usize {
-        self.number
+        self.number as usize
     }
 
     /// The call's argument words; 0 where it takes none.
@@ -212,10 +263,47 @@ impl Call {
     /// The call by name, with its arguments typed.
     #[must_use]
     pub const fn operation(self) -> Operation {
-        match Operation::from_words(self.number, self.args) {
-            Some(operation) => operation,
-            // The number is private, and set by the functions above only.
-            None => Operation::Munlockall,
+        let [a, b, c, d, e, f] = self.args;
+        let (addr, len) = (a, b.const_bits());
+        match self.number {
+            Number::Mmap => Operation::Mmap {
+                addr,
+                len,
+                prot: Prot::from_bits(c.const_bits()),
+                flags: MapFlags::from_bits(d.const_bits()),
+                fd: e.const_bits() as RawFd,
+                offset: f.const_bits() as u64,
+            },
+            Number::Munmap => Operation::Munmap { addr, len },
+            Number::Mprotect => {
+                Operation::Mprotect { addr, len, prot: Prot::from_bits(c.const_bits()) }
+            }
+            Number::Msync => {
+                Operation::Msync { addr, len, flags: MsyncFlags::from_bits(c.const_bits() as i32) }
+            }
+            Number::Mremap => Operation::Mremap {
+                old: addr,
+                old_len: len,
+                new_len: c.const_bits(),
+                flags: MremapFlags::from_bits(d.const_bits()),
+                new_addr: e,
+            },
+            Number::Madvise => {
+                Operation::Madvise { addr, len, advice: Advice::from_bits(c.const_bits() as i32) }
+            }
+            Number::Mincore => Operation::Mincore { addr, len, vec: c },
+            Number::Mlock => Operation::Mlock { addr, len },
+            Number::Mlock2 => {
+                Operation::Mlock2 { addr, len, flags: MlockFlags::from_bits(c.const_bits() as i32) }
+            }
+            Number::Munlock => Operation::Munlock { addr, len },
+            Number::Mlockall => {
+                Operation::Mlockall { flags: MlockAllFlags::from_bits(a.const_bits() as i32) }
+            }
+            Number::Munlockall => Operation::Munlockall,
+            Number::Mseal => {
+                Operation::Mseal { addr, len, flags: MsealFlags::from_bits(c.const_bits()) }
+            }
         }
     }
 
@@ -240,65 +328,31 @@ impl Call {
     pub unsafe fn make(self) -> Result<Word, Errno> {
         let [a, b, c, d, e, f] = self.args;
         // SAFETY: the caller's promise. More registers than the call takes are not read.
-        Errno::decode(unsafe { arch::syscall6(a, b, c, d, e, f, self.number) })
+        Errno::decode(unsafe { arch::syscall6(a, b, c, d, e, f, self.number()) })
     }
 }
 
 impl Operation {
-    const fn from_words(number: usize, args: [Word; 6]) -> Option<Self> {
-        let [a, b, c, d, e, f] = args;
-        let (addr, len) = (a.as_ptr(), b.bits());
-        Some(match number {
-            nr::MMAP => Self::Mmap {
-                addr,
-                len,
-                prot: Prot::from_bits(c.bits()),
-                flags: MapFlags::from_bits(d.bits()),
-                fd: e.bits() as RawFd,
-                offset: f.bits() as u64,
-            },
-            nr::MUNMAP => Self::Munmap { addr, len },
-            nr::MPROTECT => Self::Mprotect { addr, len, prot: Prot::from_bits(c.bits()) },
-            nr::MSYNC => Self::Msync { addr, len, flags: MsyncFlags::from_bits(c.bits() as i32) },
-            nr::MREMAP => Self::Mremap {
-                old: addr,
-                old_len: len,
-                new_len: c.bits(),
-                flags: MremapFlags::from_bits(d.bits()),
-                new_addr: e.as_ptr(),
-            },
-            nr::MADVISE => Self::Madvise { addr, len, advice: Advice::from_bits(c.bits() as i32) },
-            nr::MINCORE => Self::Mincore { addr, len, vec: c.as_ptr() },
-            nr::MLOCK => Self::Mlock { addr, len },
-            nr::MLOCK2 => Self::Mlock2 { addr, len, flags: MlockFlags::from_bits(c.bits() as i32) },
-            nr::MUNLOCK => Self::Munlock { addr, len },
-            nr::MLOCKALL => Self::Mlockall { flags: MlockAllFlags::from_bits(a.bits() as i32) },
-            nr::MUNLOCKALL => Self::Munlockall,
-            nr::MSEAL => Self::Mseal { addr, len, flags: MsealFlags::from_bits(c.bits()) },
-            _ => return None,
-        })
-    }
-
     /// The operation as number and words.
     pub const fn call(self) -> Call {
         match self {
             Self::Mmap { addr, len, prot, flags, fd, offset } => {
-                Call::mmap(addr, len, prot, flags, fd, offset)
+                Call::mmap(addr.as_ptr(), len, prot, flags, fd, offset)
             }
-            Self::Munmap { addr, len } => Call::munmap(addr, len),
-            Self::Mprotect { addr, len, prot } => Call::mprotect(addr, len, prot),
-            Self::Msync { addr, len, flags } => Call::msync(addr, len, flags),
+            Self::Munmap { addr, len } => Call::munmap(addr.as_ptr(), len),
+            Self::Mprotect { addr, len, prot } => Call::mprotect(addr.as_ptr(), len, prot),
+            Self::Msync { addr, len, flags } => Call::msync(addr.as_ptr(), len, flags),
             Self::Mremap { old, old_len, new_len, flags, new_addr } => {
-                Call::mremap(old, old_len, new_len, flags, new_addr)
+                Call::mremap(old.as_ptr(), old_len, new_len, flags, new_addr.as_ptr())
             }
-            Self::Madvise { addr, len, advice } => Call::madvise(addr, len, advice),
-            Self::Mincore { addr, len, vec } => Call::mincore(addr, len, vec),
-            Self::Mlock { addr, len } => Call::mlock(addr, len),
-            Self::Mlock2 { addr, len, flags } => Call::mlock2(addr, len, flags),
-            Self::Munlock { addr, len } => Call::munlock(addr, len),
+            Self::Madvise { addr, len, advice } => Call::madvise(addr.as_ptr(), len, advice),
+            Self::Mincore { addr, len, vec } => Call::mincore(addr.as_ptr(), len, vec.as_ptr()),
+            Self::Mlock { addr, len } => Call::mlock(addr.as_ptr(), len),
+            Self::Mlock2 { addr, len, flags } => Call::mlock2(addr.as_ptr(), len, flags),
+            Self::Munlock { addr, len } => Call::munlock(addr.as_ptr(), len),
             Self::Mlockall { flags } => Call::mlockall(flags),
             Self::Munlockall => Call::munlockall(),
-            Self::Mseal { addr, len, flags } => Call::mseal(addr, len, flags),
+            Self::Mseal { addr, len, flags } => Call::mseal(addr.as_ptr(), len, flags),
         }
     }
 }
@@ -310,11 +364,11 @@ impl From<Operation> for Call {
 }
 
 /// A pointer as strace prints it.
-struct Pointer(*mut u8);
+struct Pointer(Word);
 
 impl fmt::Display for Pointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_null() { f.write_str("NULL") } else { write!(f, "{:#x}", self.0.addr()) }
+        if self.0 == Word::ZERO { f.write_str("NULL") } else { write!(f, "{:?}", self.0) }
     }
 }
 
@@ -335,7 +389,7 @@ impl fmt::Display for Call {
             }
             Operation::Mremap { old, old_len, new_len, flags, new_addr } => {
                 write!(f, "mremap({}, {old_len}, {new_len}, {flags:?}", Pointer(old))?;
-                let hint = flags.contains(MremapFlags::DONTUNMAP) && !new_addr.is_null();
+                let hint = flags.contains(MremapFlags::DONTUNMAP) && new_addr != Word::ZERO;
                 if flags.contains(MremapFlags::FIXED) || hint {
                     write!(f, ", {}", Pointer(new_addr))?;
                 }

@@ -1,6 +1,6 @@
 //! The error of a system call, and the one rule that tells it from a result.
 
-use crate::Word;
+use crate::word::Word;
 use core::{fmt, num::NonZeroUsize};
 
 /// The number of an error, 1 to 4095, as the kernel returns it (negated) from a system call.
@@ -16,12 +16,14 @@ use core::{fmt, num::NonZeroUsize};
 /// assert_eq!(Errno::from_raw(12), Some(Errno::ENOMEM));
 /// assert_eq!(Errno::from_raw(0), None);
 /// ```
+#[doc(alias = "errno")]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Errno(NonZeroUsize);
 
 impl Errno {
     /// The largest error number (`MAX_ERRNO` in `include/linux/err.h`).
+    #[doc(alias = "MAX_ERRNO")]
     pub const MAX: usize = 4095;
 
     /// The error with this number, if it is one: 1 to 4095.
@@ -53,11 +55,13 @@ impl Errno {
     /// assert_eq!(Errno::decode(Word::signed(-4096)), Ok(Word::signed(-4096)));
     /// ```
     ///
+    /// In const evaluation, the word must hold an integer or a null pointer.
+    ///
     /// # Errors
     /// The error that the word says: its negative.
     #[inline]
     pub const fn decode(ret: Word) -> Result<Word, Self> {
-        let bits = ret.bits();
+        let bits = ret.const_bits();
         if bits > usize::MAX - Self::MAX {
             // SAFETY: `bits` is 1 to 4095 below 2^64, so its negative is 1 to 4095: not 0.
             return Err(Self(unsafe { NonZeroUsize::new_unchecked(bits.wrapping_neg()) }));

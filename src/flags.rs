@@ -3,18 +3,21 @@
 //! Each type is the integer that the kernel's own definition of the call takes (`unsigned long`
 //! is `usize`, `int` is `i32`), and is open: bits without a name are kept, passed on and printed
 //! in hex, so that a new kernel's flag works at once through `from_bits`. Names print in the order
-//! in which strace prints them, which is the order in which they stand here.
+//! in which strace prints them, which is the order in which they stand here; what is printed can be
+//! parsed.
 
-use crate::{Word, arch};
+use crate::arch;
+use crate::word::Word;
 use core::fmt;
+use core::str::FromStr;
 
-/// Expands to a transparent newtype over the kernel's integer with its constants, the plain const
-/// functions, and a table of the constants' Linux names for `Debug`.
+/// Expands to a transparent newtype over the kernel's integer with its constants, and to the table
+/// of their C names that `Display`, `FromStr`, `iter_names` and rustdoc's search share.
 macro_rules! open {
     (
         $(#[$doc:meta])*
-        $name:ident($int:ty), $prefix:literal {
-            $($(#[$const_doc:meta])* $const:ident = $value:expr;)*
+        $name:ident($int:ty) {
+            $($(#[$const_doc:meta])* $const:ident $c_name:literal = $value:expr;)*
         }
     ) => {
         $(#[$doc])*
@@ -23,11 +26,14 @@ macro_rules! open {
         pub struct $name($int);
 
         impl $name {
-            $($(#[$const_doc])* pub const $const: Self = Self($value);)*
+            $(
+                $(#[$const_doc])*
+                #[doc(alias = $c_name)]
+                pub const $const: Self = Self($value);
+            )*
 
-            /// Linux's names of the constants above.
-            const NAMES: &'static [($int, &'static str)] =
-                &[$(($value, concat!($prefix, stringify!($const)))),*];
+            /// The C names of the constants above.
+            const NAMES: &'static [(&'static str, Self)] = &[$(($c_name, Self::$const)),*];
 
             /// From the kernel's integer; every bit is kept.
             #[must_use]
@@ -42,30 +48,91 @@ macro_rules! open {
             pub const fn bits(self) -> $int {
                 self.0
             }
+
+            /// The argument word; an `int` is sign-extended.
+            #[inline]
+            pub(crate) const fn word(self) -> Word {
+                Word::int(self.0 as isize as usize)
+            }
+
+            /// What one printed word says: a C name, or a number.
+            fn from_word(word: &str) -> Option<Self> {
+                let named = Self::names().find(|(name, _)| *name == word);
+                named.map(|(_, value)| value).or_else(|| {
+                    let digits = if word == "0" { word } else { word.strip_prefix("0x")? };
+                    let hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+                    let number = u64::from_str_radix(digits, 16).ok().filter(|_| hex)?;
+                    // It must fit; an `int` is printed as its 32 bits.
+                    (number >> (8 * size_of::<$int>() - 1) < 2).then_some(Self(number as $int))
+                })
+            }
+        }
+
+        impl fmt::Debug for $name {
+            /// Prints what `Display` prints.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
         }
     };
 }
 
-/// Expands to what a type of independent bits has beside [`open!`]: const set operations, and the
-/// operators `|`, `&`, `!` and `|=` that call them.
-macro_rules! operators {
-    ($name:ident) => {
+/// Expands to what a type of flags has beside [`open!`]: const set operations, the operators that
+/// call them, names and parsing. Each mask in `fields` is a field, which is taken whole; `$form`
+/// reads the words in which one is printed, and `$note` is what the documentation of the operations
+/// says.
+macro_rules! set {
+    ($name:ident, $arch_names:expr, fields($($field:expr),*) $(or $form:path)?, $note:literal) => {
         impl $name {
-            /// `self | other`, in const code too.
+            /// `self | other` in const code: what is set in either.
+            #[doc = $note]
             #[must_use]
             #[inline]
             pub const fn union(self, other: Self) -> Self {
-                Self(self.0 | other.0)
+                #[allow(unused_mut)] // Where there is no field.
+                let mut bits = self.0 | other.0;
+                $(
+                    if self.contradicts(other, $field) {
+                        bits |= $field;
+                    }
+                )*
+                Self(bits)
             }
 
-            /// `self & other`, in const code too.
+            /// `self & other` in const code: every bit that is set in both. For masks; bits of a
+            /// field are no exception.
             #[must_use]
             #[inline]
             pub const fn intersection(self, other: Self) -> Self {
                 Self(self.0 & other.0)
             }
 
-            /// `!self`, in const code too: every bit flipped, named or not.
+            /// `self - other` in const code: what is set in `self` and not in `other`.
+            #[doc = $note]
+            #[must_use]
+            #[inline]
+            pub const fn difference(self, other: Self) -> Self {
+                #[allow(unused_mut)] // Where there is no field.
+                let mut bits = self.0 & !other.0;
+                $(
+                    if (self.0 ^ other.0) & $field != 0 && other.0 & $field != $field {
+                        bits |= self.0 & $field;
+                    }
+                )*
+                Self(bits)
+            }
+
+            /// `self ^ other` in const code: what is set in one of them and not in the other,
+            /// `(self - other) | (other - self)`.
+            #[doc = $note]
+            #[must_use]
+            #[inline]
+            pub const fn symmetric_difference(self, other: Self) -> Self {
+                self.difference(other).union(other.difference(self))
+            }
+
+            /// `!self` in const code: every bit flipped, those without a name and those of a field
+            /// too. To take a flag away, `a - b` is what is meant.
             #[must_use]
             #[inline]
             pub const fn complement(self) -> Self {
@@ -78,30 +145,76 @@ macro_rules! operators {
             pub const fn is_empty(self) -> bool {
                 self.0 == 0
             }
-        }
 
-        impl core::ops::BitOr for $name {
-            type Output = Self;
+            /// Whether all that is set in `other` is set in `self`.
+            #[doc = $note]
+            #[must_use]
             #[inline]
-            fn bitor(self, other: Self) -> Self {
-                self.union(other)
+            pub const fn contains(self, other: Self) -> bool {
+                self.0 & other.0 == other.0
+                    $(&& (other.0 & $field == 0 || (self.0 ^ other.0) & $field == 0))*
             }
-        }
 
-        impl core::ops::BitOrAssign for $name {
+            /// Whether something that is set in `other` is set in `self`: whether `self - other`
+            /// is less than `self`.
+            #[doc = $note]
+            #[must_use]
             #[inline]
-            fn bitor_assign(&mut self, other: Self) {
+            pub const fn intersects(self, other: Self) -> bool {
+                self.difference(other).0 != self.0
+            }
+
+            /// Sets what is set in `other`: `self |= other` in const code.
+            #[inline]
+            pub const fn insert(&mut self, other: Self) {
                 *self = self.union(other);
             }
-        }
 
-        impl core::ops::BitAnd for $name {
-            type Output = Self;
+            /// Takes away what is set in `other`: `self -= other` in const code.
             #[inline]
-            fn bitand(self, other: Self) -> Self {
-                self.intersection(other)
+            pub const fn remove(&mut self, other: Self) {
+                *self = self.difference(other);
+            }
+
+            /// Sets what is set in `other` and not in `self`, and takes away what is set in both:
+            /// `self ^= other` in const code.
+            #[inline]
+            pub const fn toggle(&mut self, other: Self) {
+                *self = self.symmetric_difference(other);
+            }
+
+            /// [Inserts](Self::insert) `other` if `value` is true, else [removes](Self::remove) it.
+            #[inline]
+            pub const fn set(&mut self, other: Self, value: bool) {
+                if value {
+                    self.insert(other);
+                } else {
+                    self.remove(other);
+                }
+            }
+
+            /// The flags that are set and have a name, each with its C name, in the order in which
+            /// the constants stand. What has no name is left out: taking these away from `self`
+            /// leaves it.
+            pub fn iter_names(self) -> impl Iterator<Item = (&'static str, Self)> + Clone {
+                Self::names().filter(move |(_, flag)| !flag.is_empty() && self.contains(*flag))
+            }
+
+            /// Every name, of no flag too.
+            fn names() -> impl Iterator<Item = (&'static str, Self)> + Clone {
+                Self::NAMES.iter().chain($arch_names).copied()
+            }
+
+            /// What is printed where no bit is set.
+            fn none() -> &'static str {
+                Self::names().find(|(_, flag)| flag.is_empty()).map_or("0", |(name, _)| name)
             }
         }
+
+        operator!($name, BitOr bitor, BitOrAssign bitor_assign, union);
+        operator!($name, BitAnd bitand, BitAndAssign bitand_assign, intersection);
+        operator!($name, BitXor bitxor, BitXorAssign bitxor_assign, symmetric_difference);
+        operator!($name, Sub sub, SubAssign sub_assign, difference);
 
         impl core::ops::Not for $name {
             type Output = Self;
@@ -110,38 +223,69 @@ macro_rules! operators {
                 self.complement()
             }
         }
+
+        impl FromStr for $name {
+            type Err = ParseFlagsError;
+
+            /// Reads what `Display` prints: C names and numbers in hex, joined by `|`, in any
+            /// order. The name of every constant of this architecture is known.
+            fn from_str(text: &str) -> Result<Self, ParseFlagsError> {
+                let mut flags = Self(0);
+                for word in text.split('|') {
+                    let error = |why| ParseFlagsError::new(stringify!($name), word, why);
+                    let flag = Self::from_word(word)$(.or_else(|| $form(word)))?;
+                    let flag = flag.ok_or_else(|| error(Why::Unknown))?;
+                    $(
+                        if flags.contradicts(flag, $field) {
+                            return Err(error(Why::Contradicts));
+                        }
+                    )*
+                    flags |= flag;
+                }
+                Ok(flags)
+            }
+        }
     };
 }
 
-/// Expands to `contains` and `Debug` for a type whose bits are all independent.
-macro_rules! bits {
-    ($name:ident, $arch_names:expr, $empty:literal) => {
-        operators!($name);
-
-        impl $name {
-            /// Whether every bit of `other` is set in `self`.
-            #[must_use]
+/// Expands to an operator, and the assigning one, by the const function of its meaning.
+macro_rules! operator {
+    ($name:ident, $op:ident $fn:ident, $assign:ident $assign_fn:ident, $method:ident) => {
+        impl core::ops::$op for $name {
+            type Output = Self;
             #[inline]
-            pub const fn contains(self, other: Self) -> bool {
-                self.0 & other.0 == other.0
+            fn $fn(self, other: Self) -> Self {
+                self.$method(other)
             }
         }
 
-        impl fmt::Debug for $name {
-            /// Prints Linux's names joined by `|`, and what has no name in hex.
+        impl core::ops::$assign for $name {
+            #[inline]
+            fn $assign_fn(&mut self, other: Self) {
+                *self = self.$method(other);
+            }
+        }
+    };
+}
+
+/// Expands to [`set!`] and `Display` for a type whose bits are all independent.
+macro_rules! bits {
+    ($name:ident, $arch_names:expr) => {
+        set!($name, $arch_names, fields(), "");
+
+        impl fmt::Display for $name {
+            /// Prints C names joined by `|`, and what has no name in hex.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let mut joined = Joined::new(f);
-                let mut rest = self.0;
-                for &(bit, name) in Self::NAMES.iter().chain($arch_names) {
-                    if bit != 0 && rest & bit == bit {
-                        joined.push(format_args!("{name}"))?;
-                        rest &= !bit;
-                    }
+                let mut rest = *self;
+                for (name, flag) in self.iter_names() {
+                    joined.push(format_args!("{name}"))?;
+                    rest -= flag;
                 }
-                if rest != 0 {
-                    joined.push(format_args!("{rest:#x}"))?;
+                if rest.0 != 0 {
+                    joined.push(format_args!("{:#x}", rest.0))?;
                 }
-                joined.finish($empty)
+                joined.finish(Self::none())
             }
         }
     };
@@ -171,6 +315,72 @@ impl<'a, 'b> Joined<'a, 'b> {
     }
 }
 
+/// Why a text could not be read as flags or advice: which of its words, and what is wrong with it.
+///
+/// ```
+/// use rawmap::{MapFlags, Prot};
+/// let error = "PROT_READ|PROT_WIRTE".parse::<Prot>().unwrap_err();
+/// assert_eq!(error.word(), "PROT_WIRTE");
+/// assert_eq!(error.to_string(), r#"unknown word "PROT_WIRTE" for Prot"#);
+/// let error = "MAP_SHARED|MAP_PRIVATE".parse::<MapFlags>().unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     r#"word "MAP_PRIVATE" for MapFlags contradicts one before it"#,
+/// );
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ParseFlagsError {
+    /// The type that was to be read.
+    of: &'static str,
+    why: Why,
+    /// The word's first bytes, `len` of them, whole characters: there is no allocator to keep more.
+    word: [u8; 40],
+    len: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Why {
+    Unknown,
+    Contradicts,
+}
+
+impl ParseFlagsError {
+    fn new(of: &'static str, word: &str, why: Why) -> Self {
+        let mut error = Self { of, why, word: [0; 40], len: 0 };
+        let ends = word.char_indices().map(|(start, char)| start + char.len_utf8());
+        let len = ends.take_while(|end| *end <= error.word.len()).last().unwrap_or(0);
+        error.word[..len].copy_from_slice(&word.as_bytes()[..len]);
+        error.len = len as u8;
+        error
+    }
+
+    /// The word, or its first 40 bytes.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        // Whole characters were copied from a `str`, so this is never the default.
+        core::str::from_utf8(&self.word[..usize::from(self.len)]).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for ParseFlagsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, of) = (self.word(), self.of);
+        match self.why {
+            Why::Unknown => write!(f, "unknown word {word:?} for {of}"),
+            Why::Contradicts => write!(f, "word {word:?} for {of} contradicts one before it"),
+        }
+    }
+}
+
+impl fmt::Debug for ParseFlagsError {
+    /// Prints `ParseFlagsError(unknown word "PROT_WIRTE" for Prot)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ParseFlagsError({self})")
+    }
+}
+
+impl core::error::Error for ParseFlagsError {}
+
 open! {
     /// What a page may be used for: the `prot` of [`mmap`](crate::mmap) and
     /// [`mprotect`](crate::mprotect).
@@ -185,40 +395,55 @@ open! {
     /// ```
     /// use rawmap::Prot;
     /// let rw = Prot::READ | Prot::WRITE;
-    /// assert!(rw.contains(Prot::WRITE));
-    /// assert_eq!(format!("{rw:?}"), "PROT_READ|PROT_WRITE");
-    /// assert_eq!(format!("{:?}", rw | Prot::from_bits(0x8000)), "PROT_READ|PROT_WRITE|0x8000");
+    /// assert!(rw.contains(Prot::WRITE) && rw - Prot::WRITE == Prot::READ);
+    /// assert_eq!(rw.to_string(), "PROT_READ|PROT_WRITE");
+    /// assert_eq!("PROT_READ|PROT_WRITE|0x8000".parse(), Ok(rw | Prot::from_bits(0x8000)));
+    /// assert_eq!(rw.iter_names().next(), Some(("PROT_READ", Prot::READ)));
     /// ```
-    Prot(usize), "PROT_" {
+    Prot(usize) {
         /// `PROT_NONE`: no access; touching the page is SIGSEGV.
-        NONE = 0;
+        NONE "PROT_NONE" = 0;
         /// `PROT_READ`: may be read.
-        READ = 1;
+        READ "PROT_READ" = 1;
         /// `PROT_WRITE`: may be written; and read, on every processor here. On riscv64 since Linux 7
         /// /proc/pid/maps says so too.
-        WRITE = 2;
+        WRITE "PROT_WRITE" = 2;
         /// `PROT_EXEC`: may be executed. On a file system mounted noexec, EPERM (`mmap`) or
         /// EACCES (`mprotect`).
-        EXEC = 4;
+        EXEC "PROT_EXEC" = 4;
         /// `PROT_SEM`: for atomic operations; accepted, and without effect on every architecture
         /// of this crate.
-        SEM = 8;
+        SEM "PROT_SEM" = 8;
         /// `PROT_GROWSDOWN` (`mprotect` only): apply from the start of a mapping that grows down.
-        GROWSDOWN = 0x0100_0000;
+        GROWSDOWN "PROT_GROWSDOWN" = 0x0100_0000;
         /// `PROT_GROWSUP` (`mprotect` only): apply to the end of a mapping that grows up. No
         /// architecture of this crate has such mappings: EINVAL.
-        GROWSUP = 0x0200_0000;
+        GROWSUP "PROT_GROWSUP" = 0x0200_0000;
     }
 }
-bits!(Prot, arch::PROT_NAMES, "PROT_NONE");
+bits!(Prot, arch::PROT_NAMES);
 
 open! {
     /// What kind of mapping [`mmap`](crate::mmap) makes, and how.
     ///
     /// Two parts are fields, not bits. The low four bits are the *sharing* (`MAP_TYPE`): exactly
-    /// one of [`SHARED`](Self::SHARED), [`PRIVATE`](Self::PRIVATE) (old texts know these two only),
+    /// one of [`SHARED`](Self::SHARED), [`PRIVATE`](Self::PRIVATE),
     /// [`SHARED_VALIDATE`](Self::SHARED_VALIDATE) and [`DROPPABLE`](Self::DROPPABLE). Bits 26 to
-    /// 31 are log2 of the *huge-page size*. [`contains`](Self::contains) compares a field whole.
+    /// 31 are log2 of the *huge-page size*. As bits, `SHARED` or-ed with `PRIVATE` would be
+    /// `SHARED_VALIDATE`, and 2 MiB or-ed with 1 GiB would be 2 GiB: a mapping of a kind that
+    /// nobody asked for. So the operators take a field whole:
+    ///
+    /// | | bits | a field |
+    /// |---|---|---|
+    /// | `a \| b` | those of both | the one that is set; where both are, and differ, all ones, which **every kernel refuses** with EINVAL (a size only with `HUGETLB`) |
+    /// | `a - b` | those that `b` lacks | a's, unless it is the same as b's, or b's is all ones |
+    /// | `a ^ b` | those of just one | that of `(a - b) \| (b - a)` |
+    /// | `contains`, `intersects` | | is the same, or isn't |
+    /// | `a & b`, `!a` | as bits | as bits: for masks, such as [`TYPE`](Self::TYPE) |
+    ///
+    /// [`sharing`](Self::sharing) and [`huge_log2`](Self::huge_log2) read the fields;
+    /// [`with_sharing`](Self::with_sharing) and [`with_huge_log2`](Self::with_huge_log2) replace
+    /// what they hold.
     ///
     /// Bits without a meaning are ignored by the kernel, except with `SHARED_VALIDATE` on a file,
     /// which answers EOPNOTSUPP: the only way to ask whether a flag is known.
@@ -232,134 +457,149 @@ open! {
     /// assert_eq!(flags.sharing(), MapFlags::PRIVATE);
     /// assert_eq!(flags.huge_log2(), 21);
     /// assert_eq!(
-    ///     format!("{flags:?}"),
+    ///     flags.to_string(),
     ///     "MAP_PRIVATE|MAP_ANONYMOUS|MAP_HUGETLB|21<<MAP_HUGE_SHIFT",
     /// );
+    /// // The sharing can't be both, and is not a third:
+    /// assert_eq!((MapFlags::SHARED | MapFlags::PRIVATE).to_string(), "0xf");
     /// ```
-    MapFlags(usize), "MAP_" {
+    MapFlags(usize) {
+        /// `MAP_FILE`: no flag at all. A mapping is of a file unless it is `ANONYMOUS`.
+        FILE "MAP_FILE" = 0;
         /// `MAP_SHARED`: writes go to the file, and to every other mapping of it at once. With
         /// [`ANONYMOUS`](Self::ANONYMOUS): memory that child processes share. A file must be open
         /// for writing if the mapping is to be written, else EACCES.
-        SHARED = 1;
+        SHARED "MAP_SHARED" = 1;
         /// `MAP_PRIVATE`: writes go to a copy of the page that nobody else sees, and never to
         /// the file. Whether a page that was not yet written shows later changes of the file is
         /// unspecified (on Linux it does).
-        PRIVATE = 2;
+        PRIVATE "MAP_PRIVATE" = 2;
         /// `MAP_SHARED_VALIDATE` (Linux 4.15): as `SHARED`, but flags that the kernel or the file
         /// system doesn't know are refused with EOPNOTSUPP, and so is
         /// [`FIXED_NOREPLACE`](Self::FIXED_NOREPLACE). For files; EINVAL with `ANONYMOUS`.
-        SHARED_VALIDATE = 3;
+        SHARED_VALIDATE "MAP_SHARED_VALIDATE" = 3;
         /// `MAP_DROPPABLE` (Linux 6.11): private anonymous memory that the kernel may drop, and
         /// then reads as zeroes, under memory pressure; never in a core dump, never swapped,
         /// wiped in a forked child. EINVAL before 6.11.
-        DROPPABLE = 8;
+        DROPPABLE "MAP_DROPPABLE" = 8;
         /// `MAP_FIXED`: place exactly at `addr`, **replacing whatever is mapped there**.
         ///
-        /// Old texts say that the mapping "is abandoned" if the address is taken. It isn't: what
-        /// was there is unmapped without a word, and that is why the flag is safe only over
-        /// memory one owns. What old texts describe is
+        /// If something is mapped there, the kernel unmaps it and reports nothing, so the flag is
+        /// sound only over memory that the caller owns. To get an error instead, use
         /// [`FIXED_NOREPLACE`](Self::FIXED_NOREPLACE).
-        FIXED = 0x10;
+        FIXED "MAP_FIXED" = 0x10;
         /// `MAP_ANONYMOUS`: no file; memory that reads as zeroes. `fd` is ignored (pass
         /// [`NO_FD`](crate::NO_FD)); `offset` must still be a multiple of the page size.
         ///
-        /// Old texts say that anonymous memory "can't be shared with other processes". With
-        /// [`SHARED`](Self::SHARED) it is, since Linux 2.4: between parent and child over fork.
-        /// Unrelated processes, for which old texts recommend it, need a file, or a memfd whose
-        /// descriptor is passed.
-        ANONYMOUS = 0x20;
+        /// With [`SHARED`](Self::SHARED) (since Linux 2.4), a process shares the memory with the
+        /// children that it forks later. Processes that are not related so can't reach it: they
+        /// need a file, or a memfd whose descriptor one passes to the other.
+        ANONYMOUS "MAP_ANONYMOUS" = 0x20;
         /// `MAP_NORESERVE`: reserve no swap space (commit charge) for the mapping; ignored under
         /// strict accounting (`vm.overcommit_memory` 2).
-        NORESERVE = 0x4000;
+        NORESERVE "MAP_NORESERVE" = 0x4000;
         /// `MAP_POPULATE` (Linux 2.5.46): make the pages resident at once. Failures to do so are
         /// not reported; [`Advice::POPULATE_WRITE`] reports them.
-        POPULATE = 0x8000;
+        POPULATE "MAP_POPULATE" = 0x8000;
         /// `MAP_NONBLOCK` (Linux 2.5.46): with `POPULATE`, don't read from disk; since 2.6.23 it
         /// turns `POPULATE` off.
-        NONBLOCK = 0x1_0000;
+        NONBLOCK "MAP_NONBLOCK" = 0x1_0000;
         /// `MAP_GROWSDOWN`: the mapping grows down when the page below it is touched, as the
         /// main stack does. Private anonymous memory only, else EINVAL.
-        GROWSDOWN = 0x100;
-        /// `MAP_DENYWRITE`: accepted and **ignored**, as it has been since Linux 2.x; old texts
-        /// say that other writes to the file are refused (ETXTBSY), and they are not.
-        DENYWRITE = 0x800;
+        GROWSDOWN "MAP_GROWSDOWN" = 0x100;
+        /// `MAP_DENYWRITE`: the kernel accepts it and **ignores** it. Long ago, others that wrote
+        /// to the file got ETXTBSY; they don't any more.
+        DENYWRITE "MAP_DENYWRITE" = 0x800;
         /// `MAP_EXECUTABLE`: accepted and ignored.
-        EXECUTABLE = 0x1000;
+        EXECUTABLE "MAP_EXECUTABLE" = 0x1000;
         /// `MAP_LOCKED`: lock the pages as `mlock` does, and try to make them resident; the call
         /// succeeds even when they can't be. EAGAIN over RLIMIT_MEMLOCK, EPERM where that is 0.
-        LOCKED = 0x2000;
+        LOCKED "MAP_LOCKED" = 0x2000;
         /// `MAP_STACK`: for a thread's stack. Since Linux 6.7 it keeps transparent huge pages
         /// away; before, it had no effect.
-        STACK = 0x2_0000;
+        STACK "MAP_STACK" = 0x2_0000;
         /// `MAP_HUGETLB` (Linux 2.6.32): pages of the huge-page pool. Length and address are
         /// counted in huge pages; ENOMEM where the pool is too small.
-        HUGETLB = 0x4_0000;
+        HUGETLB "MAP_HUGETLB" = 0x4_0000;
         /// `MAP_SYNC` (Linux 4.15): with `SHARED_VALIDATE` and a DAX file: what was written stays
         /// reachable in the file after a crash. EOPNOTSUPP for other files; with another sharing,
         /// ignored by most file systems, and EOPNOTSUPP on those that can be on DAX storage.
-        SYNC = 0x8_0000;
+        SYNC "MAP_SYNC" = 0x8_0000;
         /// `MAP_FIXED_NOREPLACE` (Linux 4.17): place exactly at `addr`, or answer EEXIST if
         /// anything is mapped there. Kernels before 4.17, and QEMU user mode before 8.1, take it
         /// for a hint: compare the address that comes back. With `SHARED_VALIDATE` on a file,
         /// EOPNOTSUPP.
-        FIXED_NOREPLACE = 0x10_0000;
+        FIXED_NOREPLACE "MAP_FIXED_NOREPLACE" = 0x10_0000;
         /// `MAP_UNINITIALIZED` (Linux 2.6.33): don't clear the pages. Only kernels without an MMU
         /// that are configured so honour it; ignored elsewhere. It is the lowest bit of the
         /// huge-page size field, and means that with `HUGETLB`.
-        UNINITIALIZED = 0x400_0000;
+        UNINITIALIZED "MAP_UNINITIALIZED" = 0x400_0000;
+        /// `MAP_HUGE_16KB` (like each of these, the size field only;
+        /// [`huge_pages`](Self::huge_pages) and [`huge`](Self::huge) add `HUGETLB`).
+        HUGE_16KB "MAP_HUGE_16KB" = 14 << Self::HUGE_SHIFT;
+        /// `MAP_HUGE_64KB`.
+        HUGE_64KB "MAP_HUGE_64KB" = 16 << Self::HUGE_SHIFT;
+        /// `MAP_HUGE_512KB`.
+        HUGE_512KB "MAP_HUGE_512KB" = 19 << Self::HUGE_SHIFT;
+        /// `MAP_HUGE_1MB`.
+        HUGE_1MB "MAP_HUGE_1MB" = 20 << Self::HUGE_SHIFT;
+        /// `MAP_HUGE_2MB`.
+        HUGE_2MB "MAP_HUGE_2MB" = 21 << Self::HUGE_SHIFT;
+        /// `MAP_HUGE_8MB`.
+        HUGE_8MB "MAP_HUGE_8MB" = 23 << Self::HUGE_SHIFT;
+        /// `MAP_HUGE_16MB`.
+        HUGE_16MB "MAP_HUGE_16MB" = 24 << Self::HUGE_SHIFT;
+        /// `MAP_HUGE_32MB`.
+        HUGE_32MB "MAP_HUGE_32MB" = 25 << Self::HUGE_SHIFT;
+        /// `MAP_HUGE_256MB`.
+        HUGE_256MB "MAP_HUGE_256MB" = 28 << Self::HUGE_SHIFT;
+        /// `MAP_HUGE_512MB`.
+        HUGE_512MB "MAP_HUGE_512MB" = 29 << Self::HUGE_SHIFT;
+        /// `MAP_HUGE_1GB`.
+        HUGE_1GB "MAP_HUGE_1GB" = 30 << Self::HUGE_SHIFT;
+        /// `MAP_HUGE_2GB`.
+        HUGE_2GB "MAP_HUGE_2GB" = 31 << Self::HUGE_SHIFT;
+        /// `MAP_HUGE_16GB`.
+        HUGE_16GB "MAP_HUGE_16GB" = 34 << Self::HUGE_SHIFT;
     }
 }
-operators!(MapFlags);
+set!(
+    MapFlags,
+    arch::MAP_NAMES,
+    fields(Self::TYPE.0, Self::HUGE_MASK << Self::HUGE_SHIFT) or Self::from_size,
+    "The two fields are taken whole, as [the type's page](MapFlags) says."
+);
 
 impl MapFlags {
-    /// `MAP_FILE`: no flag at all. A mapping is of a file unless it is `ANONYMOUS`.
-    pub const FILE: Self = Self(0);
     /// `MAP_TYPE`: the mask of the sharing field.
+    #[doc(alias = "MAP_TYPE")]
     pub const TYPE: Self = Self(0xf);
     /// `MAP_HUGE_SHIFT`: where the huge-page size field begins.
+    #[doc(alias = "MAP_HUGE_SHIFT")]
     pub const HUGE_SHIFT: u32 = 26;
     /// `MAP_HUGE_MASK`: the huge-page size field's bits, before the shift.
+    #[doc(alias = "MAP_HUGE_MASK")]
     pub const HUGE_MASK: usize = 0x3f;
 
-    /// `MAP_HUGE_16KB` (like each of these, the size field only; [`huge`](Self::huge) adds
-    /// `HUGETLB`).
-    pub const HUGE_16KB: Self = Self::huge_field(14);
-    /// `MAP_HUGE_64KB`.
-    pub const HUGE_64KB: Self = Self::huge_field(16);
-    /// `MAP_HUGE_512KB`.
-    pub const HUGE_512KB: Self = Self::huge_field(19);
-    /// `MAP_HUGE_1MB`.
-    pub const HUGE_1MB: Self = Self::huge_field(20);
-    /// `MAP_HUGE_2MB`.
-    pub const HUGE_2MB: Self = Self::huge_field(21);
-    /// `MAP_HUGE_8MB`.
-    pub const HUGE_8MB: Self = Self::huge_field(23);
-    /// `MAP_HUGE_16MB`.
-    pub const HUGE_16MB: Self = Self::huge_field(24);
-    /// `MAP_HUGE_32MB`.
-    pub const HUGE_32MB: Self = Self::huge_field(25);
-    /// `MAP_HUGE_256MB`.
-    pub const HUGE_256MB: Self = Self::huge_field(28);
-    /// `MAP_HUGE_512MB`.
-    pub const HUGE_512MB: Self = Self::huge_field(29);
-    /// `MAP_HUGE_1GB`.
-    pub const HUGE_1GB: Self = Self::huge_field(30);
-    /// `MAP_HUGE_2GB`.
-    pub const HUGE_2GB: Self = Self::huge_field(31);
-    /// `MAP_HUGE_16GB`.
-    pub const HUGE_16GB: Self = Self::huge_field(34);
-
-    const fn huge_field(log2: usize) -> Self {
-        Self(log2 << Self::HUGE_SHIFT)
-    }
-
-    /// [`HUGETLB`](Self::HUGETLB) with pages of 2 to the power `log2` bytes; 0 is the system's
-    /// default size. What the field can't hold becomes 63, which every kernel refuses.
+    /// The sharing alone: to be compared with `SHARED`, `PRIVATE`, `SHARED_VALIDATE` or
+    /// `DROPPABLE`.
     #[must_use]
     #[inline]
-    pub const fn huge(log2: u32) -> Self {
-        let log2 = if log2 as usize > Self::HUGE_MASK { Self::HUGE_MASK } else { log2 as usize };
-        Self::HUGETLB.union(Self::huge_field(log2))
+    pub const fn sharing(self) -> Self {
+        self.intersection(Self::TYPE)
+    }
+
+    /// These flags with the sharing of `sharing` in place of their own.
+    ///
+    /// ```
+    /// use rawmap::MapFlags;
+    /// let flags = (MapFlags::PRIVATE | MapFlags::ANONYMOUS).with_sharing(MapFlags::SHARED);
+    /// assert_eq!(flags, MapFlags::SHARED | MapFlags::ANONYMOUS);
+    /// ```
+    #[must_use]
+    #[inline]
+    pub const fn with_sharing(self, sharing: Self) -> Self {
+        Self(self.0 & !Self::TYPE.0 | sharing.0 & Self::TYPE.0)
     }
 
     /// log2 of the huge-page size in bytes, as the size field has it: 0 for the system's default.
@@ -370,61 +610,85 @@ impl MapFlags {
         (self.0 >> Self::HUGE_SHIFT & Self::HUGE_MASK) as u32
     }
 
-    /// The sharing alone: to be compared with `SHARED`, `PRIVATE`, `SHARED_VALIDATE` or
-    /// `DROPPABLE`.
+    /// These flags with `log2` in the size field, in place of what is there; `HUGETLB` is left as
+    /// it is. What the field can't hold becomes 63, which every kernel refuses.
     #[must_use]
     #[inline]
-    pub const fn sharing(self) -> Self {
-        self.intersection(Self::TYPE)
+    pub const fn with_huge_log2(self, log2: u32) -> Self {
+        let log2 = if log2 as usize > Self::HUGE_MASK { Self::HUGE_MASK } else { log2 as usize };
+        Self(self.0 & !(Self::HUGE_MASK << Self::HUGE_SHIFT) | log2 << Self::HUGE_SHIFT)
     }
 
-    /// Whether every bit of `other` is set in `self`, and each field that `other` sets is the
-    /// same in `self`.
+    /// [`HUGETLB`](Self::HUGETLB) with pages of 2 to the power `log2` bytes; 0 is the system's
+    /// default size. What the field can't hold becomes 63, which every kernel refuses.
+    /// [`huge_pages`](Self::huge_pages) takes the size in bytes.
+    #[must_use]
+    #[inline]
+    pub const fn huge(log2: u32) -> Self {
+        Self::HUGETLB.with_huge_log2(log2)
+    }
+
+    /// [`HUGETLB`](Self::HUGETLB) with pages of `bytes` bytes; `None` unless that is a power of two
+    /// from 2 on. Which sizes there are, the kernel says: /sys/kernel/mm/hugepages lists them, and
+    /// `mmap` with another is EINVAL.
     ///
     /// ```
     /// use rawmap::MapFlags;
-    /// // 3, of which 1 is a part as a number but not as a sharing:
-    /// assert!(!MapFlags::SHARED_VALIDATE.contains(MapFlags::SHARED));
+    /// const HUGE: MapFlags = MapFlags::huge_pages(2 << 20).unwrap();
+    /// assert_eq!(HUGE, MapFlags::HUGETLB | MapFlags::HUGE_2MB);
+    /// assert_eq!(MapFlags::huge_pages(3 << 20), None);
     /// ```
     #[must_use]
     #[inline]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-            && (other.sharing().is_empty() || self.sharing().0 == other.sharing().0)
-            && (other.huge_log2() == 0 || self.huge_log2() == other.huge_log2())
+    pub const fn huge_pages(bytes: usize) -> Option<Self> {
+        // log2 of 1 would be the default size.
+        if bytes.is_power_of_two() && bytes > 1 {
+            Some(Self::huge(bytes.trailing_zeros()))
+        } else {
+            None
+        }
+    }
+
+    /// What `21<<MAP_HUGE_SHIFT` says.
+    fn from_size(word: &str) -> Option<Self> {
+        let digits = word.strip_suffix("<<MAP_HUGE_SHIFT")?;
+        let decimal = digits.bytes().all(|digit| digit.is_ascii_digit());
+        let log2 = digits.parse().ok().filter(|log2| decimal && *log2 <= Self::HUGE_MASK as u32)?;
+        Some(Self::FILE.with_huge_log2(log2))
+    }
+
+    /// Whether both set this field, and not to the same.
+    const fn contradicts(self, other: Self, field: usize) -> bool {
+        self.0 & field != 0 && other.0 & field != 0 && (self.0 ^ other.0) & field != 0
     }
 }
 
-impl fmt::Debug for MapFlags {
-    /// Prints Linux's names joined by `|`, the size field as `21<<MAP_HUGE_SHIFT`, and what has
-    /// no name in hex.
+impl fmt::Display for MapFlags {
+    /// Prints C names joined by `|`, the size field as `21<<MAP_HUGE_SHIFT`, and what has no name
+    /// in hex.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fields = Self::TYPE.0 | Self::HUGE_MASK << Self::HUGE_SHIFT;
         let mut joined = Joined::new(f);
-        match self.sharing() {
-            Self::FILE => {}
-            Self::SHARED => joined.push(format_args!("MAP_SHARED"))?,
-            Self::PRIVATE => joined.push(format_args!("MAP_PRIVATE"))?,
-            Self::SHARED_VALIDATE => joined.push(format_args!("MAP_SHARED_VALIDATE"))?,
-            Self::DROPPABLE => joined.push(format_args!("MAP_DROPPABLE"))?,
-            other => joined.push(format_args!("{:#x}", other.0))?,
+        let sharing = self.sharing();
+        let others = self.with_sharing(Self::FILE).with_huge_log2(0);
+        match Self::names().find(|(_, value)| *value == sharing) {
+            _ if sharing.is_empty() => {}
+            Some((name, _)) => joined.push(format_args!("{name}"))?,
+            None => joined.push(format_args!("{:#x}", sharing.0))?,
         }
-        let mut rest = self.0 & !fields;
-        for &(bit, name) in Self::NAMES.iter().chain(arch::MAP_NAMES) {
-            if bit & fields == 0 && rest & bit == bit {
-                joined.push(format_args!("{name}"))?;
-                rest &= !bit;
-            }
+        let mut rest = others;
+        for (name, flag) in others.iter_names() {
+            joined.push(format_args!("{name}"))?;
+            rest -= flag;
         }
-        if rest != 0 {
-            joined.push(format_args!("{rest:#x}"))?;
+        if rest.0 != 0 {
+            joined.push(format_args!("{:#x}", rest.0))?;
         }
         match self.huge_log2() {
             0 => {}
             1 if !self.contains(Self::HUGETLB) => joined.push(format_args!("MAP_UNINITIALIZED"))?,
             log2 => joined.push(format_args!("{log2}<<MAP_HUGE_SHIFT"))?,
         }
-        joined.finish("MAP_FILE")
+        joined.finish(Self::none())
     }
 }
 
@@ -435,18 +699,18 @@ open! {
     /// are EINVAL.
     ///
     /// Source: `include/uapi/asm-generic/mman-common.h`, msync(2).
-    MsyncFlags(i32), "MS_" {
+    MsyncFlags(i32) {
         /// `MS_SYNC`: write the range to the file, and return when that is done.
-        SYNC = 4;
+        SYNC "MS_SYNC" = 4;
         /// `MS_ASYNC`: do nothing; the kernel tracks dirty pages and writes them in its own time
         /// (since Linux 2.6.19).
-        ASYNC = 1;
+        ASYNC "MS_ASYNC" = 1;
         /// `MS_INVALIDATE`: EBUSY where pages of the range are locked; else without effect, since
         /// Linux's mappings of a file always agree.
-        INVALIDATE = 2;
+        INVALIDATE "MS_INVALIDATE" = 2;
     }
 }
-bits!(MsyncFlags, &[], "0");
+bits!(MsyncFlags, &[]);
 
 open! {
     /// How [`mremap`](crate::mremap) resizes or moves.
@@ -454,18 +718,18 @@ open! {
     /// Bits without a name are EINVAL.
     ///
     /// Source: `include/uapi/linux/mman.h`, mremap(2).
-    MremapFlags(usize), "MREMAP_" {
+    MremapFlags(usize) {
         /// `MREMAP_MAYMOVE`: move the mapping where it can't grow in place.
-        MAYMOVE = 1;
+        MAYMOVE "MREMAP_MAYMOVE" = 1;
         /// `MREMAP_FIXED` (with `MAYMOVE`): move it to exactly `new_addr`, **replacing whatever is
         /// mapped there**.
-        FIXED = 2;
+        FIXED "MREMAP_FIXED" = 2;
         /// `MREMAP_DONTUNMAP` (Linux 5.7, with `MAYMOVE`, and equal lengths): leave the old range
         /// mapped and empty. `new_addr` is a hint then, even without `FIXED`.
-        DONTUNMAP = 4;
+        DONTUNMAP "MREMAP_DONTUNMAP" = 4;
     }
 }
-bits!(MremapFlags, &[], "0");
+bits!(MremapFlags, &[]);
 
 open! {
     /// How [`mlock2`](crate::mlock2) locks.
@@ -473,12 +737,12 @@ open! {
     /// Bits without a name are EINVAL.
     ///
     /// Source: `include/uapi/asm-generic/mman-common.h`, mlock2(2).
-    MlockFlags(i32), "MLOCK_" {
+    MlockFlags(i32) {
         /// `MLOCK_ONFAULT` (Linux 4.4): lock each page when it is first touched.
-        ONFAULT = 1;
+        ONFAULT "MLOCK_ONFAULT" = 1;
     }
 }
-bits!(MlockFlags, &[], "0");
+bits!(MlockFlags, &[]);
 
 open! {
     /// What [`mlockall`](crate::mlockall) locks.
@@ -486,25 +750,25 @@ open! {
     /// No flag, `ONFAULT` alone, and bits without a name are EINVAL.
     ///
     /// Source: `include/uapi/asm-generic/mman.h`, mlockall(2).
-    MlockAllFlags(i32), "MCL_" {
+    MlockAllFlags(i32) {
         /// `MCL_CURRENT`: everything that is mapped now.
-        CURRENT = 1;
+        CURRENT "MCL_CURRENT" = 1;
         /// `MCL_FUTURE`: everything that will be mapped.
-        FUTURE = 2;
+        FUTURE "MCL_FUTURE" = 2;
         /// `MCL_ONFAULT` (Linux 4.4, with one of the others): each page when it is first touched.
-        ONFAULT = 4;
+        ONFAULT "MCL_ONFAULT" = 4;
     }
 }
-bits!(MlockAllFlags, &[], "0");
+bits!(MlockAllFlags, &[]);
 
 open! {
     /// The flags of [`mseal`](crate::mseal): none is defined up to Linux 6.18, and any bit is
     /// EINVAL.
     ///
     /// Source: `mm/mseal.c`.
-    MsealFlags(usize), "MSEAL_" {}
+    MsealFlags(usize) {}
 }
-bits!(MsealFlags, &[], "0");
+bits!(MsealFlags, &[]);
 
 open! {
     /// What [`madvise`](crate::madvise) is told. Not bits: one value, one advice.
@@ -516,110 +780,99 @@ open! {
     ///
     /// ```
     /// use rawmap::Advice;
-    /// assert_eq!(format!("{:?}", Advice::DONTNEED), "MADV_DONTNEED");
-    /// assert_eq!(format!("{:?}", Advice::from_bits(77)), "0x4d");
+    /// assert_eq!(Advice::DONTNEED.to_string(), "MADV_DONTNEED");
+    /// assert_eq!("MADV_DONTNEED".parse(), Ok(Advice::DONTNEED));
+    /// assert_eq!(Advice::from_bits(77).to_string(), "0x4d");
     /// ```
-    Advice(i32), "MADV_" {
+    Advice(i32) {
         /// `MADV_NORMAL`: the default read-ahead.
-        NORMAL = 0;
+        NORMAL "MADV_NORMAL" = 0;
         /// `MADV_RANDOM`: no read-ahead.
-        RANDOM = 1;
+        RANDOM "MADV_RANDOM" = 1;
         /// `MADV_SEQUENTIAL`: much read-ahead, and pages may be dropped soon after.
-        SEQUENTIAL = 2;
+        SEQUENTIAL "MADV_SEQUENTIAL" = 2;
         /// `MADV_WILLNEED`: start reading. EBADF for anonymous memory on a kernel without swap.
-        WILLNEED = 3;
+        WILLNEED "MADV_WILLNEED" = 3;
         /// `MADV_DONTNEED`: drop the pages at once. Private anonymous memory reads as zeroes
         /// afterwards, private file memory as the file; **shared memory keeps its contents**.
         /// EINVAL for locked pages ([`DONTNEED_LOCKED`](Self::DONTNEED_LOCKED)).
-        DONTNEED = 4;
+        DONTNEED "MADV_DONTNEED" = 4;
         /// `MADV_FREE` (Linux 4.5): the kernel may drop the pages until they are next written;
         /// till then they read as before or as zeroes. Private anonymous memory only, else EINVAL.
-        FREE = 8;
+        FREE "MADV_FREE" = 8;
         /// `MADV_REMOVE` (Linux 2.6.16): punch a hole in the file under a shared writable mapping:
         /// the way to free shared memory. EINVAL for locked memory and where there is no file,
         /// EACCES for a private mapping and where the file was opened for reading only.
-        REMOVE = 9;
+        REMOVE "MADV_REMOVE" = 9;
         /// `MADV_DONTFORK` (Linux 2.6.16): a forked child doesn't get the range.
-        DONTFORK = 10;
+        DONTFORK "MADV_DONTFORK" = 10;
         /// `MADV_DOFORK` (Linux 2.6.16): undoes `DONTFORK`.
-        DOFORK = 11;
+        DOFORK "MADV_DOFORK" = 11;
         /// `MADV_MERGEABLE` (Linux 2.6.32): let KSM merge equal pages. EINVAL without KSM.
-        MERGEABLE = 12;
+        MERGEABLE "MADV_MERGEABLE" = 12;
         /// `MADV_UNMERGEABLE` (Linux 2.6.32): undoes `MERGEABLE`.
-        UNMERGEABLE = 13;
+        UNMERGEABLE "MADV_UNMERGEABLE" = 13;
         /// `MADV_HUGEPAGE` (Linux 2.6.38): use transparent huge pages. EINVAL without them.
-        HUGEPAGE = 14;
+        HUGEPAGE "MADV_HUGEPAGE" = 14;
         /// `MADV_NOHUGEPAGE` (Linux 2.6.38): don't.
-        NOHUGEPAGE = 15;
+        NOHUGEPAGE "MADV_NOHUGEPAGE" = 15;
         /// `MADV_DONTDUMP` (Linux 3.4): leave the range out of core dumps.
-        DONTDUMP = 16;
+        DONTDUMP "MADV_DONTDUMP" = 16;
         /// `MADV_DODUMP` (Linux 3.4): undoes `DONTDUMP`.
-        DODUMP = 17;
+        DODUMP "MADV_DODUMP" = 17;
         /// `MADV_WIPEONFORK` (Linux 4.14): a forked child reads zeroes. Private anonymous memory
         /// only, else EINVAL.
-        WIPEONFORK = 18;
+        WIPEONFORK "MADV_WIPEONFORK" = 18;
         /// `MADV_KEEPONFORK` (Linux 4.14): undoes `WIPEONFORK`.
-        KEEPONFORK = 19;
+        KEEPONFORK "MADV_KEEPONFORK" = 19;
         /// `MADV_COLD` (Linux 5.4): reclaim these pages first.
-        COLD = 20;
+        COLD "MADV_COLD" = 20;
         /// `MADV_PAGEOUT` (Linux 5.4): reclaim these pages now.
-        PAGEOUT = 21;
+        PAGEOUT "MADV_PAGEOUT" = 21;
         /// `MADV_POPULATE_READ` (Linux 5.14): make the pages resident as a read would, and report
         /// what fails (EFAULT, ENOMEM, EHWPOISON).
-        POPULATE_READ = 22;
+        POPULATE_READ "MADV_POPULATE_READ" = 22;
         /// `MADV_POPULATE_WRITE` (Linux 5.14): make the pages resident as a write would, and
         /// report what fails.
-        POPULATE_WRITE = 23;
+        POPULATE_WRITE "MADV_POPULATE_WRITE" = 23;
         /// `MADV_DONTNEED_LOCKED` (Linux 5.18): `DONTNEED` for locked pages too.
-        DONTNEED_LOCKED = 24;
+        DONTNEED_LOCKED "MADV_DONTNEED_LOCKED" = 24;
         /// `MADV_COLLAPSE` (Linux 6.1): make transparent huge pages of the range now.
-        COLLAPSE = 25;
+        COLLAPSE "MADV_COLLAPSE" = 25;
         /// `MADV_HWPOISON` (Linux 2.6.32, privileged): treat the pages as broken memory.
-        HWPOISON = 100;
+        HWPOISON "MADV_HWPOISON" = 100;
         /// `MADV_SOFT_OFFLINE` (Linux 2.6.33, privileged): take the pages out of use, keeping
         /// their contents elsewhere.
-        SOFT_OFFLINE = 101;
+        SOFT_OFFLINE "MADV_SOFT_OFFLINE" = 101;
         /// `MADV_GUARD_INSTALL` (Linux 6.13): drop the pages, and make touching them SIGSEGV,
         /// without splitting the mapping.
-        GUARD_INSTALL = 102;
+        GUARD_INSTALL "MADV_GUARD_INSTALL" = 102;
         /// `MADV_GUARD_REMOVE` (Linux 6.13): undoes `GUARD_INSTALL`.
-        GUARD_REMOVE = 103;
+        GUARD_REMOVE "MADV_GUARD_REMOVE" = 103;
     }
 }
 
-impl fmt::Debug for Advice {
-    /// Prints Linux's name, or the number in hex where it has none.
+impl Advice {
+    fn names() -> impl Iterator<Item = (&'static str, Self)> {
+        Self::NAMES.iter().copied()
+    }
+}
+
+impl fmt::Display for Advice {
+    /// Prints the C name, or the number in hex where it has none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Self::NAMES.iter().find(|(value, _)| *value == self.0) {
-            Some((_, name)) => f.write_str(name),
+        match Self::names().find(|(_, advice)| advice == self) {
+            Some((name, _)) => f.write_str(name),
             None => write!(f, "{:#x}", self.0),
         }
     }
 }
 
-/// Expands to the argument word of a type over `unsigned long`.
-macro_rules! word_unsigned {
-    ($($name:ident)*) => {$(
-        impl $name {
-            #[inline]
-            pub(crate) const fn word(self) -> Word {
-                Word::int(self.0)
-            }
-        }
-    )*};
-}
+impl FromStr for Advice {
+    type Err = ParseFlagsError;
 
-/// Expands to the argument word of a type over `int`.
-macro_rules! word_signed {
-    ($($name:ident)*) => {$(
-        impl $name {
-            #[inline]
-            pub(crate) const fn word(self) -> Word {
-                Word::signed(self.0)
-            }
-        }
-    )*};
+    /// Reads what `Display` prints: a C name or a number in hex.
+    fn from_str(word: &str) -> Result<Self, ParseFlagsError> {
+        Self::from_word(word).ok_or_else(|| ParseFlagsError::new("Advice", word, Why::Unknown))
+    }
 }
-
-word_unsigned!(Prot MapFlags MremapFlags MsealFlags);
-word_signed!(MsyncFlags MlockFlags MlockAllFlags Advice);

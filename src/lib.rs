@@ -31,7 +31,8 @@ pub use call::{Call, Operation};
 pub use check::{Limits, Reason, Refusal};
 pub use errno::Errno;
 pub use flags::{
-    Advice, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags, MsyncFlags, Prot,
+    Advice, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags, MsyncFlags,
+    ParseFlagsError, Prot,
 };
 pub use owners::{
     Access, AsDescriptor, Backing, DualMapping, Error, Fd, Guarded, MapOptions, Mapping, Mode,

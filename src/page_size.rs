@@ -1,13 +1,16 @@
 //! The page size: a power of two that only the kernel knows, but for x86_64.
 
-use crate::{Call, Errno, MsyncFlags, arch};
+use crate::arch;
+use crate::call::Call;
+use crate::errno::Errno;
+use crate::flags::MsyncFlags;
 use core::{fmt, ptr};
 
 /// A page size in bytes: a power of two, at least 4096.
 ///
 /// On x86_64 it is 4096. On aarch64 the kernel's builder chooses (4, 16 or 64 KiB), and riscv64, all
-/// of whose kernels have 4 KiB so far, promises nothing; so it is never a constant there: ask [`PageSize::find`], or take the AT_PAGESZ entry of the
-/// auxiliary vector with [`PageSize::new`].
+/// of whose kernels have 4 KiB so far, promises nothing; so it is never a constant there: ask
+/// [`PageSize::find`], or take the AT_PAGESZ entry of the auxiliary vector with [`PageSize::new`].
 ///
 /// ```
 /// use rawmap::PageSize;
@@ -46,6 +49,7 @@ impl PageSize {
     /// assert_eq!(PageSize::new(0), None);
     /// assert_eq!(PageSize::new(5000), None);
     /// ```
+    #[doc(alias = "AT_PAGESZ")]
     #[must_use]
     pub const fn new(bytes: usize) -> Option<Self> {
         if bytes.is_power_of_two() && bytes.trailing_zeros() >= Self::MIN_LOG2 {
@@ -71,6 +75,7 @@ impl PageSize {
     /// assert!(page.bytes() >= 4096 && page.bytes() == 1 << page.log2());
     /// # Ok::<(), rawmap::Errno>(())
     /// ```
+    #[doc(alias("getpagesize", "_SC_PAGESIZE"))]
     pub fn find() -> Result<Self, Errno> {
         if let Some(fixed) = Self::FIXED {
             return Ok(fixed);

@@ -1,24 +1,29 @@
-//! The raw functions: one system call each, words in, `Result` out.
+//! The raw functions: each makes one system call from typed arguments, and returns a `Result`.
 //!
-//! Nothing is checked, stored or retried here, nothing panics, and nothing needs a relocation:
-//! these may be called before a program has relocated itself, in a signal handler, between fork
-//! and exec, or under an allocator's own lock. What the kernel says comes back by value.
+//! No function here checks its arguments, stores anything, repeats a call or panics, and none needs
+//! a relocation. So they may be called before a program has relocated itself, in a signal handler,
+//! between fork and exec, or while an allocator holds its own lock. An error comes back by value;
+//! there is no `errno` variable.
 
 use crate::arch::{self, nr};
-use crate::{
-    Advice, Errno, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags, MsyncFlags, Prot,
-    Word,
+use crate::errno::Errno;
+use crate::flags::{
+    Advice, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags, MsyncFlags, Prot,
 };
+use crate::word::Word;
 
-/// A file descriptor, as C and the kernel have it; [`NO_FD`] where there is none. Not C's `FILE *`,
-/// which `fopen` makes: of that, `fileno`.
+/// A file descriptor, as C and the kernel have it; [`NO_FD`] stands for none.
+///
+/// It is the number that `open` returns. C's `fopen` returns a `FILE *` instead, and `fileno` gives
+/// the descriptor of that.
 pub type RawFd = core::ffi::c_int;
 
 /// The file descriptor that stands for no file: -1.
 pub const NO_FD: RawFd = -1;
 
-/// What C's `mmap` returns when it fails: all bits set. For code that speaks C; this crate's
-/// functions return [`Err`].
+/// What C's `mmap` returns when it fails: the pointer whose bits are all set.
+///
+/// This crate's functions return [`Err`] instead; the constant is for code that talks to C.
 pub const MAP_FAILED: *mut u8 = core::ptr::without_provenance_mut(usize::MAX);
 
 #[inline]
@@ -31,66 +36,7 @@ fn unit(ret: Word) -> Result<(), Errno> {
     Errno::decode(ret).map(|_| ())
 }
 
-/// `mmap(2)`: maps `len` bytes of a file from `offset` on, or of anonymous memory, and returns
-/// where.
-///
-/// `addr` is a hint unless `flags` says [`FIXED`](MapFlags::FIXED) or
-/// [`FIXED_NOREPLACE`](MapFlags::FIXED_NOREPLACE); null leaves the choice to the kernel. `len`, in
-/// bytes, is rounded up to whole pages. `offset`, in bytes, must be a multiple of the page size,
-/// for anonymous memory too. The file may be closed once it is mapped. Bytes of the last page
-/// behind the end of the file read as zeroes and are not written back (on tmpfs, and so in a memfd,
-/// they come to light when the file grows); pages wholly behind it are SIGBUS. A file that was just
-/// created is empty: give it a length first.
-///
-/// One call: `mmap(addr, len, prot, flags, fd, offset)`.
-///
-/// # Errors
-/// - EBADF: `fd` is not an open file, and `flags` has no [`ANONYMOUS`](MapFlags::ANONYMOUS). Seen
-///   before any other error but an unaligned offset.
-/// - EINVAL: `len` is 0; `offset` is not a multiple of the page size; `flags` has no sharing, or
-///   one that the kernel doesn't know; a fixed address is not a multiple of the page size;
-///   `GROWSDOWN` with a shared mapping or a file; `DROPPABLE` with a file, `LOCKED`, `GROWSDOWN` or
-///   `HUGETLB`; `HUGETLB` with a size that the kernel doesn't have, or on a file of another file
-///   system.
-/// - EACCES: the file is not open for reading; or the mapping is `SHARED` and `WRITE` and the file
-///   is not open for writing, or is append-only. `SHARED` alone, as old texts have it, requires no
-///   writable file.
-/// - EPERM: `EXEC` and the file system is mounted noexec; a file sealed against writing; `LOCKED`
-///   with no right to lock; a fixed address below `vm.mmap_min_addr`; a fixed address over sealed
-///   memory.
-/// - ENOMEM: no room in the address space, or above RLIMIT_AS, RLIMIT_DATA or `vm.max_map_count`;
-///   `len` wraps when rounded up. More can be mapped than the machine has memory.
-/// - EAGAIN: `LOCKED` over RLIMIT_MEMLOCK. That the file is locked, as old texts have it, is no
-///   error: mandatory locks are gone since Linux 5.15.
-/// - EEXIST: `FIXED_NOREPLACE`, and something is mapped there.
-/// - ENODEV: the file can't be mapped (a directory, a pipe, a file of /proc/pid).
-/// - EOVERFLOW: `offset + len` is more than a file can have.
-/// - EOPNOTSUPP: [`SHARED_VALIDATE`](MapFlags::SHARED_VALIDATE), and a flag that is not known.
-/// - ETXTBSY: `SHARED` and `WRITE`, and the file is used for swapping.
-/// - ENFILE, and what the file's own driver says: EIO for other files of /proc.
-///
-/// # Kernels differ
-///
-/// | where | what |
-/// |---|---|
-/// | pages of 16 and 64 KiB | an offset of 4096 is EINVAL |
-/// | address spaces of 2^38 to 2^56 bytes ([`Limits::address_space`](crate::Limits::address_space)) | longer, or fixed behind it: ENOMEM |
-/// | Linux before 6.6 | [`SHARED_VALIDATE`](MapFlags::SHARED_VALIDATE) doesn't know x86_64's `MAP_ABOVE4G` |
-/// | before 6.11 | [`DROPPABLE`](MapFlags::DROPPABLE) is EINVAL |
-/// | riscv64 before 6.18 | an offset of 2^63 and more is taken as signed: EOVERFLOW with a file, and with anonymous memory if offset and length together wrap |
-/// | riscv64 since 7.0 | `WRITE` means `READ` too, as /proc/pid/maps shows |
-/// | aarch64, riscv64 | `MAP_32BIT` is no flag, and ignored |
-/// | aarch64 with BTI or MTE | `PROT_BTI` and `PROT_MTE` count; elsewhere they are ignored |
-/// | x86_64 without protection keys, aarch64 without FEAT_PAN3 | memory of `EXEC` alone can be read |
-/// | QEMU user mode before 10 | `FIXED_NOREPLACE` is a hint |
-///
-/// # Safety
-/// With `FIXED`, no Rust reference may point into the range that is replaced, nor may anything
-/// else rely on it. The memory that comes back is aliased by every other mapping of the same file
-/// or shared memory, in this process or another: references to it are sound only while nobody
-/// writes it, and atomics or raw pointers where somebody may.
-///
-/// Linux 1.0. Source: mmap(2), `mm/mmap.c`.
+/// `mmap(2)`: maps a file, or anonymous memory, and returns the address where it is mapped.
 ///
 /// ```
 /// use rawmap::{MapFlags, NO_FD, Prot, mmap, munmap};
@@ -104,6 +50,80 @@ fn unit(ret: Word) -> Result<(), Errno> {
 /// }
 /// # Ok::<(), rawmap::Errno>(())
 /// ```
+///
+/// If you want this safe, see [`MapOptions`](crate::MapOptions), which makes a
+/// [`Mapping`](crate::Mapping) that unmaps itself.
+///
+/// - `addr` is a hint, unless `flags` has [`FIXED`](MapFlags::FIXED) or
+///   [`FIXED_NOREPLACE`](MapFlags::FIXED_NOREPLACE). With a null pointer the kernel chooses the
+///   place.
+/// - `len` is in bytes, and the kernel rounds it up to whole pages.
+/// - `fd` is the file, and `offset` is where in the file the mapping begins, in bytes. The offset
+///   must be a multiple of the page size, for anonymous memory too.
+///
+/// The file may be closed once it is mapped. Where the file ends within the last page, the rest of
+/// that page reads as zeroes, and the kernel doesn't write it back. (On tmpfs, and so in a memfd,
+/// what was written there appears in the file when the file grows.) Touching a page that lies
+/// wholly behind the end of the file raises SIGBUS. A file that was just created is empty, so give
+/// it a length before mapping it.
+///
+/// The function makes one call: `mmap(addr, len, prot, flags, fd, offset)`. Linux has it since 1.0.
+/// Source: mmap(2), `mm/mmap.c`.
+///
+/// # Safety
+/// With `FIXED`, the kernel unmaps whatever was in the range: no Rust reference may point into it,
+/// and nothing else may rely on it. The memory that comes back is shared with every other mapping
+/// of the same file or shared memory, in this process and in others. References to it are sound
+/// only while nobody writes to it; where somebody may, use atomics or raw pointers.
+///
+/// # Errors
+/// - EBADF: `fd` is not an open file, and `flags` has no [`ANONYMOUS`](MapFlags::ANONYMOUS). The
+///   kernel finds this before any other error, except for an offset that is not a multiple of the
+///   page size.
+/// - EINVAL: one of these.
+///   - `len` is 0, or `offset` is not a multiple of the page size.
+///   - `flags` has no sharing, or one that the kernel doesn't know.
+///   - The address is fixed, and not a multiple of the page size.
+///   - `GROWSDOWN` is combined with a shared mapping or a file.
+///   - `DROPPABLE` is combined with a file, `LOCKED`, `GROWSDOWN` or `HUGETLB`.
+///   - `HUGETLB` has a size that the kernel doesn't have, or is used with a file that is not on a
+///     file system of huge pages.
+/// - EACCES: the file is not open for reading; or the mapping is `SHARED` with `WRITE`, and the
+///   file is not open for writing, or is append-only. A `SHARED` mapping without `WRITE` needs no
+///   file that is open for writing.
+/// - EPERM: one of these.
+///   - `EXEC` is asked for, and the file system is mounted noexec.
+///   - The file is sealed against writing.
+///   - `LOCKED` is asked for, and the process has no right to lock memory.
+///   - The address is fixed, and below `vm.mmap_min_addr`, or over sealed memory.
+/// - ENOMEM: there is no room in the address space; a limit would be exceeded (RLIMIT_AS,
+///   RLIMIT_DATA, `vm.max_map_count`); or `len` wraps when it is rounded up. A mapping may be
+///   larger than the machine's memory.
+/// - EAGAIN: `LOCKED` would exceed RLIMIT_MEMLOCK. That the file itself is locked is not an error;
+///   Linux has had no mandatory locks since 5.15.
+/// - EEXIST: `FIXED_NOREPLACE` is set, and something is mapped in the range.
+/// - ENODEV: the file is of a kind that can't be mapped, such as a directory, a pipe or a file of
+///   /proc/pid.
+/// - EOVERFLOW: `offset + len` is more than the length that a file can have.
+/// - EOPNOTSUPP: the sharing is [`SHARED_VALIDATE`](MapFlags::SHARED_VALIDATE), and the kernel or
+///   the file system doesn't know one of the flags.
+/// - ETXTBSY: the mapping is `SHARED` with `WRITE`, and the file is in use for swapping.
+/// - ENFILE, and whatever else the file's driver answers, such as EIO for some files of /proc.
+///
+/// # Kernels differ
+///
+/// | where | what |
+/// |---|---|
+/// | pages of 16 and 64 KiB | An offset of 4096 is EINVAL. |
+/// | address spaces of 2^38 to 2^56 bytes ([`Limits::address_space`](crate::Limits::address_space)) | A longer mapping, or a fixed one behind the end, is ENOMEM. |
+/// | Linux before 6.6 | [`SHARED_VALIDATE`](MapFlags::SHARED_VALIDATE) doesn't know x86_64's `MAP_ABOVE4G`. |
+/// | Linux before 6.11 | [`DROPPABLE`](MapFlags::DROPPABLE) is EINVAL. |
+/// | riscv64 before 6.18 | The kernel takes an offset of 2^63 and more as a negative number: EOVERFLOW for a file, and for anonymous memory if offset and length together wrap. |
+/// | riscv64 since 7.0 | `WRITE` implies `READ`, and /proc/pid/maps shows so. |
+/// | aarch64, riscv64 | The bit of `MAP_32BIT` is no flag, and ignored. |
+/// | aarch64 with BTI or MTE | `PROT_BTI` and `PROT_MTE` have their effect; elsewhere mmap ignores them. |
+/// | x86_64 without protection keys, aarch64 without FEAT_PAN3 | Memory with `EXEC` alone can be read. |
+/// | QEMU user mode before 8.1 | `FIXED_NOREPLACE` is a hint. |
 #[inline]
 pub unsafe fn mmap(
     addr: *mut u8,
@@ -127,19 +147,8 @@ pub unsafe fn mmap(
     })
 }
 
-/// [`mmap`] of anonymous memory: [`MapFlags::ANONYMOUS`] is added to `flags`, and there is no
-/// file.
-///
-/// The memory reads as zeroes. With [`SHARED`](MapFlags::SHARED) it is shared with the children
-/// that are forked later, with [`PRIVATE`](MapFlags::PRIVATE) with nobody.
-///
-/// One call: `mmap(addr, len, prot, flags|MAP_ANONYMOUS, -1, 0)`.
-///
-/// # Errors
-/// As [`mmap`]; never those about a file.
-///
-/// # Safety
-/// As [`mmap`].
+/// [`mmap`] of anonymous memory: the function adds [`MapFlags::ANONYMOUS`] to `flags`, and passes
+/// no file.
 ///
 /// ```
 /// use rawmap::{MapFlags, Prot, mmap_anonymous, munmap};
@@ -151,6 +160,24 @@ pub unsafe fn mmap(
 /// }
 /// # Ok::<(), rawmap::Errno>(())
 /// ```
+///
+/// If you want this safe, see [`MapOptions`](crate::MapOptions); for address space whose pages are
+/// committed later, see [`Reservation`](crate::Reservation).
+///
+/// The memory reads as zeroes. With [`SHARED`](MapFlags::SHARED), the process shares it with
+/// children that it forks later. With [`PRIVATE`](MapFlags::PRIVATE), each process has its own copy
+/// after a fork.
+///
+/// The function makes one call: `mmap(addr, len, prot, flags|MAP_ANONYMOUS, -1, 0)`.
+///
+/// # Safety
+/// The same as for [`mmap`].
+///
+/// # Errors
+/// Those of [`mmap`], except for the ones about files.
+///
+/// # Kernels differ
+/// As they do for [`mmap`].
 #[inline]
 pub unsafe fn mmap_anonymous(
     addr: *mut u8,
@@ -162,33 +189,38 @@ pub unsafe fn mmap_anonymous(
     unsafe { mmap(addr, len, prot, flags.union(MapFlags::ANONYMOUS), NO_FD, 0) }
 }
 
-/// `munmap(2)`: unmaps every page that has a byte of `addr .. addr + len`.
-///
-/// `len`, in bytes, is rounded up to whole pages. Holes in the range are no error. A mapping may
-/// be unmapped in parts; on huge pages, in whole huge pages only.
-///
-/// One call: `munmap(addr, len)`.
-///
-/// # Errors
-/// - EINVAL: `addr` is not a multiple of the page size; `len` is 0 or wraps; the range leaves the
-///   address space; a part of a huge page.
-/// - ENOMEM: a mapping would be split, and the process has `vm.max_map_count` of them already.
-/// - EPERM: part of the range is sealed ([`mseal`]).
-///
-/// # Kernels differ
-///
-/// On aarch64 the top byte of `addr` is ignored; elsewhere a tagged address is EINVAL.
-///
-/// # Safety
-/// Nothing may use the range afterwards: no reference, no running code, no stack.
-///
-/// Linux 1.0. Source: munmap(2), `mm/mmap.c`.
+/// `munmap(2)`: unmaps every page that has a byte in `addr .. addr + len`.
 ///
 /// ```
 /// use rawmap::{Errno, munmap};
 /// // SAFETY: an address that is not a multiple of the page size unmaps nothing.
 /// assert_eq!(unsafe { munmap(core::ptr::without_provenance_mut(1), 1) }, Err(Errno::EINVAL));
 /// ```
+///
+/// If you want this safe, see [`Mapping`](crate::Mapping), which unmaps its memory when it is
+/// dropped.
+///
+/// `len` is in bytes, and the kernel rounds it up to whole pages. It is not an error if parts of
+/// the range are not mapped. A mapping may be unmapped in parts; of huge pages, the parts must be
+/// whole huge pages.
+///
+/// The function makes one call: `munmap(addr, len)`. Linux has it since 1.0. Source: munmap(2),
+/// `mm/mmap.c`.
+///
+/// # Safety
+/// Nothing may use the range afterwards: no reference may point into it, no thread may run code in
+/// it or have its stack there.
+///
+/// # Errors
+/// - EINVAL: `addr` is not a multiple of the page size; `len` is 0, or wraps when it is rounded up;
+///   the range leaves the address space; or it ends within a huge page.
+/// - ENOMEM: a mapping would have to be split in two, and the process has as many as
+///   `vm.max_map_count` allows.
+/// - EPERM: part of the range is sealed (see [`mseal`]).
+///
+/// # Kernels differ
+/// On aarch64 the kernel ignores the top byte of `addr`. Elsewhere an address whose top byte is a
+/// tag is EINVAL.
 #[inline]
 pub unsafe fn munmap(addr: *mut u8, len: usize) -> Result<(), Errno> {
     // SAFETY: the caller's promise: nothing uses the range afterwards.
@@ -196,34 +228,6 @@ pub unsafe fn munmap(addr: *mut u8, len: usize) -> Result<(), Errno> {
 }
 
 /// `mprotect(2)`: sets what the pages of `addr .. addr + len` may be used for.
-///
-/// `len`, in bytes, is rounded up to whole pages; 0 is no error and changes nothing. When the
-/// range has a hole, the pages before it are changed and the answer is ENOMEM.
-///
-/// One call: `mprotect(addr, len, prot)`.
-///
-/// # Errors
-/// - EINVAL: `addr` is not a multiple of the page size; `prot` has a bit that the kernel doesn't
-///   know, or both of `GROWSDOWN` and `GROWSUP`, or one of them and no such mapping is there.
-/// - EACCES: more than the file was opened for (writing a shared mapping of a read-only file).
-/// - ENOMEM: part of the range is not mapped; `len` wraps; a mapping would be split, and the
-///   process has `vm.max_map_count` of them already.
-/// - EPERM: part of the range is sealed ([`mseal`]).
-///
-/// # Kernels differ
-///
-/// | where | what |
-/// |---|---|
-/// | aarch64 with BTI or MTE | `PROT_BTI` and `PROT_MTE` are known; elsewhere EINVAL |
-/// | aarch64 | the top byte of `addr` is ignored; elsewhere a tagged address is ENOMEM |
-/// | Linux before 6.10 | nothing is ever sealed: no EPERM |
-/// | riscv64 since 7.0 | `WRITE` means `READ` too |
-///
-/// # Safety
-/// References into the range must still be allowed what they are for; and code must not be made
-/// executable that isn't meant to run.
-///
-/// Linux 1.0. Source: mprotect(2), `mm/mprotect.c`.
 ///
 /// ```
 /// use rawmap::{MapFlags, PageSize, Prot, mmap_anonymous, mprotect, munmap};
@@ -237,36 +241,46 @@ pub unsafe fn munmap(addr: *mut u8, len: usize) -> Result<(), Errno> {
 /// }
 /// # Ok::<(), rawmap::Errno>(())
 /// ```
+///
+/// If you want this safe, see [`Mapping`](crate::Mapping), whose type says what its memory may be
+/// used for.
+///
+/// `len` is in bytes, and the kernel rounds it up to whole pages; a `len` of 0 changes nothing and
+/// is not an error. If part of the range is not mapped, the kernel changes the pages before that
+/// part, and then answers ENOMEM.
+///
+/// The function makes one call: `mprotect(addr, len, prot)`. Linux has it since 1.0. Source:
+/// mprotect(2), `mm/mprotect.c`.
+///
+/// # Safety
+/// Every reference into the range must still be allowed to do what it is for. Memory that becomes
+/// executable must hold only code that is meant to run.
+///
+/// # Errors
+/// - EINVAL: `addr` is not a multiple of the page size; `prot` has a bit that the kernel doesn't
+///   know; `prot` has both `GROWSDOWN` and `GROWSUP`; or it has one of them, and the mapping
+///   doesn't grow that way.
+/// - EACCES: the protection allows more than the file was opened for, such as writing to a shared
+///   mapping of a file that is open for reading only.
+/// - ENOMEM: part of the range is not mapped; `len` wraps; or a mapping would have to be split, and
+///   the process has as many as `vm.max_map_count` allows.
+/// - EPERM: part of the range is sealed (see [`mseal`]).
+///
+/// # Kernels differ
+///
+/// | where | what |
+/// |---|---|
+/// | aarch64 with BTI or MTE | The kernel knows `PROT_BTI` and `PROT_MTE`; elsewhere they are EINVAL. |
+/// | aarch64 | The kernel ignores the top byte of `addr`; elsewhere an address whose top byte is a tag is ENOMEM. |
+/// | Linux before 6.10 | Nothing can be sealed, so EPERM doesn't occur. |
+/// | riscv64 since 7.0 | `WRITE` implies `READ`. |
 #[inline]
 pub unsafe fn mprotect(addr: *mut u8, len: usize, prot: Prot) -> Result<(), Errno> {
     // SAFETY: the caller's promise: the range may lose and gain these rights.
     unit(unsafe { arch::syscall3(Word::ptr(addr), Word::int(len), prot.word(), nr::MPROTECT) })
 }
 
-/// `msync(2)`: writes the shared file mappings of `addr .. addr + len` back to their files.
-///
-/// `len`, in bytes, is rounded up to whole pages; 0 is no error. Another mapping of the file, and
-/// `read` of it, see what was written at once, without this: it is for the disk. What is mapped
-/// is synced even when the range has a hole; the answer is ENOMEM then.
-///
-/// One call: `msync(addr, len, flags)`.
-///
-/// # Errors
-/// - EINVAL: `addr` is not a multiple of the page size; `flags` has a bit that the kernel doesn't
-///   know, or both of `SYNC` and `ASYNC`.
-/// - ENOMEM: part of the range is not mapped; `addr` and the rounded `len` together wrap. (A `len`
-///   that itself wraps to 0 when rounded up is no error.)
-/// - EBUSY: `INVALIDATE`, and part of the range is locked.
-/// - EIO, ENOSPC, and what the file system says of the writing.
-///
-/// # Kernels differ
-///
-/// On aarch64 the top byte of `addr` is ignored; elsewhere a tagged address is ENOMEM.
-///
-/// # Safety
-/// None beyond that of all raw functions: nothing in memory changes.
-///
-/// Linux 1.2. Source: msync(2), `mm/msync.c`.
+/// `msync(2)`: writes the shared file mappings in `addr .. addr + len` back to their files.
 ///
 /// ```
 /// use rawmap::{Errno, MsyncFlags, msync};
@@ -274,48 +288,41 @@ pub unsafe fn mprotect(addr: *mut u8, len: usize, prot: Prot) -> Result<(), Errn
 /// // SAFETY: msync changes no memory.
 /// assert_eq!(unsafe { msync(core::ptr::null_mut(), 0, both) }, Err(Errno::EINVAL));
 /// ```
+///
+/// If you want this safe, see [`Mapping`](crate::Mapping), which syncs its own memory.
+///
+/// `len` is in bytes, and the kernel rounds it up to whole pages; a `len` of 0 is not an error. If
+/// part of the range is not mapped, the kernel syncs the rest, and then answers ENOMEM.
+///
+/// msync is about the disk. Other mappings of the file, and processes that read it, see at once
+/// what was written to the mapping, without any call. An error of writing is reported once: when a
+/// later call answers Ok, that doesn't prove that the data is on the disk.
+///
+/// The function makes one call: `msync(addr, len, flags)`. Linux has it since 1.2. Source:
+/// msync(2), `mm/msync.c`.
+///
+/// # Safety
+/// msync changes no memory, and so asks for nothing.
+///
+/// # Errors
+/// - EINVAL: `addr` is not a multiple of the page size; or `flags` has a bit that the kernel
+///   doesn't know, or both `SYNC` and `ASYNC`.
+/// - ENOMEM: part of the range is not mapped; or `addr` and the rounded `len` together wrap. (A
+///   `len` that by itself wraps to 0 when it is rounded up is not an error.)
+/// - EBUSY: `flags` has `INVALIDATE`, and part of the range is locked.
+/// - EIO, ENOSPC, and whatever else the file system answers when it writes.
+///
+/// # Kernels differ
+/// On aarch64 the kernel ignores the top byte of `addr`. Elsewhere an address whose top byte is a
+/// tag is ENOMEM.
 #[inline]
 pub unsafe fn msync(addr: *mut u8, len: usize, flags: MsyncFlags) -> Result<(), Errno> {
     // SAFETY: msync changes no memory.
     unit(unsafe { arch::syscall3(Word::ptr(addr), Word::int(len), flags.word(), nr::MSYNC) })
 }
 
-/// `mremap(2)`: resizes or moves the mapping at `old`, and returns where it is.
-///
-/// Lengths, in bytes, are rounded up to whole pages. New pages of anonymous memory read as zeroes.
-/// An `old_len` of 0 makes a second mapping of the shared pages at `old` (EINVAL for private
-/// ones). Always five arguments: with [`DONTUNMAP`](MremapFlags::DONTUNMAP) the kernel reads
-/// `new_addr` as a hint even without [`FIXED`](MremapFlags::FIXED); pass null for none.
-///
-/// One call: `mremap(old, old_len, new_len, flags, new_addr)`.
-///
-/// # Errors
-/// - EINVAL: `old` is not a multiple of the page size; `new_len` is 0; an unknown flag; `FIXED` or
-///   `DONTUNMAP` without `MAYMOVE`; `DONTUNMAP` with different lengths; with `FIXED` or
-///   `DONTUNMAP` a `new_addr` that is unaligned, leaves the address space or overlaps the old range.
-/// - EFAULT: nothing is mapped at `old`; or it grows, and the old range is not all of one mapping
-///   (see below for a move).
-/// - ENOMEM: it can't grow in place, and not `MAYMOVE`; no room; RLIMIT_AS or `vm.max_map_count`.
-/// - EAGAIN: it is locked, and grows over RLIMIT_MEMLOCK.
-/// - EPERM: part of the old or new range is sealed ([`mseal`]).
-///
-/// # Kernels differ
-///
-/// | where | what |
-/// |---|---|
-/// | Linux before 6.17 | several mappings can't be moved: EFAULT, and `FIXED` has unmapped the new range by then |
-/// | since 6.17 | several are moved one by one, and the first may be moved when another is refused |
-/// | before 6.16, and in a forked child | neighbours that are alike are not always joined to one, where just one of them was touched |
-/// | before 6.17 | `new_len` of more than the address space: ENOMEM without `FIXED`; since then EINVAL |
-/// | before 6.17 | with `DONTUNMAP` the lengths must be the same to the byte; since then, rounded up |
-/// | aarch64 | the top byte of `old` is ignored, that of `new_addr` is not |
-/// | QEMU user mode | an `old_len` of 0 is ENOMEM |
-///
-/// # Safety
-/// Nothing may use the old range afterwards, if it moves or shrinks; and with `FIXED`, what was
-/// mapped in the new range, also if the call fails: the kernel unmaps that first.
-///
-/// Linux 1.3.78. Source: mremap(2), `mm/mremap.c`.
+/// `mremap(2)`: resizes the mapping at `old`, or moves it, and returns the address where it is
+/// then.
 ///
 /// ```
 /// use rawmap::{MapFlags, MremapFlags, PageSize, Prot, mmap_anonymous, mremap, munmap};
@@ -331,6 +338,51 @@ pub unsafe fn msync(addr: *mut u8, len: usize, flags: MsyncFlags) -> Result<(), 
 /// }
 /// # Ok::<(), rawmap::Errno>(())
 /// ```
+///
+/// If you want this safe, see [`Mapping`](crate::Mapping), which grows and shrinks.
+///
+/// Both lengths are in bytes, and the kernel rounds them up to whole pages. Where anonymous memory
+/// grows, the new pages read as zeroes. An `old_len` of 0 makes a second mapping of the shared
+/// pages at `old`, and leaves the first one; for private memory it is EINVAL.
+///
+/// The kernel reads `new_addr` with [`FIXED`](MremapFlags::FIXED) as the place to move to, and with
+/// [`DONTUNMAP`](MremapFlags::DONTUNMAP) alone as a hint. For no hint, pass a null pointer. The
+/// function always passes all five arguments, so that the kernel never takes a stale register for a
+/// hint.
+///
+/// The function makes one call: `mremap(old, old_len, new_len, flags, new_addr)`. Linux has it
+/// since 1.3.78. Source: mremap(2), `mm/mremap.c`.
+///
+/// # Safety
+/// If the mapping moves, nothing may use the old range afterwards; if it shrinks, nothing may use
+/// what is cut off. With `FIXED`, nothing may use what was mapped in the new range, even if the
+/// call fails: the kernel unmaps that first.
+///
+/// # Errors
+/// - EINVAL: one of these.
+///   - `old` is not a multiple of the page size, or `new_len` is 0.
+///   - `flags` has a bit that the kernel doesn't know, or `FIXED` or `DONTUNMAP` without `MAYMOVE`.
+///   - `DONTUNMAP` is set, and the lengths differ.
+///   - `FIXED` or `DONTUNMAP` is set, and `new_addr` is not a multiple of the page size, or the new
+///     range leaves the address space or overlaps the old one.
+/// - EFAULT: nothing is mapped at `old`; or the mapping is to grow, and the old range is not all of
+///   one mapping. (For moving several mappings, see below.)
+/// - ENOMEM: the mapping can't grow in place, and `MAYMOVE` is not set; there is no room; or a
+///   limit would be exceeded (RLIMIT_AS, `vm.max_map_count`).
+/// - EAGAIN: the mapping is locked, and would grow over RLIMIT_MEMLOCK.
+/// - EPERM: part of the old or the new range is sealed (see [`mseal`]).
+///
+/// # Kernels differ
+///
+/// | where | what |
+/// |---|---|
+/// | Linux before 6.17 | Several mappings can't be moved at once: EFAULT. With `FIXED`, the kernel has unmapped the new range by then. |
+/// | Linux since 6.17 | Several mappings are moved one by one. When one of them is refused, those before it have been moved. |
+/// | Linux before 6.16, and in a forked child | Two neighbouring mappings of the same kind, only one of which was ever touched, are not always joined to one. |
+/// | Linux before 6.17 | A `new_len` larger than the address space is ENOMEM without `FIXED`; since then it is EINVAL. |
+/// | Linux before 6.17 | With `DONTUNMAP`, the two lengths must be the same number of bytes; since then, of pages. |
+/// | aarch64 | The kernel ignores the top byte of `old`, but not that of `new_addr`. |
+/// | QEMU user mode | An `old_len` of 0 is ENOMEM. |
 #[inline]
 pub unsafe fn mremap(
     old: *mut u8,
@@ -352,45 +404,8 @@ pub unsafe fn mremap(
     })
 }
 
-/// `madvise(2)`: says how the pages of `addr .. addr + len` will be used, or what is to be done
+/// `madvise(2)`: tells the kernel how the pages of `addr .. addr + len` will be used, or what to do
 /// with them.
-///
-/// `len`, in bytes, is rounded up to whole pages; 0 is no error if the advice is known. Most
-/// advice skips holes in the range and answers ENOMEM at the end.
-///
-/// One call: `madvise(addr, len, advice)`.
-///
-/// # Errors
-/// - EINVAL: `addr` is not a multiple of the page size; `len` wraps; the advice is not known, or
-///   can't be for this kind of memory (each [`Advice`] says which).
-/// - ENOMEM: part of the range is not mapped.
-/// - EACCES: [`REMOVE`](Advice::REMOVE) of a mapping that is not shared, or whose file was opened for
-///   reading only.
-/// - EAGAIN: a mapping would be split, and the process has `vm.max_map_count` of them already; out of
-///   some other kernel resource.
-/// - EBADF: [`WILLNEED`](Advice::WILLNEED) of anonymous memory, on a kernel without swap.
-/// - EBUSY: [`COLLAPSE`](Advice::COLLAPSE) could not get a huge page's parts.
-/// - EFAULT, EHWPOISON: `POPULATE_READ`, `POPULATE_WRITE`: the access would fault, as behind the end
-///   of a file. (Where the protection forbids it, EINVAL.)
-/// - EPERM: `HWPOISON` and `SOFT_OFFLINE` without privilege; discarding of read-only sealed memory.
-/// - EIO: read-in failed.
-///
-/// # Kernels differ
-///
-/// | where | what |
-/// |---|---|
-/// | Linux before 5.18 | `DONTNEED` of huge pages is EINVAL; no `DONTNEED_LOCKED` |
-/// | before 6.13 | no `GUARD_INSTALL` and `GUARD_REMOVE`: EINVAL; before 6.15 only for private anonymous memory |
-/// | before 6.4, aarch64 | a tag is stripped from `addr` before the range is looked at; since then, after |
-/// | without swap | `WILLNEED` of anonymous memory is EBADF |
-/// | without KSM, transparent huge pages, memory failure | their advice is EINVAL |
-/// | QEMU user mode before 11 | most advice is answered with success, and does nothing |
-///
-/// # Safety
-/// Advice such as [`DONTNEED`](Advice::DONTNEED) and [`FREE`](Advice::FREE) changes what memory
-/// holds, and `GUARD_INSTALL` makes it inaccessible: no Rust reference may point there.
-///
-/// Linux 2.4. Source: madvise(2), `mm/madvise.c`.
 ///
 /// ```
 /// use rawmap::{Advice, madvise};
@@ -398,36 +413,60 @@ pub unsafe fn mremap(
 /// // SAFETY: a range of length 0 holds no memory.
 /// assert!(unsafe { madvise(core::ptr::null_mut(), 0, Advice::DONTNEED) }.is_ok());
 /// ```
+///
+/// If you want this safe, see [`Mapping`](crate::Mapping) and [`Reservation`](crate::Reservation),
+/// which give the advice that can't harm them.
+///
+/// `len` is in bytes, and the kernel rounds it up to whole pages. A `len` of 0 is not an error,
+/// provided that the kernel knows the advice. If part of the range is not mapped, most advice is
+/// applied to the rest, and the kernel then answers ENOMEM.
+///
+/// The function makes one call: `madvise(addr, len, advice)`. Linux has it since 2.4. Source:
+/// madvise(2), `mm/madvise.c`.
+///
+/// # Safety
+/// Some advice, such as [`DONTNEED`](Advice::DONTNEED) and [`FREE`](Advice::FREE), changes what
+/// memory holds, and [`GUARD_INSTALL`](Advice::GUARD_INSTALL) makes it inaccessible. With such
+/// advice, no Rust reference may point into the range.
+///
+/// # Errors
+/// - EINVAL: `addr` is not a multiple of the page size; `len` wraps; or the kernel doesn't know the
+///   advice, or can't apply it to this kind of memory (each [`Advice`] says to which it applies).
+/// - ENOMEM: part of the range is not mapped; or the advice is `COLLAPSE`, and there is no huge
+///   page to be had.
+/// - EACCES: the advice is [`REMOVE`](Advice::REMOVE), and the mapping is not shared, or its file
+///   was opened for reading only.
+/// - EAGAIN: a mapping would have to be split, and the process has as many as `vm.max_map_count`
+///   allows; or the kernel is out of some other resource for now.
+/// - EBADF: the advice is [`WILLNEED`](Advice::WILLNEED), the memory is anonymous, and the kernel
+///   has no support for swap.
+/// - EBUSY: the advice is [`COLLAPSE`](Advice::COLLAPSE), and a huge page would exceed the limit of
+///   the process's memory cgroup.
+/// - EFAULT, EHWPOISON: the advice is [`POPULATE_READ`](Advice::POPULATE_READ) or
+///   [`POPULATE_WRITE`](Advice::POPULATE_WRITE), and touching the memory would raise a signal, as
+///   it does behind the end of a file. (If the protection forbids the access, the error is EINVAL.)
+/// - EPERM: the advice is `HWPOISON` or `SOFT_OFFLINE`, and the process isn't privileged; or it
+///   would discard memory that is sealed and read-only.
+/// - EIO: the kernel could not read a page in.
+///
+/// # Kernels differ
+///
+/// | where | what |
+/// |---|---|
+/// | Linux before 5.18 | `DONTNEED` of huge pages is EINVAL, and so is `DONTNEED_LOCKED`. |
+/// | Linux before 6.13 | `GUARD_INSTALL` and `GUARD_REMOVE` are EINVAL; before 6.15 they work for private anonymous memory only. |
+/// | aarch64 before 6.4 | The kernel strips the tag of `addr` before it looks at the range; since then, afterwards. |
+/// | kernels without swap | `WILLNEED` of anonymous memory is EBADF. |
+/// | kernels without KSM, transparent huge pages or memory failure | The advice about these is EINVAL. |
+/// | QEMU user mode before 11 | Most advice succeeds and does nothing. |
 #[inline]
 pub unsafe fn madvise(addr: *mut u8, len: usize, advice: Advice) -> Result<(), Errno> {
     // SAFETY: the caller's promise: nothing relies on what the advice changes.
     unit(unsafe { arch::syscall3(Word::ptr(addr), Word::int(len), advice.word(), nr::MADVISE) })
 }
 
-/// `mincore(2)`: writes one byte for each page of `addr .. addr + len` to `vec`; its lowest bit
-/// says whether the page is in memory.
-///
-/// `len`, in bytes, is rounded up to whole pages. For files that the caller neither owns nor may
-/// write, since Linux 5.2 the answer is always 1. Where it comes to a hole, the bytes before it may be
-/// written.
-///
-/// One call: `mincore(addr, len, vec)`.
-///
-/// # Errors
-/// - EINVAL: `addr` is not a multiple of the page size.
-/// - ENOMEM: part of the range is not mapped, or leaves the address space.
-/// - EFAULT: `vec` can't be written.
-/// - EAGAIN: out of memory for the kernel's own copy; try again.
-///
-/// # Kernels differ
-///
-/// On aarch64 the top byte of `addr` is ignored; elsewhere a tagged address is ENOMEM. Where an unmapped
-/// `addr` of the upper half of all numbers is ENOMEM or EFAULT differs by architecture and version.
-///
-/// # Safety
-/// `vec` must be valid for writing `len / page size` bytes, rounded up.
-///
-/// Linux 2.3.99. Source: mincore(2), `mm/mincore.c`.
+/// `mincore(2)`: writes one byte for each page of `addr .. addr + len` to `vec`, and the lowest bit
+/// of each byte says whether the page is in memory.
 ///
 /// ```
 /// use rawmap::{MapFlags, Prot, mincore, mmap_anonymous, munmap};
@@ -441,34 +480,40 @@ pub unsafe fn madvise(addr: *mut u8, len: usize, advice: Advice) -> Result<(), E
 /// assert_eq!(resident[0] & 1, 0, "nobody touched it");
 /// # Ok::<(), rawmap::Errno>(())
 /// ```
+///
+/// If you want this safe, see [`Mapping`](crate::Mapping), which says what of its memory is
+/// resident.
+///
+/// `len` is in bytes, and the kernel rounds it up to whole pages. If part of the range is not
+/// mapped, the kernel answers ENOMEM, and may have written the bytes for the pages before that
+/// part. Since Linux 5.2, a process that neither owns a file nor may write to it always reads 1 for
+/// the file's pages.
+///
+/// The function makes one call: `mincore(addr, len, vec)`. Linux has it since 2.3.99. Source:
+/// mincore(2), `mm/mincore.c`.
+///
+/// # Safety
+/// `vec` must be valid for writes of as many bytes as the range has pages: `len` divided by the
+/// page size, rounded up.
+///
+/// # Errors
+/// - EINVAL: `addr` is not a multiple of the page size.
+/// - ENOMEM: part of the range is not mapped, or leaves the address space.
+/// - EFAULT: `vec` can't be written.
+/// - EAGAIN: the kernel had no memory for its own copy. Try again.
+///
+/// # Kernels differ
+/// On aarch64 the kernel ignores the top byte of `addr`. Elsewhere an address whose top byte is a
+/// tag is ENOMEM. An unmapped `addr` in the upper half of all numbers is ENOMEM or EFAULT,
+/// depending on the architecture and version.
 #[inline]
 pub unsafe fn mincore(addr: *mut u8, len: usize, vec: *mut u8) -> Result<(), Errno> {
     // SAFETY: the caller's promise: `vec` may be written.
     unit(unsafe { arch::syscall3(Word::ptr(addr), Word::int(len), Word::ptr(vec), nr::MINCORE) })
 }
 
-/// `mlock(2)`: makes every page that has a byte of `addr .. addr + len` resident, and keeps it so.
-///
-/// `addr` may be unaligned. Locks don't nest: one [`munlock`] undoes any number. A forked child
-/// doesn't inherit them.
-///
-/// One call: `mlock(addr, len)`.
-///
-/// # Errors
-/// - ENOMEM: part of the range is not mapped, or can't be made resident, as inaccessible pages and
-///   those behind the end of a file; over RLIMIT_MEMLOCK; over `vm.max_map_count`.
-/// - EPERM: RLIMIT_MEMLOCK is 0 and the caller has no CAP_IPC_LOCK.
-/// - EAGAIN: some pages could not be locked.
-/// - EINVAL: `addr` and the rounded `len` together wrap.
-///
-/// # Kernels differ
-///
-/// On aarch64 the top byte of `addr` is ignored; elsewhere a tagged address is ENOMEM.
-///
-/// # Safety
-/// None beyond that of all raw functions: nothing in memory changes.
-///
-/// Linux 1.3.60. Source: mlock(2), `mm/mlock.c`.
+/// `mlock(2)`: makes every page that has a byte in `addr .. addr + len` resident, and keeps it in
+/// memory.
 ///
 /// ```
 /// use rawmap::{mlock, munlock};
@@ -480,25 +525,37 @@ pub unsafe fn mincore(addr: *mut u8, len: usize, vec: *mut u8) -> Result<(), Err
 /// }
 /// # Ok::<(), rawmap::Errno>(())
 /// ```
+///
+/// If you want this safe, see [`Mapping`](crate::Mapping), which locks its own memory.
+///
+/// `addr` need not be a multiple of the page size. Locks don't nest: one [`munlock`] undoes any
+/// number of them. A child that is forked doesn't inherit them.
+///
+/// The function makes one call: `mlock(addr, len)`. Linux has it since 1.3.60. Source: mlock(2),
+/// `mm/mlock.c`.
+///
+/// # Safety
+/// mlock changes no memory, and so asks for nothing.
+///
+/// # Errors
+/// - ENOMEM: part of the range is not mapped; a page can't be made resident, because it is
+///   inaccessible or lies behind the end of its file; or a limit would be exceeded (RLIMIT_MEMLOCK,
+///   `vm.max_map_count`).
+/// - EPERM: RLIMIT_MEMLOCK is 0, and the process has no CAP_IPC_LOCK.
+/// - EAGAIN: some pages could not be locked.
+/// - EINVAL: `addr` and the rounded `len` together wrap.
+///
+/// # Kernels differ
+/// On aarch64 the kernel ignores the top byte of `addr`. Elsewhere an address whose top byte is a
+/// tag is ENOMEM.
 #[inline]
 pub unsafe fn mlock(addr: *mut u8, len: usize) -> Result<(), Errno> {
     // SAFETY: locking changes no memory.
     unit(unsafe { arch::syscall2(Word::ptr(addr), Word::int(len), nr::MLOCK) })
 }
 
-/// `mlock2(2)`: [`mlock`], or with [`MlockFlags::ONFAULT`] a lock of each page once it is touched.
-///
-/// One call: `mlock2(addr, len, flags)`.
-///
-/// # Errors
-/// As [`mlock`], and
-/// - EINVAL: an unknown flag.
-/// - ENOSYS: before Linux 4.4, and QEMU user mode before 11.
-///
-/// # Safety
-/// None beyond that of all raw functions: nothing in memory changes.
-///
-/// Linux 4.4. Source: mlock2(2), `mm/mlock.c`.
+/// `mlock2(2)`: does what [`mlock`] does, or, with [`MlockFlags::ONFAULT`], locks each page when it
+/// is first touched.
 ///
 /// ```
 /// use rawmap::{Errno, MlockFlags, mlock2};
@@ -506,29 +563,31 @@ pub unsafe fn mlock(addr: *mut u8, len: usize) -> Result<(), Errno> {
 /// let locked = unsafe { mlock2(core::ptr::null_mut(), 0, MlockFlags::ONFAULT) };
 /// assert!(matches!(locked, Ok(()) | Err(Errno::ENOSYS)));
 /// ```
+///
+/// If you want this safe, see [`Mapping`](crate::Mapping), which locks its own memory.
+///
+/// The function makes one call: `mlock2(addr, len, flags)`. Linux has it since 4.4. Source:
+/// mlock2(2), `mm/mlock.c`.
+///
+/// # Safety
+/// mlock2 changes no memory, and so asks for nothing.
+///
+/// # Errors
+/// Those of [`mlock`], and these:
+/// - EINVAL: `flags` has a bit that the kernel doesn't know.
+/// - ENOSYS: the kernel has no mlock2.
+///
+/// # Kernels differ
+/// Linux before 4.4, and QEMU user mode before 11, have no mlock2. Addresses with a tag are treated
+/// as by [`mlock`].
 #[inline]
 pub unsafe fn mlock2(addr: *mut u8, len: usize, flags: MlockFlags) -> Result<(), Errno> {
     // SAFETY: locking changes no memory.
     unit(unsafe { arch::syscall3(Word::ptr(addr), Word::int(len), flags.word(), nr::MLOCK2) })
 }
 
-/// `munlock(2)`: undoes [`mlock`], [`mlock2`] and [`MapFlags::LOCKED`] for every page that has a
-/// byte of `addr .. addr + len`.
-///
-/// One call: `munlock(addr, len)`.
-///
-/// # Errors
-/// - ENOMEM: part of the range is not mapped; over `vm.max_map_count`.
-/// - EINVAL: `addr` and the rounded `len` together wrap.
-///
-/// # Kernels differ
-///
-/// On aarch64 the top byte of `addr` is ignored; elsewhere a tagged address is ENOMEM.
-///
-/// # Safety
-/// None beyond that of all raw functions: nothing in memory changes.
-///
-/// Linux 1.3.60. Source: munlock(2), `mm/mlock.c`.
+/// `munlock(2)`: unlocks every page that has a byte in `addr .. addr + len`, whether [`mlock`],
+/// [`mlock2`], [`mlockall`] or [`MapFlags::LOCKED`] locked it.
 ///
 /// ```
 /// use rawmap::munlock;
@@ -537,50 +596,61 @@ pub unsafe fn mlock2(addr: *mut u8, len: usize, flags: MlockFlags) -> Result<(),
 /// unsafe { munlock(never_locked.as_ptr().cast_mut(), never_locked.len()) }?; // no error
 /// # Ok::<(), rawmap::Errno>(())
 /// ```
+///
+/// If you want this safe, see [`Mapping`](crate::Mapping), which unlocks its own memory.
+///
+/// The function makes one call: `munlock(addr, len)`. Linux has it since 1.3.60. Source:
+/// munlock(2), `mm/mlock.c`.
+///
+/// # Safety
+/// munlock changes no memory, and so asks for nothing.
+///
+/// # Errors
+/// - ENOMEM: part of the range is not mapped; or a mapping would have to be split, and the process
+///   has as many as `vm.max_map_count` allows.
+/// - EINVAL: `addr` and the rounded `len` together wrap.
+///
+/// # Kernels differ
+/// On aarch64 the kernel ignores the top byte of `addr`. Elsewhere an address whose top byte is a
+/// tag is ENOMEM.
 #[inline]
 pub unsafe fn munlock(addr: *mut u8, len: usize) -> Result<(), Errno> {
     // SAFETY: unlocking changes no memory.
     unit(unsafe { arch::syscall2(Word::ptr(addr), Word::int(len), nr::MUNLOCK) })
 }
 
-/// `mlockall(2)`: locks all that is mapped, or will be.
-///
-/// One call: `mlockall(flags)`.
-///
-/// # Errors
-/// - EINVAL: no flag, `ONFAULT` alone, or an unknown flag.
-/// - ENOMEM: over RLIMIT_MEMLOCK.
-/// - EPERM: RLIMIT_MEMLOCK is 0 and the caller has no CAP_IPC_LOCK.
-///
-/// # Safety
-/// None beyond that of all raw functions: nothing in memory changes. But it acts on the whole
-/// process: with [`FUTURE`](MlockAllFlags::FUTURE), later mappings anywhere in it may fail.
-///
-/// Linux 1.3.60. Source: mlockall(2), `mm/mlock.c`.
+/// `mlockall(2)`: locks all memory that the process has mapped, or will map.
 ///
 /// ```
 /// use rawmap::{Errno, MlockAllFlags, mlockall};
 /// // SAFETY: refused.
 /// assert_eq!(unsafe { mlockall(MlockAllFlags::ONFAULT) }, Err(Errno::EINVAL));
 /// ```
+///
+/// No owner of this crate calls this, since it acts on the whole process: with
+/// [`FUTURE`](MlockAllFlags::FUTURE), later mappings anywhere in it may fail (EAGAIN from mmap). A
+/// [`Mapping`](crate::Mapping) locks its own memory.
+///
+/// The function makes one call: `mlockall(flags)`. Linux has it since 1.3.60. Source: mlockall(2),
+/// `mm/mlock.c`.
+///
+/// # Safety
+/// mlockall changes no memory, and so asks for nothing.
+///
+/// # Errors
+/// - EINVAL: `flags` is empty, or `ONFAULT` alone, or has a bit that the kernel doesn't know.
+/// - ENOMEM: the process has more memory than RLIMIT_MEMLOCK allows it to lock.
+/// - EPERM: RLIMIT_MEMLOCK is 0, and the process has no CAP_IPC_LOCK.
+///
+/// # Kernels differ
+/// Linux before 4.4 doesn't know `ONFAULT`.
 #[inline]
 pub unsafe fn mlockall(flags: MlockAllFlags) -> Result<(), Errno> {
     // SAFETY: locking changes no memory.
     unit(unsafe { arch::syscall1(flags.word(), nr::MLOCKALL) })
 }
 
-/// `munlockall(2)`: unlocks all that is mapped, and undoes [`MlockAllFlags::FUTURE`].
-///
-/// One call: `munlockall()`.
-///
-/// # Errors
-/// EINTR, if the process is being killed.
-///
-/// # Safety
-/// None beyond that of all raw functions: nothing in memory changes. But it acts on the whole
-/// process, locks that others hold included.
-///
-/// Linux 1.3.60. Source: munlockall(2), `mm/mlock.c`.
+/// `munlockall(2)`: unlocks all memory of the process, and undoes [`MlockAllFlags::FUTURE`].
 ///
 /// ```
 /// use rawmap::munlockall;
@@ -588,33 +658,26 @@ pub unsafe fn mlockall(flags: MlockAllFlags) -> Result<(), Errno> {
 /// unsafe { munlockall() }?;
 /// # Ok::<(), rawmap::Errno>(())
 /// ```
+///
+/// No owner of this crate calls this, since it acts on the whole process: it also undoes the locks
+/// that other parts of the program rely on. A [`Mapping`](crate::Mapping) unlocks its own memory.
+///
+/// The function makes one call: `munlockall()`. Linux has it since 1.3.60. Source: munlockall(2),
+/// `mm/mlock.c`.
+///
+/// # Safety
+/// munlockall changes no memory, and so asks for nothing.
+///
+/// # Errors
+/// - EINTR: the process is being killed.
 #[inline]
 pub unsafe fn munlockall() -> Result<(), Errno> {
     // SAFETY: unlocking changes no memory.
     unit(unsafe { arch::syscall0(nr::MUNLOCKALL) })
 }
 
-/// `mseal(2)`: seals the mappings of `addr .. addr + len` for the life of the process: they can't
-/// be unmapped, moved, resized, replaced or protected otherwise any more.
-///
-/// `len`, in bytes, is rounded up to whole pages; 0 is no error. There is no way back.
-///
-/// One call: `mseal(addr, len, flags)`.
-///
-/// # Errors
-/// - EINVAL: `addr` is not a multiple of the page size; any flag; `addr + len` wraps.
-/// - ENOMEM: part of the range is not mapped.
-/// - ENOSYS: before Linux 6.10, and QEMU user mode.
-///
-/// # Kernels differ
-///
-/// On aarch64 the top byte of `addr` is ignored; elsewhere a tagged address is ENOMEM.
-///
-/// # Safety
-/// The range is mapped for ever: whoever would unmap it later gets EPERM and must not take that
-/// for a defect.
-///
-/// Linux 6.10, 64-bit only. Source: mseal(2), `mm/mseal.c`.
+/// `mseal(2)`: seals the mappings in `addr .. addr + len`, so that for the life of the process they
+/// can't be unmapped, moved, resized or replaced, and their protection can't be changed.
 ///
 /// ```
 /// use rawmap::{Errno, MsealFlags, mseal};
@@ -622,6 +685,28 @@ pub unsafe fn munlockall() -> Result<(), Errno> {
 /// let sealed = unsafe { mseal(core::ptr::null_mut(), 0, MsealFlags::default()) };
 /// assert!(matches!(sealed, Ok(()) | Err(Errno::ENOSYS)));
 /// ```
+///
+/// If you want this safe, see [`Mapping`](crate::Mapping), which can be sealed for good.
+///
+/// `len` is in bytes, and the kernel rounds it up to whole pages; a `len` of 0 is not an error. A
+/// seal can't be taken away.
+///
+/// The function makes one call: `mseal(addr, len, flags)`. Linux has it since 6.10, for 64-bit
+/// programs only. Source: mseal(2), `mm/mseal.c`.
+///
+/// # Safety
+/// Nobody may rely on unmapping or changing the range later: whoever tries gets EPERM, and the
+/// memory stays as it is.
+///
+/// # Errors
+/// - EINVAL: `addr` is not a multiple of the page size; `flags` is not empty; or `addr + len`
+///   wraps.
+/// - ENOMEM: part of the range is not mapped.
+/// - ENOSYS: the kernel has no mseal.
+///
+/// # Kernels differ
+/// Linux before 6.10, and QEMU user mode, have no mseal. On aarch64 the kernel ignores the top byte
+/// of `addr`. Elsewhere an address whose top byte is a tag is ENOMEM.
 #[inline]
 pub unsafe fn mseal(addr: *mut u8, len: usize, flags: MsealFlags) -> Result<(), Errno> {
     // SAFETY: the caller's promise: nobody means to change these mappings any more.

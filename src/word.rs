@@ -18,7 +18,7 @@ pub struct Word(*mut u8);
 
 // SAFETY: a word is a plain value; nothing is reached through it without `unsafe`.
 unsafe impl Send for Word {}
-// SAFETY: as above.
+// SAFETY: a word is a plain value, and has no interior that a shared reference could change.
 unsafe impl Sync for Word {}
 
 impl Word {
@@ -55,11 +55,19 @@ impl Word {
 
     /// The word's bits, without provenance.
     ///
-    /// In const evaluation, the word must have been made from an integer or a null pointer: where
-    /// an object lies isn't known before the program runs, and the compiler says so.
+    /// It can't be called in a constant, as the `addr` of a pointer can't: where an object lies
+    /// isn't known before the program runs. A constant that makes a word of an integer already has
+    /// that integer.
     #[must_use]
     #[inline]
-    pub const fn bits(self) -> usize {
+    pub fn bits(self) -> usize {
+        self.0.addr()
+    }
+
+    /// The word's bits, for the const functions of this crate. In const evaluation, the word must
+    /// have been made from an integer or a null pointer, or the compiler says that it wasn't.
+    #[inline]
+    pub(crate) const fn const_bits(self) -> usize {
         union Bits {
             word: Word,
             bits: usize,

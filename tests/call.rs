@@ -7,9 +7,10 @@ mod source;
 
 use common::{at, page, traced};
 use rawmap::{
-    Advice, Call, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsyncFlags, Prot, Word,
-    arch::nr,
+    Advice, Call, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsyncFlags, Operation, Prot,
+    Word, arch::nr,
 };
+use static_assertions::assert_impl_all;
 use std::mem::{align_of, offset_of, size_of, transmute};
 
 #[test]
@@ -35,6 +36,35 @@ fn a_call_is_its_number_and_six_words() {
     assert_eq!((plain.number, plain.args), (nr::MMAP, [1, 2, 3, 4, usize::MAX - 4, 6]));
     let words = plain.args.map(Word::int);
     assert_eq!(Call::from_words(plain.number, words), Some(call));
+}
+
+assert_impl_all!(Call: Send, Sync, Copy);
+assert_impl_all!(Operation: Send, Sync, Copy);
+
+/// Every address in a constant, also one of an object: nothing asks where it lies.
+const OF_A_STATIC: Operation = {
+    static OBJECT: u8 = 7;
+    Call::madvise((&raw const OBJECT).cast_mut(), 1, Advice::NORMAL).operation()
+};
+
+#[test]
+fn a_call_keeps_provenance_in_constants_too() {
+    let Operation::Madvise { addr, len: 1, advice: Advice::NORMAL } = OF_A_STATIC else {
+        panic!("{OF_A_STATIC:?}");
+    };
+    // SAFETY: a static byte.
+    assert_eq!(unsafe { addr.as_ptr().read() }, 7);
+}
+
+#[test]
+fn each_call_is_the_operation_of_its_name() {
+    let words = [1, 2, 3, 4, 5, 6].map(Word::int);
+    for (name, number, ..) in laws::SHAPES {
+        let call = Call::from_words(number, words).unwrap();
+        let debug = format!("{:?}", call.operation()).to_lowercase();
+        assert_eq!(debug.split(' ').next(), Some(name));
+        assert_eq!((call.number(), Call::from(call.operation())), (number, call));
+    }
 }
 
 #[test]

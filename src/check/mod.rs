@@ -53,7 +53,8 @@ impl Call {
     /// - security modules, fanotify and `PR_SET_MDWE`, which may say EACCES or EPERM before any rule
     ///   of mmap and mprotect.
     ///
-    /// In const evaluation, addresses must have been made from integers: see [`Word::bits`].
+    /// In const evaluation, addresses must have been made from integers: where an object lies isn't
+    /// known before the program runs.
     ///
     /// Flags and advice that Linux 7.3 doesn't know are refused where it refuses them.
     ///
@@ -71,17 +72,16 @@ impl Call {
     pub const fn check(self, limits: &Limits) -> Result<(), Refusal> {
         match self.operation() {
             Operation::Mmap { addr, len, prot: _, flags, fd, offset } => {
-                limits.mmap(Word::ptr(addr).bits(), len, flags, fd, offset)
+                limits.mmap(addr.const_bits(), len, flags, fd, offset)
             }
             Operation::Munmap { addr, len } => limits.munmap(untagged(addr), len),
             Operation::Mprotect { addr, len, prot } => limits.mprotect(untagged(addr), len, prot),
             Operation::Msync { addr, len, flags } => limits.msync(untagged(addr), len, flags),
             Operation::Mremap { old, old_len, new_len, flags, new_addr } => {
-                let new_addr = Word::ptr(new_addr).bits();
-                limits.mremap(untagged(old), old_len, new_len, flags, new_addr)
+                limits.mremap(untagged(old), old_len, new_len, flags, new_addr.const_bits())
             }
             Operation::Madvise { addr, len, advice } => {
-                limits.madvise(Word::ptr(addr).bits(), len, advice)
+                limits.madvise(addr.const_bits(), len, advice)
             }
             Operation::Mincore { addr, len, vec } => {
                 // Tags of `vec` are taken where the process asked for them, so they are passed.
@@ -105,6 +105,6 @@ impl Call {
     }
 }
 
-const fn untagged(addr: *mut u8) -> usize {
-    arch::untagged(Word::ptr(addr).bits())
+const fn untagged(addr: Word) -> usize {
+    arch::untagged(addr.const_bits())
 }

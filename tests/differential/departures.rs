@@ -4,7 +4,7 @@
 //! not here fails there too.
 
 use super::{Disagreement, name_of};
-use rawmap::{Errno, MapFlags, MremapFlags, Operation, Prot, Reason};
+use rawmap::{Errno, MapFlags, MremapFlags, Operation, Prot, Reason, Word};
 
 /// What the emulator says.
 #[derive(Clone, Copy, PartialEq)]
@@ -128,7 +128,7 @@ const DEPARTURES: &[Departure] = &[
         &["passes", "BeyondAddressSpace", "AddressIsError"],
         |it, _, answer| {
             matches!(it, Operation::Mmap { addr, flags, .. }
-                if !(flags & FIXED).is_empty() && addr.addr() & 0xfff != 0)
+                if !(flags & FIXED).is_empty() && addr.bits() & 0xfff != 0)
                 && answer == Err(Errno::EINVAL)
         },
     ),
@@ -152,7 +152,7 @@ const DEPARTURES: &[Departure] = &[
         "mprotect of null with a length that wraps is of all of memory",
         &["LengthWraps"],
         |it, _, answer| {
-            matches!(it, Operation::Mprotect { addr, .. } if addr.is_null())
+            matches!(it, Operation::Mprotect { addr, .. } if addr == Word::ZERO)
                 && matches!(answer, Answer::Ok | Answer::None)
         },
     ),
@@ -220,7 +220,7 @@ const DEPARTURES: &[Departure] = &[
                 return false;
             };
             let refused = matches!(answer, Err(Errno::EINVAL | Errno::ENOMEM | Errno::EFAULT));
-            cfg!(target_arch = "aarch64") && addr.addr() >> 56 != 0 && refused
+            cfg!(target_arch = "aarch64") && addr.bits() >> 56 != 0 && refused
         },
     ),
 ];

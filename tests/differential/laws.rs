@@ -7,6 +7,8 @@ use rawmap::{
     Advice, Call, Errno, Limits, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags,
     MsyncFlags, PageSize, Prot, Reason, Refusal, Word,
 };
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
 
 /// Name and number of each call, how many words it takes, and which of them the kernel reads as an
 /// `int`.
@@ -97,16 +99,24 @@ fn of_errors(word: Word) {
 }
 
 fn of_flags(bits: usize) {
-    printable(&format!("{:?}", Prot::from_bits(bits)));
-    printable(&format!("{:?}", MapFlags::from_bits(bits)));
-    printable(&format!("{:?}", MremapFlags::from_bits(bits)));
-    printable(&format!("{:?}", MsealFlags::from_bits(bits)));
-    printable(&format!("{:?}", MsyncFlags::from_bits(bits as i32)));
-    printable(&format!("{:?}", MlockFlags::from_bits(bits as i32)));
-    printable(&format!("{:?}", MlockAllFlags::from_bits(bits as i32)));
-    printable(&format!("{:?}", Advice::from_bits(bits as i32)));
+    round_trip(Prot::from_bits(bits));
+    round_trip(MapFlags::from_bits(bits));
+    round_trip(MremapFlags::from_bits(bits));
+    round_trip(MsealFlags::from_bits(bits));
+    round_trip(MsyncFlags::from_bits(bits as i32));
+    round_trip(MlockFlags::from_bits(bits as i32));
+    round_trip(MlockAllFlags::from_bits(bits as i32));
+    round_trip(Advice::from_bits(bits as i32));
     assert_eq!(MapFlags::huge(bits as u32).huge_log2() as usize, (bits as u32).min(63) as usize);
     assert!(MapFlags::from_bits(bits).contains(MapFlags::from_bits(bits)));
+}
+
+/// What is printed is read as what it was.
+fn round_trip<T: Display + Debug + FromStr + PartialEq>(flags: T) {
+    let text = flags.to_string();
+    printable(&text);
+    assert!(text.parse().is_ok_and(|read: T| read == flags), "{text}");
+    assert_eq!(format!("{flags:?}"), text);
 }
 
 fn printable(text: &str) {

@@ -174,11 +174,11 @@ impl World {
                 if self.emulated && len as u64 > SPARE =>
             {
                 let flags = flags & !(MapFlags::POPULATE | MapFlags::LOCKED);
-                Call::mmap(addr, len, prot, flags, fd, offset)
+                Call::mmap(addr.as_ptr(), len, prot, flags, fd, offset)
             }
             // The emulator's own memory lies behind ours, and without it it runs in circles.
             Operation::Mprotect { addr, len, prot } if self.emulated && len as u64 > SPARE => {
-                Call::mprotect(addr, len % SPARE as usize, prot)
+                Call::mprotect(addr.as_ptr(), len % SPARE as usize, prot)
             }
             _ => call,
         }
@@ -521,7 +521,7 @@ impl World {
         let Operation::Mmap { addr, len, prot, flags, offset, .. } = call.operation() else {
             return false;
         };
-        let call = Call::mmap(addr, len, prot, flags, self.pipe.as_raw_fd(), offset);
+        let call = Call::mmap(addr.as_ptr(), len, prot, flags, self.pipe.as_raw_fd(), offset);
         let mut answer = None;
         self.make(&[call], |_, again| answer = again);
         call.check(&self.limits) == Err(refusal) && answer == Some(Err(refusal.errno()))
@@ -546,7 +546,7 @@ impl World {
                 Operation::Mremap { old, old_len, flags, .. },
                 Reason::BeyondAddressSpace { addr, len, .. },
             ) => {
-                let of_old = (addr ^ old.addr()) << 8 == 0 && len == old_len;
+                let of_old = (addr ^ old.bits()) << 8 == 0 && len == old_len;
                 flags.contains(MremapFlags::FIXED) && of_old
             }
             _ => false,
@@ -554,8 +554,8 @@ impl World {
     }
 
     /// Whether a range ends within what can't be split (`mm/mmap.c`: special_mapping_split).
-    fn splits_the_vdso(&self, addr: *mut u8, len: usize) -> bool {
-        let start = addr.addr() & (usize::MAX >> 8);
+    fn splits_the_vdso(&self, addr: Word, len: usize) -> bool {
+        let start = addr.bits() & (usize::MAX >> 8);
         let end =
             start.saturating_add(len).checked_next_multiple_of(self.page).unwrap_or(usize::MAX);
         let within = |it: &Range<usize>, at| it.start < at && at < it.end;
@@ -565,16 +565,16 @@ impl World {
     /// Whether another error can only come from the words: there is no such descriptor, address or
     /// call.
     fn by_words(&self, call: Call, errno: Errno) -> bool {
-        let beyond = |addr: *mut u8, len: usize| {
-            let end = addr.addr().checked_add(len);
+        let beyond = |addr: Word, len: usize| {
+            let end = addr.bits().checked_add(len);
             // Where tags are stripped, that is not for this to judge.
-            addr.addr() >> 56 == 0 && end.is_none_or(|end| end > self.address_space)
+            addr.bits() >> 56 == 0 && end.is_none_or(|end| end > self.address_space)
         };
         let fixed = MapFlags::FIXED | MapFlags::FIXED_NOREPLACE;
         match call.operation() {
             Operation::Mmap { addr, flags, .. }
                 if !(flags & fixed).is_empty()
-                    && Errno::decode(Word::ptr(addr)) == Err(errno)
+                    && Errno::decode(addr) == Err(errno)
                     && errno > Errno::EHWPOISON =>
             {
                 true
@@ -645,13 +645,13 @@ impl World {
             Operation::Madvise { addr, len, advice } => {
                 let known = self.advices.contains(&advice.bits());
                 let configured = matches!(advice.bits(), 12..=15 | 25 | 100..=101);
-                (known || configured) && accepted(Call::madvise(addr, len, Advice::NORMAL))
+                (known || configured) && accepted(Call::madvise(addr.as_ptr(), len, Advice::NORMAL))
             }
             // It doesn't grow down there.
             Operation::Mprotect { addr, len, prot } => {
                 let rest = prot & !(Prot::GROWSDOWN | Prot::from_bits(CPU_PROT));
                 self.splits_the_vdso(addr, len)
-                    || rest != prot && accepted(Call::mprotect(addr, len, rest))
+                    || rest != prot && accepted(Call::mprotect(addr.as_ptr(), len, rest))
             }
             // A second mapping of private memory; or, where an earlier call had moved it, the vdso,
             // which can't be left behind.

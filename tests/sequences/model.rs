@@ -2,7 +2,7 @@
 
 use rawmap::{
     Advice, Call, Errno, Limits, MapFlags, MlockAllFlags, MremapFlags, MsyncFlags, Operation, Prot,
-    Reason,
+    Reason, Word,
 };
 use std::ops::Range;
 use std::os::fd::RawFd;
@@ -181,8 +181,8 @@ impl Model {
     }
 
     /// The pages of a range of bytes, if they are in the arena.
-    fn range(&self, addr: *mut u8, len: usize) -> Option<Range<usize>> {
-        let offset = addr.addr().checked_sub(self.arena)?;
+    fn range(&self, addr: Word, len: usize) -> Option<Range<usize>> {
+        let offset = addr.bits().checked_sub(self.arena)?;
         let start = offset / self.page;
         let end = offset.checked_add(len)?.div_ceil(self.page);
         (end <= PAGES).then_some(start..end.max(start))
@@ -300,6 +300,8 @@ impl Model {
                 self.pages[range].iter_mut().flatten().for_each(|page| page.sealed = true);
                 Some(OK)
             }
+            // Operation is non-exhaustive.
+            other => panic!("the model doesn't know {other:?}"),
         }
     }
 
@@ -333,7 +335,7 @@ impl Model {
     }
 
     /// The pages of a call's range, where mappings now begin and end.
-    fn ranged(&mut self, addr: *mut u8, len: usize) -> Option<Range<usize>> {
+    fn ranged(&mut self, addr: Word, len: usize) -> Option<Range<usize>> {
         let range = self.range(addr, len)?;
         self.split(range.start);
         self.split(range.end);
@@ -343,7 +345,7 @@ impl Model {
     /// mm/mmap.c: do_mmap
     fn mmap(
         &mut self,
-        addr: *mut u8,
+        addr: Word,
         len: usize,
         prot: Prot,
         flags: MapFlags,
@@ -361,7 +363,7 @@ impl Model {
             if !free {
                 return Some(fails(Errno::EEXIST));
             }
-        } else if !flags.contains(MapFlags::FIXED) && (!free || addr.addr() & (self.page - 1) != 0)
+        } else if !flags.contains(MapFlags::FIXED) && (!free || addr.bits() & (self.page - 1) != 0)
         {
             return None; // A hint that can't be taken as it is.
         }
@@ -406,7 +408,7 @@ impl Model {
         if populates || first.lock != Lock::No {
             self.populate(range);
         }
-        Some(Answer::Is(Ok(addr.addr())))
+        Some(Answer::Is(Ok(addr.bits())))
     }
 
     /// mm/mprotect.c: do_mprotect_pkey
@@ -564,11 +566,11 @@ impl Model {
     /// mm/mremap.c: do_mremap
     fn mremap(
         &mut self,
-        old: *mut u8,
+        old: Word,
         old_len: usize,
         new_len: usize,
         flags: MremapFlags,
-        new_addr: *mut u8,
+        new_addr: Word,
     ) -> Option<Answer> {
         let from = self.range(old, old_len)?;
         let len = new_len.div_ceil(self.page);
@@ -577,7 +579,7 @@ impl Model {
         let dontunmap = flags.contains(MremapFlags::DONTUNMAP);
         let to = if fixed { Some(self.range(new_addr, new_len)?) } else { None };
         let modern = self.kernel.version >= (6, 17);
-        if dontunmap && !fixed && !new_addr.is_null() || len > PAGES {
+        if dontunmap && !fixed && new_addr != Word::ZERO || len > PAGES {
             return None;
         }
         // Up to 6.16 the rules came in another order. What they share is enough there.
@@ -622,7 +624,7 @@ impl Model {
                 self.pages[tail].fill(None);
             }
             if !grows {
-                return Some(Answer::Is(Ok(old.addr())));
+                return Some(Answer::Is(Ok(old.bits())));
             }
             let more = from.end..from.start + len;
             // `from` may be empty: then the mapping goes on behind it.
@@ -633,7 +635,7 @@ impl Model {
                 if first.lock != Lock::No {
                     self.populate(more);
                 }
-                return Some(Answer::Is(Ok(old.addr())));
+                return Some(Answer::Is(Ok(old.bits())));
             }
             if !may_move {
                 return Some(fails(Errno::ENOMEM));
@@ -678,7 +680,7 @@ impl Model {
         if grows && first.lock != Lock::No {
             self.populate(to.start + from.len()..to.end);
         }
-        Some(Answer::Is(Ok(new_addr.addr())))
+        Some(Answer::Is(Ok(new_addr.bits())))
     }
 
     /// So many pages of a mapping that begins with `first`, without copies.
