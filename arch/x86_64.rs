@@ -17,6 +17,7 @@ use crate::errno::Errno;
 use crate::flags::{MapFlags, Prot};
 use crate::word::Word;
 use core::arch::asm;
+use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Expands, for each arity, to one function with one `asm!` whose operands are the table above.
 macro_rules! stubs {
@@ -180,10 +181,9 @@ pub(crate) const MAP_LEGACY_6_6: usize = MapFlags::ABOVE4G.bits();
 /// did.
 pub(crate) const OFFSETS_SIGNED_BEFORE: Option<(u16, u16)> = None;
 
-/// Makes what was written at `written` run at `run`, `len` bytes. Caches are coherent, and a fetch
-/// sees every earlier store; but through another address only after a serializing instruction (Intel
-/// SDM 3A, self-modifying code; AMD APM 2, 7.6.1), for which `cpuid` stands here. Other threads that
-/// ran the old code need one of their own.
+/// Makes what was written at `written` run at `run`, `len` bytes, in this thread. Caches are coherent, and
+/// a fetch sees every earlier store; but through another address only after a serializing instruction (Intel
+/// SDM 3A, self-modifying code; AMD APM 2, 7.6.1). Other threads that ran the old code need one of their own.
 ///
 /// # Errors
 /// None.
@@ -196,6 +196,65 @@ pub(crate) unsafe fn sync_instructions(
     len: usize,
 ) -> Result<(), Errno> {
     let _ = (written, run, len);
+    serialize();
+    Ok(())
+}
+
+/// Serializes: by `serialize` where the processor has it; else by an `iret` to the next instruction, which
+/// every processor has, and which costs a hundredth of a `cpuid` where a hypervisor answers that (Intel SDM
+/// 3A, 11.3: both serialize). An `iret` would have to fit a shadow stack where the thread has one; there it is
+/// `cpuid`.
+fn serialize() {
+    /// Whether the processor has `serialize`: 0 where that is not known yet.
+    static SERIALIZE: AtomicU8 = AtomicU8::new(0);
+    const MISSING: u8 = 1;
+    const THERE: u8 = 2;
+    let known = match SERIALIZE.load(Ordering::Relaxed) {
+        0 => {
+            let there = cpuid(0)[0] >= 7 && cpuid(7)[2] & 1 << 14 != 0;
+            let known = if there { THERE } else { MISSING };
+            SERIALIZE.store(known, Ordering::Relaxed);
+            known
+        }
+        known => known,
+    };
+    if known == THERE {
+        // SAFETY: the processor has the instruction, which changes nothing.
+        unsafe { asm!(".byte 0x0f, 0x01, 0xe8", options(nostack, preserves_flags)) };
+        return;
+    }
+    let mut shadow_stack = 0_usize;
+    // SAFETY: `rdsspq` changes nothing but its register, and not that one where there is no shadow stack.
+    unsafe { asm!("rdsspq {}", inout(reg) shadow_stack, options(nomem, nostack, preserves_flags)) };
+    if shadow_stack != 0 {
+        cpuid(0);
+        return;
+    }
+    // SAFETY: it returns to the next instruction, with the stack pointer, flags and segments that it has now;
+    // what it pushes lies where asm without `nostack` may push.
+    unsafe {
+        asm!(
+            "mov {old}, rsp",
+            "mov {word:e}, ss",
+            "push {word}",
+            "push {old}",
+            "pushfq",
+            "mov {word:e}, cs",
+            "push {word}",
+            "lea {word}, [rip + 2f]",
+            "push {word}",
+            "iretq",
+            "2:",
+            old = out(reg) _,
+            word = out(reg) _,
+            options(preserves_flags),
+        );
+    }
+}
+
+/// What `cpuid` says of a leaf: eax, ecx, edx. It serializes.
+fn cpuid(leaf: u32) -> [u32; 3] {
+    let (eax, ecx, edx);
     // SAFETY: it only reads, and serializes. rbx, which LLVM keeps to itself, is put back.
     unsafe {
         asm!(
@@ -203,13 +262,13 @@ pub(crate) unsafe fn sync_instructions(
             "cpuid",
             "mov rbx, {rbx:r}",
             rbx = out(reg) _,
-            inout("eax") 0 => _,
-            inout("ecx") 0 => _,
-            out("edx") _,
+            inout("eax") leaf => eax,
+            inout("ecx") 0 => ecx,
+            out("edx") edx,
             options(nostack, preserves_flags),
         );
     }
-    Ok(())
+    [eax, ecx, edx]
 }
 
 /// Names of the `PROT_*` bits that only this architecture has.
