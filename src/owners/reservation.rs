@@ -8,6 +8,7 @@ use crate::owners::error::{Error, Refused, Wrong, issue};
 use crate::owners::mapping::{Backing, Mapping, RW};
 use crate::owners::place::{self, check_alignment, give_back, move_over, purge_private, rounded};
 use crate::owners::process::page_size;
+use crate::page_size::PageSize;
 use core::ffi::CStr;
 use core::ops::RangeBounds;
 
@@ -158,6 +159,12 @@ impl Reservation {
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// The page size, which its ranges are multiples of.
+    #[must_use]
+    pub const fn granule(&self) -> PageSize {
+        self.all.granule()
     }
 
     /// Makes pages readable and writable. What was not used yet, or was decommitted, is zeroes.

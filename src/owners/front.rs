@@ -1,0 +1,142 @@
+//! [`Front`]: bytes that grow and shrink at their end, and never move.
+
+use crate::flags::Advice;
+use crate::owners::error::Error;
+use crate::owners::reservation::{Mode, Reservation};
+use crate::page_size::PageSize;
+use core::ffi::CStr;
+use core::ops::{Deref, DerefMut, RangeBounds};
+use core::slice;
+
+/// Reserved address space of which the front is memory: a `&mut [u8]` that grows and shrinks at its end, and
+/// never moves. For arenas, growing tables, linear memories.
+///
+/// ```
+/// use rawmap::Front;
+/// let mut table = Front::reserve(1 << 32)?; // address space, and no memory
+/// table.resize(10)?;
+/// table[9] = 1;
+/// let at = table.as_ptr();
+/// table.resize(1 << 24)?;
+/// assert_eq!((table.as_ptr(), table[9], table[(1 << 24) - 1]), (at, 1, 0));
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Front {
+    // Beside the invariants of `Reservation`: it is strict, and its first pages, those that hold any of the
+    // `len` bytes, are committed. What follows the `len` bytes on the last of them is zeroes.
+    space: Reservation,
+    len: usize,
+}
+
+impl Front {
+    /// Reserves address space for `most` bytes, rounded up to whole pages, of which none is in use yet.
+    ///
+    /// One call: that of [`Reservation::new`].
+    ///
+    /// # Errors
+    /// Those of [`Reservation::new`].
+    pub fn reserve(most: usize) -> Result<Self, Error> {
+        Ok(Self { space: Reservation::new(most, Mode::Strict)?, len: 0 })
+    }
+
+    /// Makes it `len` bytes long. What it gains is zeroes; what it loses is given back, and counted back.
+    ///
+    /// One call, if the number of pages changes: `mprotect(end, ..., PROT_READ|PROT_WRITE)`, or that of
+    /// [`Reservation::decommit`].
+    ///
+    /// # Errors
+    /// That `len` is more than what is reserved. ENOMEM: there is not so much memory. It is as it was.
+    ///
+    /// ```
+    /// use rawmap::Front;
+    /// let mut front = Front::reserve(1 << 20)?;
+    /// front.resize(5000)?;
+    /// front.fill(7);
+    /// front.resize(1)?;
+    /// front.resize(5000)?;
+    /// assert_eq!((front[0], front[1], front[4999]), (7, 0, 0));
+    /// assert!(front.resize((1 << 20) + 1).is_err());
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn resize(&mut self, len: usize) -> Result<(), Error> {
+        let page = self.page();
+        if len > self.space.len() {
+            let (most, wrong) = (self.space.len(), crate::owners::error::Wrong::TooLong);
+            return Err(Error::wrong("resize", "the length", len, wrong, most));
+        }
+        // Neither wraps: both are at most what is reserved, whole pages.
+        let (old_end, end) =
+            (page.round_up(self.len).unwrap_or(0), page.round_up(len).unwrap_or(0));
+        if end > old_end {
+            self.space.commit(old_end..end)?;
+        } else if end < old_end {
+            self.space.decommit(end..old_end)?;
+        }
+        if len < self.len {
+            // Only what is still committed may be lent.
+            self.len = self.len.min(end);
+            self[len..].fill(0);
+        }
+        self.len = len;
+        Ok(())
+    }
+
+    /// How many bytes are reserved: the most that its length can be.
+    #[must_use]
+    pub const fn reserved(&self) -> usize {
+        self.space.len()
+    }
+
+    /// Says how pages will be used, as [`Mapping::advise`](crate::Mapping::advise) does; of all that is
+    /// reserved. Of what is not in use, the advice goes when it is given back.
+    ///
+    /// # Errors
+    /// Those of [`Mapping::advise`](crate::Mapping::advise).
+    pub fn advise(&self, range: impl RangeBounds<usize>, advice: Advice) -> Result<(), Error> {
+        self.space.advise(range, advice)
+    }
+
+    /// Names pages, as [`Mapping::name`](crate::Mapping::name) does; of all that is reserved.
+    ///
+    /// # Errors
+    /// Those of [`Mapping::name`](crate::Mapping::name).
+    pub fn name(&self, range: impl RangeBounds<usize>, name: &CStr) -> Result<(), Error> {
+        self.space.name(range, name)
+    }
+
+    fn page(&self) -> PageSize {
+        self.space.granule()
+    }
+}
+
+impl Deref for Front {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the pages of these bytes are committed, private, and reached through this owner alone, which
+        // gives none of them back while they are borrowed.
+        unsafe { slice::from_raw_parts(self.space.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Front {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as for deref; and by `&mut` this is the only borrow.
+        unsafe { slice::from_raw_parts_mut(self.space.as_ptr(), self.len) }
+    }
+}
+
+impl AsRef<[u8]> for Front {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl AsMut<[u8]> for Front {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}

@@ -1,0 +1,188 @@
+//! [`Words`]: memory that others write at the same time, as atomics.
+
+use crate::flags::Advice;
+use crate::owners::access::Raw;
+use crate::owners::error::{Error, Wrong};
+use crate::owners::mapping::{Mapping, RW};
+use crate::owners::options::{MapOptions, Sharing};
+use core::ffi::CStr;
+use core::marker::PhantomData;
+use core::ops::{Deref, RangeBounds};
+use core::slice;
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize};
+
+/// An atomic that [`Words`] can be made of.
+///
+/// # Safety
+/// Each pattern of bits is one of its values.
+pub unsafe trait Atomic: sealed::Sealed {}
+
+mod sealed {
+    /// Implemented for the unsigned atomics only.
+    pub trait Sealed {}
+}
+
+macro_rules! atomics {
+    ($($atomic:ident)*) => {$(
+        impl sealed::Sealed for $atomic {}
+        // SAFETY: it is an integer's worth of bytes.
+        unsafe impl Atomic for $atomic {}
+    )*};
+}
+atomics! { AtomicU8 AtomicU16 AtomicU32 AtomicU64 AtomicUsize }
+
+/// Memory that is shared with others, as a slice of atomics of one width: counters, queues, futexes between
+/// parent and child, or between all who map a file.
+///
+/// All who share it use atomics of that width: to the language, two widths over the same bytes are a data
+/// race.
+///
+/// ```
+/// use rawmap::Words;
+/// use std::sync::atomic::Ordering;
+/// # fn in_child(f: impl FnOnce()) {
+/// #     // SAFETY: the child calls `f`, which takes no lock, and runs no exit handlers.
+/// #     unsafe {
+/// #         match libc::fork() {
+/// #             0 => (f(), libc::_exit(0)).1,
+/// #             child => assert_eq!(libc::waitpid(child, std::ptr::null_mut(), 0), child),
+/// #         }
+/// #     }
+/// # }
+/// let count = Words::new(1)?; // of AtomicU32
+/// in_child(|| { count[0].fetch_add(1, Ordering::Relaxed); });
+/// assert_eq!(count[0].load(Ordering::Relaxed), 1);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+pub struct Words<W: Atomic = AtomicU32> {
+    // Beside the invariants of `Mapping`: all of it can be read and written, a page stands behind each byte or
+    // the kernel's promise of one, and nobody uses the bytes but by atomics `W`. It begins at a multiple of
+    // `W`'s size.
+    bytes: Mapping<Raw>,
+    words: PhantomData<W>,
+}
+
+// SAFETY: the mapping may be sent, and atomics are for sharing.
+unsafe impl<W: Atomic> Send for Words<W> {}
+// SAFETY: as above.
+unsafe impl<W: Atomic> Sync for Words<W> {}
+
+impl Words {
+    /// `count` words of 32 bits that children which are forked later share: zeroes.
+    ///
+    /// One call: `mmap(NULL, 4 * count, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1, 0)`.
+    ///
+    /// # Errors
+    /// Those of [`MapOptions::raw`].
+    pub fn new(count: usize) -> Result<Self, Error> {
+        Self::of_width(count)
+    }
+}
+
+impl<W: Atomic> Words<W> {
+    /// `count` words of another width that children which are forked later share: zeroes.
+    ///
+    /// One call: as [`new`](Words::new).
+    ///
+    /// # Errors
+    /// Those of [`MapOptions::raw`].
+    ///
+    /// ```
+    /// use rawmap::Words;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// let clocks = Words::<AtomicU64>::of_width(1000)?;
+    /// assert_eq!((clocks.len(), clocks[999].swap(1, Ordering::Relaxed)), (1000, 0));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn of_width(count: usize) -> Result<Self, Error> {
+        const OPERATION: &str = "Words::new";
+        let most = isize::MAX as usize / size_of::<W>();
+        if count > most {
+            return Err(Error::wrong(OPERATION, "the count", count, Wrong::TooLong, most));
+        }
+        let bytes = MapOptions::new(count * size_of::<W>()).raw(RW, Sharing::Shared)?;
+        // Not NORESERVE, so that the kernel owes the pages; and nobody else has them, but by a fork.
+        Ok(Self { bytes, words: PhantomData })
+    }
+
+    /// The words of a raw mapping, such as a file's, from its first byte on.
+    ///
+    /// # Errors
+    /// That its first byte does not lie at a multiple of the words' size.
+    ///
+    /// # Safety
+    /// For as long as the result lives: all of it can be read and written; a page stands behind each byte (a
+    /// file that shrinks is SIGBUS); and nobody uses the bytes but by atomics of this width.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Prot, Sharing, Words};
+    /// # use std::os::fd::{AsRawFd, FromRawFd};
+    /// # // SAFETY: a new descriptor.
+    /// # let file = unsafe { std::fs::File::from_raw_fd(libc::memfd_create(c"words".as_ptr(), 0)) };
+    /// # file.set_len(4096).unwrap();
+    /// # // SAFETY: `file` stays open.
+    /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
+    /// let bytes = MapOptions::whole().file_raw(file, 0, Prot::READ | Prot::WRITE, Sharing::Shared)?;
+    /// // SAFETY: the file is ours and keeps its length, and all who map it use 32-bit atomics.
+    /// let words: Words = unsafe { Words::from_raw(bytes)? };
+    /// assert_eq!(words.len(), 1024);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub unsafe fn from_raw(bytes: Mapping<Raw>) -> Result<Self, Error> {
+        let (start, size) = (bytes.as_ptr().addr(), size_of::<W>());
+        if start % size == 0 {
+            Ok(Self { bytes, words: PhantomData })
+        } else {
+            Err(Error::wrong("Words::from_raw", "the first byte", start, Wrong::NotAMultiple, size))
+        }
+    }
+
+    /// The bytes, of which the type promises nothing any more.
+    #[must_use]
+    pub fn into_raw(self) -> Mapping<Raw> {
+        self.bytes
+    }
+
+    /// Keeps the words `range` means resident, as [`Mapping::lock`] does; of bytes, from the first word's on.
+    ///
+    /// # Errors
+    /// Those of [`Mapping::lock`].
+    pub fn lock(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
+        self.bytes.lock(range)
+    }
+
+    /// Says how the bytes of `range` will be used, as [`Mapping::advise`] does.
+    ///
+    /// # Errors
+    /// Those of [`Mapping::advise`].
+    pub fn advise(&self, range: impl RangeBounds<usize>, advice: Advice) -> Result<(), Error> {
+        self.bytes.advise(range, advice)
+    }
+
+    /// Names the bytes of `range`, as [`Mapping::name`] does.
+    ///
+    /// # Errors
+    /// Those of [`Mapping::name`].
+    pub fn name(&self, range: impl RangeBounds<usize>, name: &CStr) -> Result<(), Error> {
+        self.bytes.name(range, name)
+    }
+}
+
+impl<W: Atomic> Deref for Words<W> {
+    type Target = [W];
+
+    #[inline]
+    fn deref(&self) -> &[W] {
+        let count = self.bytes.len() / size_of::<W>();
+        // SAFETY: so many lie within the bytes, at a multiple of their size; any bits are a value; and who else
+        // uses them does so by atomics of this width.
+        unsafe { slice::from_raw_parts(self.bytes.as_ptr().cast(), count) }
+    }
+}
+
+impl<W: Atomic> core::fmt::Debug for Words<W> {
+    /// Prints where they are and how many, not what they hold.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Words").field("bytes", &self.bytes).field("width", &size_of::<W>()).finish()
+    }
+}
