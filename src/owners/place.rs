@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::errno::Errno;
 use crate::flags::{Advice, MapFlags, MremapFlags, Prot};
 use crate::owners::access::{Access, Raw};
-use crate::owners::error::{Error, Wrong, issue};
+use crate::owners::error::{Error, Refused, Wrong, issue};
 use crate::owners::mapping::{Backing, Mapping};
 use crate::owners::process::{page_size, stack_ground};
 use crate::page_size::PageSize;
@@ -181,30 +181,30 @@ pub(super) unsafe fn purge_private(addr: *mut u8, len: usize) -> Result<(), Erro
 /// then the kernel moves all of it or none (`mm/mremap.c`: `move_vma`).
 ///
 /// # Errors
-/// Those of mremap. The source comes back as it was. So does the target, unless the kernel may have
-/// unmapped it before it failed, and it could not be taken again.
+/// Those of mremap. The source is where it was. The target comes back, unless the kernel may have unmapped
+/// it before it failed, and it could not be taken again.
 pub(super) fn move_over<A: Access>(
-    source: Mapping<A>,
+    source: &mut Mapping<A>,
     target: Mapping<Raw>,
-) -> Result<Mapping<A>, (Mapping<A>, Option<Mapping<Raw>>, Error)> {
+) -> Result<(), Refused<Mapping<Raw>>> {
     let (from, to, len) = (source.base(), target.base(), source.mapped_len());
     debug_assert_eq!(len, target.mapped_len());
     let target = ManuallyDrop::new(target);
     let flags = MremapFlags::MAYMOVE.union(MremapFlags::FIXED);
-    // SAFETY: both ranges are ours, whole granules, and as long; with their owners, all that could refer
-    // to them is here.
+    // SAFETY: both ranges are ours, whole granules, and as long; by `&mut` nothing borrows the one, and with
+    // its owner, all that could refer to the other is here.
     match unsafe { issue(Call::mremap(from, len, len, flags, to)) } {
-        Ok(_) => {
-            let mut moved = source;
-            // SAFETY: the pages lie there now, and the target's owner is gone.
-            unsafe { moved.set_base(to) };
-            Ok(moved)
-        }
+        // SAFETY: the pages lie there now, and the target's owner is gone.
+        Ok(_) => unsafe { source.set_base(to) },
         Err(error) => {
             let target = ManuallyDrop::into_inner(target);
-            Err((source, retaken(target, error.errno()), error))
+            return Err(match retaken(target, error.errno()) {
+                Some(target) => Refused::new(target, error),
+                None => Refused::without_owner(error),
+            });
         }
     }
+    Ok(())
 }
 
 /// A range again over which the kernel refused to move something with this error; or nothing, if it may
@@ -278,12 +278,13 @@ pub(super) const AT_ONCE: MapFlags =
 /// and `mremap`.
 pub(super) fn moved_to_alignment(
     operation: &'static str,
-    mapping: Mapping<Raw>,
+    mut mapping: Mapping<Raw>,
     align: usize,
 ) -> Result<Mapping<Raw>, Error> {
     if mapping.base().addr() & (align - 1) == 0 || mapping.is_empty() {
         return Ok(mapping);
     }
     let room = aligned(operation, mapping.mapped_len(), align, Prot::NONE, MapFlags::NORESERVE)?;
-    move_over(mapping, room).map_err(|(_, _, error)| error)
+    move_over(&mut mapping, room)?;
+    Ok(mapping)
 }

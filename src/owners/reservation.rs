@@ -399,19 +399,13 @@ impl Reservation {
             return Err(Refused::new(self, error));
         }
         let mode = self.mode;
-        match move_over(core::mem::take(mapping), self.all) {
-            Ok(moved) => {
-                *mapping = moved;
-                Ok(())
+        move_over(mapping, self.all).map_err(|refused| {
+            let error = refused.error();
+            match refused.into_owner() {
+                Some(all) => Refused::new(Self { all, mode }, error),
+                None => Refused::without_owner(error),
             }
-            Err((stayed, place, error)) => {
-                *mapping = stayed;
-                Err(match place {
-                    Some(all) => Refused::new(Self { all, mode }, error),
-                    None => Refused::without_owner(error),
-                })
-            }
-        }
+        })
     }
 
     /// The same range, of which the type promises nothing any more: to be kept in a static

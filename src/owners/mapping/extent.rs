@@ -113,7 +113,7 @@ impl<A: Access> Mapping<A> {
             return Err(Error::wrong(operation, what, len, Wrong::NotOffered, 0));
         }
         let (head, old_len) = (self.lent().head, self.mapped_len());
-        let all = head.checked_add(len).unwrap_or(usize::MAX);
+        let all = head.saturating_add(len);
         let new_len = rounded(operation, all, self.granule)?;
         if new_len > old_len {
             self.grow(operation, old_len, new_len, flags)?;
