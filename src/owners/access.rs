@@ -1,6 +1,6 @@
-//! What a mapping's type promises of its bytes: [`Raw`], [`ReadOnly`], [`ReadWrite`].
+//! What a mapping's type promises of its bytes: [`Raw`], [`ReadOnly`], [`ReadWrite`], [`Executable`].
 
-/// What a mapping's type promises of its bytes. One of [`Raw`], [`ReadOnly`], [`ReadWrite`].
+/// What a mapping's type promises of its bytes. One of [`Raw`], [`ReadOnly`], [`ReadWrite`], [`Executable`].
 ///
 /// ```
 /// use rawmap::{Access, MapOptions, Mapping, Prot, Sharing};
@@ -16,7 +16,7 @@
 pub trait Access: sealed::Sealed {}
 
 pub(super) mod sealed {
-    /// Implemented for the three kinds of access only.
+    /// Implemented for the four kinds of access only.
     pub trait Sealed {
         /// The bytes are lent as a slice.
         const LENT: bool;
@@ -65,6 +65,28 @@ pub enum ReadOnly {}
 #[derive(Debug)]
 pub enum ReadWrite {}
 
+/// Every byte can be read and run, and nobody writes it: the mapping is a `&[u8]`, whose code may be called
+/// by who knows what it is.
+///
+/// ```
+/// use rawmap::{Executable, MapOptions, Mapping};
+/// # // A function that returns 42: mov eax, 42; ret. mov w0, 42; ret. li a0, 42; ret.
+/// # let code: &[u8] = match std::env::consts::ARCH {
+/// #     "x86_64" => &[0xb8, 42, 0, 0, 0, 0xc3],
+/// #     "aarch64" => &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6],
+/// #     _ => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
+/// # };
+/// let mut memory = MapOptions::new(4096).anonymous()?;
+/// memory[..code.len()].copy_from_slice(code);
+/// let memory: Mapping<Executable> = memory.make_executable()?;
+/// // SAFETY: `code` is a C function without arguments that returns 42, and `memory` outlives the call.
+/// let answer: extern "C" fn() -> i32 = unsafe { std::mem::transmute(memory.as_ptr()) };
+/// assert_eq!(answer(), 42);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[derive(Debug)]
+pub enum Executable {}
+
 impl sealed::Sealed for Raw {
     const LENT: bool = false;
     const WRITABLE: bool = false;
@@ -77,6 +99,11 @@ impl sealed::Sealed for ReadWrite {
     const LENT: bool = true;
     const WRITABLE: bool = true;
 }
+impl sealed::Sealed for Executable {
+    const LENT: bool = true;
+    const WRITABLE: bool = false;
+}
+impl Access for Executable {}
 impl Access for Raw {}
 impl Access for ReadOnly {}
 impl Access for ReadWrite {}

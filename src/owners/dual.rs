@@ -7,7 +7,7 @@ use crate::flags::{MapFlags, MremapFlags, Prot};
 use crate::owners::access::Raw;
 use crate::owners::descriptor::MemoryFile;
 use crate::owners::error::{Error, issue};
-use crate::owners::mapping::{Backing, Mapping, RW};
+use crate::owners::mapping::{Backing, Mapping, RW, RX};
 use crate::owners::place::rounded;
 use crate::owners::process::page_size;
 use crate::owners::range::within;
@@ -16,8 +16,6 @@ use crate::word::Word;
 use core::ops::RangeBounds;
 use core::ptr::null_mut;
 use core::slice;
-
-const RX: Prot = Prot::READ.union(Prot::EXEC);
 
 /// Memory with two views: one that can be written and not run, and one that can be run and not written, so
 /// that no page is ever both (W^X) and none is flipped while others run it.
@@ -224,21 +222,25 @@ impl DualMapping {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn sync_threads(&self) -> Result<(), Error> {
-        const SYNC_CORE: usize = 1 << 5;
-        const REGISTER: usize = 1 << 6;
-        let membarrier = |command| {
-            // SAFETY: it changes no memory.
-            let done = unsafe {
-                arch::syscall3(Word::int(command), Word::ZERO, Word::ZERO, nr::MEMBARRIER)
-            };
-            Errno::decode(done)
-        };
-        let mut done = membarrier(SYNC_CORE);
-        if done == Err(Errno::EPERM) {
-            done = membarrier(REGISTER).and_then(|_| membarrier(SYNC_CORE));
-        }
-        done.map(|_| ()).map_err(|errno| Error::refused_beyond("membarrier", errno))
+        sync_threads()
     }
+}
+
+/// Makes every thread of the process fetch anew what it runs.
+pub(super) fn sync_threads() -> Result<(), Error> {
+    const SYNC_CORE: usize = 1 << 5;
+    const REGISTER: usize = 1 << 6;
+    let membarrier = |command| {
+        // SAFETY: it changes no memory.
+        let done =
+            unsafe { arch::syscall3(Word::int(command), Word::ZERO, Word::ZERO, nr::MEMBARRIER) };
+        Errno::decode(done)
+    };
+    let mut done = membarrier(SYNC_CORE);
+    if done == Err(Errno::EPERM) {
+        done = membarrier(REGISTER).and_then(|_| membarrier(SYNC_CORE));
+    }
+    done.map(|_| ()).map_err(|errno| Error::refused_beyond("membarrier", errno))
 }
 
 fn view(len: usize, prot: Prot, flags: MapFlags, fd: RawFd) -> Result<Mapping<Raw>, Error> {

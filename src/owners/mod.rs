@@ -41,7 +41,7 @@ mod ring;
 mod stack;
 mod words;
 
-pub use access::{Access, Raw, ReadOnly, ReadWrite};
+pub use access::{Access, Executable, Raw, ReadOnly, ReadWrite};
 pub use descriptor::{AsDescriptor, Fd};
 pub use dual::DualMapping;
 pub use error::{Error, Refused};

@@ -10,7 +10,7 @@ pub use protection::Guarded;
 pub use sealed::Sealed;
 
 use crate::flags::Prot;
-use crate::owners::access::{Access, Raw, ReadOnly, ReadWrite};
+use crate::owners::access::{Access, Executable, Raw, ReadOnly, ReadWrite};
 use crate::owners::error::{Error, Wrong};
 use crate::owners::place::{give_back, not_null};
 use crate::owners::process::is_stack_ground;
@@ -26,8 +26,8 @@ use core::{fmt, slice};
 /// An owned mapping: a range of pages that is unmapped when it is dropped.
 ///
 /// [`MapOptions`](crate::MapOptions) makes it. Its type says what may be done with the bytes: a
-/// [`ReadWrite`] mapping is a `&mut [u8]`, a [`ReadOnly`] one a `&[u8]`; a [`Raw`] one is reached by raw
-/// pointers only, and may therefore be shared with others and protected in parts.
+/// [`ReadWrite`] mapping is a `&mut [u8]`, a [`ReadOnly`] or [`Executable`] one a `&[u8]`; a [`Raw`] one is
+/// reached by raw pointers only, and may therefore be shared with others and protected in parts.
 ///
 /// ```
 /// use rawmap::MapOptions;
@@ -62,7 +62,7 @@ pub struct Mapping<A: Access = ReadWrite> {
     // 2. Sized. Those granules end before the last address, and are at most `isize::MAX` bytes.
     // 3. Granule. `granule` is the page size, or that of the huge pages that all of it lies on; so each part
     //    that is whole granules can be unmapped by itself.
-    // 4. Lent. For `ReadOnly` and `ReadWrite` each of the bytes can be read, and for `ReadWrite` written, at
+    // 4. Lent. Unless it is `Raw`, each of the bytes can be read, and for `ReadWrite` written, at
     //    any time: a page stands behind it, or the kernel's ordinary promise of one. Only this owner's
     //    borrows reach the bytes; the pointer `start` may be used for all of them.
     // 5. Backing. `backing` tells what the bytes come from.
@@ -456,6 +456,16 @@ impl Deref for Mapping<ReadOnly> {
     }
 }
 
+impl Deref for Mapping<Executable> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: as for ReadOnly.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
 impl Deref for Mapping<ReadWrite> {
     type Target = [u8];
 
@@ -480,6 +490,12 @@ impl AsRef<[u8]> for Mapping<ReadOnly> {
     }
 }
 
+impl AsRef<[u8]> for Mapping<Executable> {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl AsRef<[u8]> for Mapping<ReadWrite> {
     fn as_ref(&self) -> &[u8] {
         self
@@ -493,6 +509,12 @@ impl AsMut<[u8]> for Mapping<ReadWrite> {
 }
 
 impl Borrow<[u8]> for Mapping<ReadOnly> {
+    fn borrow(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Borrow<[u8]> for Mapping<Executable> {
     fn borrow(&self) -> &[u8] {
         self
     }
@@ -543,3 +565,6 @@ impl<A: Access> fmt::Debug for Mapping<A> {
 
 /// Reading and writing, which most memory is for.
 pub(in crate::owners) const RW: Prot = Prot::READ.union(Prot::WRITE);
+
+/// Reading and running.
+pub(in crate::owners) const RX: Prot = Prot::READ.union(Prot::EXEC);

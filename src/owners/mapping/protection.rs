@@ -1,10 +1,12 @@
 //! What a mapping may be used for: its protection, guards, and what is laid over parts of it.
 
-use super::{Mapping, RW};
+use super::{Mapping, RW, RX};
+use crate::arch;
 use crate::call::Call;
 use crate::errno::Errno;
 use crate::flags::{Advice, MapFlags, Prot};
-use crate::owners::access::{Access, Raw, ReadOnly, ReadWrite};
+use crate::owners::access::{Access, Executable, Raw, ReadOnly, ReadWrite};
+use crate::owners::dual::sync_threads;
 use crate::owners::error::{Error, Refused, Wrong, issue};
 use crate::raw::RawFd;
 use core::ops::RangeBounds;
@@ -53,6 +55,70 @@ impl Mapping<ReadWrite> {
     }
 }
 
+impl Mapping<ReadWrite> {
+    /// Makes the bytes code: they can be run and read, and not written, and this thread fetches them anew.
+    ///
+    /// Another thread that may have run other code at these addresses before needs
+    /// [`sync_threads`](Mapping::sync_threads). Where the system forbids that what was written is run
+    /// (`PR_SET_MDWE`, SELinux), [`DualMapping`](crate::DualMapping) is the way.
+    ///
+    /// One call: `mprotect(start, mapped_len, PROT_READ|PROT_EXEC)`; on riscv64 one more,
+    /// `riscv_flush_icache`.
+    ///
+    /// # Errors
+    /// Those of [`mprotect`](crate::mprotect): EACCES where the system forbids it. The mapping comes back, and
+    /// can be written; it is lost if the kernel refuses that.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let mut memory = MapOptions::new(4096).anonymous()?;
+    /// memory[..4].copy_from_slice(&[1, 2, 3, 4]);
+    /// let code = memory.make_executable()?;
+    /// assert_eq!(code[..4], [1, 2, 3, 4]);
+    /// let mut memory = code.make_writable()?; // for the next one
+    /// memory[0] = 5;
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn make_executable(self) -> Result<Mapping<Executable>, Refused<Self>> {
+        // SAFETY: they can be read then, and nobody writes them: they were this owner's alone.
+        let code: Mapping<Executable> = unsafe { self.make(RX, RW) }?;
+        let start = code.as_ptr();
+        // SAFETY: all of it is mapped, and of one memory.
+        match unsafe { arch::sync_instructions(start, start, code.len()) } {
+            Ok(()) => Ok(code),
+            Err(errno) => {
+                let error = Error::refused_beyond("riscv_flush_icache", errno);
+                // SAFETY: as it was.
+                Err(match unsafe { code.make(RW, RX) } {
+                    Ok(memory) => Refused::new(memory, error),
+                    Err(_) => Refused::without_owner(error),
+                })
+            }
+        }
+    }
+}
+
+impl Mapping<Executable> {
+    /// Makes the bytes writable again, and no longer code.
+    ///
+    /// One call: `mprotect(start, mapped_len, PROT_READ|PROT_WRITE)`.
+    ///
+    /// # Errors
+    /// As [`make_writable`](Mapping::make_writable) of a read-only mapping.
+    pub fn make_writable(self) -> Result<Mapping<ReadWrite>, Refused<Self>> {
+        self.written_from(RX)
+    }
+
+    /// Makes every thread of the process fetch anew what it runs, as
+    /// [`DualMapping::sync_threads`](crate::DualMapping::sync_threads) does.
+    ///
+    /// # Errors
+    /// Those of [`DualMapping::sync_threads`](crate::DualMapping::sync_threads).
+    pub fn sync_threads(&self) -> Result<(), Error> {
+        sync_threads()
+    }
+}
+
 impl Mapping<ReadOnly> {
     /// Makes the bytes writable: of a file, in a private copy.
     ///
@@ -77,17 +143,22 @@ impl Mapping<ReadOnly> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn make_writable(self) -> Result<Mapping<ReadWrite>, Refused<Self>> {
+        self.written_from(Prot::READ)
+    }
+}
+
+impl<A: Access> Mapping<A> {
+    /// Makes the bytes writable, which were `old`.
+    fn written_from(self, old: Prot) -> Result<Mapping<ReadWrite>, Refused<Self>> {
         if !self.backing.is_private() {
             let what = "shared memory is not made writable; map it so";
             let error = Error::wrong("make_writable", what, 0, Wrong::NotOffered, 0);
             return Err(Refused::new(self, error));
         }
         // SAFETY: they can be read and written then, and what is written is seen here only.
-        unsafe { self.make(RW, Prot::READ) }
+        unsafe { self.make(RW, old) }
     }
-}
 
-impl<A: Access> Mapping<A> {
     /// Changes the protection of all of it, and with it the type.
     ///
     /// # Safety
