@@ -35,9 +35,10 @@ pub use flags::{
     ParseFlagsError, Prot,
 };
 pub use owners::{
-    Access, AsDescriptor, Atomic, Backing, DualMapping, Error, Executable, Fd, Front, Guarded,
-    MapOptions, Mapping, Mode, PageAlloc, Place, Purged, Raw, RawParts, ReadOnly, ReadWrite,
-    Refused, Reservation, Ring, Sealed, Sharing, Stack, Words, page_size, prepare, set_auxv,
+    Access, AsDescriptor, Atomic, Backing, Chunk, DualMapping, Error, Executable, Fd, Front,
+    Guarded, MapOptions, Mapping, Mode, PageAlloc, Place, Pool, PooledStack, Purged, Raw, RawParts,
+    ReadOnly, ReadWrite, Refused, Reservation, Ring, Sealed, Sharing, Stack, StackPool, Words,
+    page_size, prepare, set_auxv,
 };
 pub use page_size::PageSize;
 pub use raw::{

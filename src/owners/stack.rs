@@ -142,17 +142,13 @@ impl Stack {
     /// # Errors
     /// Those of [`madvise`](crate::madvise).
     ///
-    /// # Safety
-    /// Nobody runs on it, and nothing on it is used any more.
-    ///
     /// ```
     /// use rawmap::Stack;
     /// let mut stack = Stack::new(64 << 10)?;
-    /// // SAFETY: nobody has run on it yet.
-    /// unsafe { stack.reset()? };
+    /// stack.reset()?; // as who has its pointers knows, nobody runs on it
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub unsafe fn reset(&mut self) -> Result<(), Error> {
+    pub fn reset(&mut self) -> Result<(), Error> {
         self.all.purge(self.guard..).map(|_| ())
     }
 

@@ -1,0 +1,372 @@
+//! [`Pool`] and [`StackPool`]: pieces of one reservation, handed out and taken back without a call.
+
+use crate::owners::access::Raw;
+use crate::owners::error::{Error, Wrong};
+use crate::owners::mapping::{Mapping, RW};
+use crate::owners::options::{MapOptions, Sharing};
+use crate::owners::place::{check_alignment, purge_private, rounded};
+use crate::owners::process::page_size;
+use crate::owners::reservation::{Mode, Reservation};
+use crate::owners::stack::Stack;
+use crate::owners::words::Words;
+use core::ffi::CStr;
+use core::ops::{Deref, DerefMut, Range};
+use core::slice;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Chunks of one length and alignment, which several threads may take and put back at once.
+///
+/// It reserves address space for all of them, without counting it ([`Mode::Overcommit`]). To take a chunk
+/// costs no call, and to drop it, which puts it back, neither. A chunk holds what its last user left; it is
+/// zeroes if it had none, or was [purged](Chunk::purge).
+///
+/// ```
+/// use rawmap::Pool;
+/// let segments = Pool::new(1000, 64 << 10, 2 << 20)?; // 1,000 of 64 KiB, each at a multiple of 2 MiB
+/// let mut segment = segments.take().expect("fewer than 1,000 are in use");
+/// assert_eq!((segment.as_ptr().addr() % (2 << 20), segment.len()), (0, 64 << 10));
+/// segment.fill(1);
+/// drop(segment);
+/// assert_eq!(segments.take().unwrap()[0], 1); // the same once more
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Pool {
+    // All chunks are whole pages of `space`, which can be read and written; chunk `n` begins at `n * stride`.
+    // It belongs to whoever has taken the number `n` from `numbers`.
+    space: Reservation,
+    len: usize,
+    stride: usize,
+    numbers: Numbers,
+}
+
+impl Pool {
+    /// Reserves address space for `count` chunks of `len` bytes, rounded up to whole pages, each at a multiple
+    /// of `align`, a power of two.
+    ///
+    /// The calls of [`Reservation::aligned`], and one `mmap` for a bit of each chunk.
+    ///
+    /// # Errors
+    /// Those of [`Reservation::aligned`], of all chunks together.
+    pub fn new(count: usize, len: usize, align: usize) -> Result<Self, Error> {
+        const OPERATION: &str = "Pool::new";
+        check_alignment(OPERATION, align)?;
+        let len = rounded(OPERATION, len, page_size()?)?;
+        let (stride, all) = strides(OPERATION, count, len, align)?;
+        let space = Reservation::aligned(all, align, Mode::Overcommit)?;
+        Ok(Self { space, len, stride, numbers: Numbers::new(count)? })
+    }
+
+    /// A chunk that nobody has; `None` if all are taken. No call.
+    #[must_use]
+    pub fn take(&self) -> Option<Chunk<'_>> {
+        Some(Chunk { pool: self, number: self.numbers.take()? })
+    }
+
+    /// How many chunks there are, taken or not.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.numbers.count
+    }
+
+    /// Names all of it, as [`Mapping::name`] does.
+    ///
+    /// # Errors
+    /// Those of [`Mapping::name`].
+    pub fn name(&self, name: &CStr) -> Result<(), Error> {
+        self.space.name(.., name)
+    }
+}
+
+/// A chunk of a [`Pool`]: a `&mut [u8]`, put back when it is dropped.
+#[derive(Debug)]
+#[must_use = "it is put back at once"]
+pub struct Chunk<'pool> {
+    pool: &'pool Pool,
+    number: usize,
+}
+
+impl Chunk<'_> {
+    /// Frees its memory, and leaves it zeroes.
+    ///
+    /// One call: `madvise(start, len, MADV_DONTNEED)`; if part of it is locked, one more,
+    /// `MADV_DONTNEED_LOCKED`.
+    ///
+    /// # Errors
+    /// Those of [`madvise`](crate::madvise).
+    ///
+    /// ```
+    /// use rawmap::Pool;
+    /// let buffers = Pool::new(8, 64 << 10, 1)?;
+    /// let mut buffer = buffers.take().unwrap();
+    /// buffer.fill(7);
+    /// buffer.purge()?;
+    /// assert_eq!(buffer[0], 0);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn purge(&mut self) -> Result<(), Error> {
+        // SAFETY: the pages are this chunk's, and by `&mut` nothing borrows them.
+        unsafe { purge_private(self.start(), self.pool.len) }
+    }
+
+    fn start(&self) -> *mut u8 {
+        self.pool.space.as_ptr().wrapping_add(self.number * self.pool.stride)
+    }
+}
+
+impl Deref for Chunk<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: they lie within the pool's reservation, can be read, and belong to whoever has the number.
+        unsafe { slice::from_raw_parts(self.start(), self.pool.len) }
+    }
+}
+
+impl DerefMut for Chunk<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as for deref; they can be written, and by `&mut` this is the only borrow.
+        unsafe { slice::from_raw_parts_mut(self.start(), self.pool.len) }
+    }
+}
+
+impl Drop for Chunk<'_> {
+    fn drop(&mut self) {
+        self.pool.numbers.put_back(self.number);
+    }
+}
+
+/// Stacks with a guard below each, which several threads may take and put back at once.
+///
+/// It reserves address space for all of them, without counting it. To take a stack for the first time costs
+/// the call of its guard ([`Mapping::guard`]); from then on no call, and none to drop it, which puts it back.
+/// Where the kernel has guards (Linux 6.13), all of them are one mapping to it; before, each is two, and a
+/// process may have about 32,000 of them (`vm.max_map_count`).
+///
+/// ```
+/// use rawmap::StackPool;
+/// let stacks = StackPool::new(100_000, 64 << 10)?;
+/// let fiber = stacks.take()?;
+/// // SAFETY: the topmost word, on which nobody runs.
+/// unsafe { fiber.top().cast::<usize>().sub(1).write(1) };
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct StackPool {
+    // Stack `n` begins at `n * (guard + len)` with its guard, which is there once bit `n` of `guarded` is set.
+    // All the rest can be read and written. It belongs to whoever has taken the number `n`.
+    all: Mapping<Raw>,
+    guard: usize,
+    len: usize,
+    numbers: Numbers,
+    guarded: Words<AtomicU64>,
+}
+
+impl StackPool {
+    /// Reserves address space for `count` stacks of `len` usable bytes, rounded up to whole pages, each above a
+    /// guard of [`Stack::GUARD`] bytes.
+    ///
+    /// Three calls: one `mmap` for all of them, and two for a bit of each.
+    ///
+    /// # Errors
+    /// Those of [`mmap`](crate::mmap), of all stacks together; that the length is 0.
+    pub fn new(count: usize, len: usize) -> Result<Self, Error> {
+        const OPERATION: &str = "StackPool::new";
+        let page = page_size()?;
+        let (usable, guard) =
+            (rounded(OPERATION, len, page)?, rounded(OPERATION, Stack::GUARD, page)?);
+        if usable == 0 {
+            return Err(Error::wrong(OPERATION, "the length", len, Wrong::TooSmall, 1));
+        }
+        let each = rounded(OPERATION, usable + guard, page)?;
+        let (_, all) = strides(OPERATION, count, each, 1)?;
+        let all = MapOptions::new(all).noreserve().stack().raw(RW, Sharing::Private)?;
+        Ok(Self { all, guard, len: usable, numbers: Numbers::new(count)?, guarded: bits(count)? })
+    }
+
+    /// A stack that nobody has.
+    ///
+    /// # Errors
+    /// That all are taken; those of [`Mapping::guard`], for a stack that is taken for the first time.
+    pub fn take(&self) -> Result<PooledStack<'_>, Error> {
+        let Some(number) = self.numbers.take() else {
+            let count = self.numbers.count;
+            return Err(Error::wrong(
+                "take",
+                "the number of stacks",
+                count + 1,
+                Wrong::TooLong,
+                count,
+            ));
+        };
+        // From here on, a drop puts it back.
+        let stack = PooledStack { pool: self, number };
+        let (word, bit) = (&self.guarded[number / 64], 1 << (number % 64));
+        // Only who has the number sets its bit.
+        if word.load(Ordering::Relaxed) & bit == 0 {
+            let start = number * (self.guard + self.len);
+            self.all.guard(start..start + self.guard)?;
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+        Ok(stack)
+    }
+
+    /// How many stacks there are, taken or not.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.numbers.count
+    }
+
+    /// Names all of it, as [`Mapping::name`] does.
+    ///
+    /// # Errors
+    /// Those of [`Mapping::name`].
+    pub fn name(&self, name: &CStr) -> Result<(), Error> {
+        self.all.name(.., name)
+    }
+}
+
+/// A stack of a [`StackPool`], put back when it is dropped.
+#[derive(Debug)]
+#[must_use = "it is put back at once"]
+pub struct PooledStack<'pool> {
+    pool: &'pool StackPool,
+    number: usize,
+}
+
+impl PooledStack<'_> {
+    /// The end of the usable part: where a stack pointer starts, aligned to the page.
+    #[must_use]
+    pub fn top(&self) -> *mut u8 {
+        self.bottom().wrapping_add(self.pool.len)
+    }
+
+    /// The lowest usable byte, right above the guard.
+    #[must_use]
+    pub fn bottom(&self) -> *mut u8 {
+        let start = self.number * (self.pool.guard + self.pool.len);
+        self.pool.all.as_ptr().wrapping_add(start + self.pool.guard)
+    }
+
+    /// The usable length in bytes: whole pages.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)] // A stack is never empty.
+    pub const fn len(&self) -> usize {
+        self.pool.len
+    }
+
+    /// Where the guard lies: an access to any of it is an overflow of this stack.
+    #[must_use]
+    pub fn guard(&self) -> Range<*mut u8> {
+        self.bottom().wrapping_sub(self.pool.guard)..self.bottom()
+    }
+
+    /// Frees the memory of the usable part, which reads as zeroes afterwards. The guard stays.
+    ///
+    /// One call: as [`Stack::reset`].
+    ///
+    /// # Errors
+    /// Those of [`Stack::reset`].
+    pub fn reset(&mut self) -> Result<(), Error> {
+        // SAFETY: the pages are this stack's, and of them there are only raw pointers.
+        unsafe { purge_private(self.bottom(), self.pool.len) }
+    }
+}
+
+impl Drop for PooledStack<'_> {
+    fn drop(&mut self) {
+        self.pool.numbers.put_back(self.number);
+    }
+}
+
+/// The distance of pieces of `len` bytes, aligned so, and the length of all of them.
+fn strides(
+    operation: &'static str,
+    count: usize,
+    len: usize,
+    align: usize,
+) -> Result<(usize, usize), Error> {
+    let limit = isize::MAX as usize;
+    let stride = len.checked_next_multiple_of(align).filter(|stride| *stride <= limit);
+    let all = stride.and_then(|stride| stride.checked_mul(count)).filter(|all| *all <= limit);
+    match (stride, all) {
+        (Some(stride), Some(all)) => Ok((stride, all)),
+        _ => Err(Error::wrong(
+            operation,
+            "the number of pieces",
+            count,
+            Wrong::TooLong,
+            limit / len.max(1),
+        )),
+    }
+}
+
+/// A bit for each number: none is set.
+fn bits(count: usize) -> Result<Words<AtomicU64>, Error> {
+    let bytes = MapOptions::new(count.div_ceil(64) * 8).raw(RW, Sharing::Private)?;
+    // SAFETY: private memory, which can be read and written, and is reached through these words alone.
+    unsafe { Words::from_raw(bytes) }
+}
+
+/// The numbers below `count`, which several threads may take and put back at once: each belongs to one of
+/// them at a time.
+#[derive(Debug)]
+struct Numbers {
+    count: usize,
+    /// The numbers from here on were never taken.
+    fresh: AtomicUsize,
+    /// The bits of those that were put back.
+    back: Words<AtomicU64>,
+    /// How many these are, at least when nobody is at it: where it is 0, nobody looks for one.
+    number_back: AtomicUsize,
+    /// The word that one was put into last.
+    hint: AtomicUsize,
+}
+
+impl Numbers {
+    fn new(count: usize) -> Result<Self, Error> {
+        let back = bits(count)?;
+        let zero = || AtomicUsize::new(0);
+        Ok(Self { count, fresh: zero(), back, number_back: zero(), hint: zero() })
+    }
+
+    fn take(&self) -> Option<usize> {
+        self.take_back().or_else(|| {
+            let more = |fresh| (fresh < self.count).then_some(fresh + 1);
+            // Who takes the last one may have been overtaken by one that was put back.
+            let fresh = self.fresh.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+            fresh.ok().or_else(|| self.take_back())
+        })
+    }
+
+    fn take_back(&self) -> Option<usize> {
+        if self.number_back.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let words = self.back.len();
+        let hint = self.hint.load(Ordering::Relaxed);
+        for at in (hint..words).chain(0..hint.min(words)) {
+            let word = &self.back[at];
+            let mut set = word.load(Ordering::Relaxed);
+            while set != 0 {
+                let bit = set & set.wrapping_neg();
+                // Acquire: what its last user did to the memory was before.
+                set = word.fetch_and(!bit, Ordering::Acquire);
+                if set & bit != 0 {
+                    self.number_back.fetch_sub(1, Ordering::Relaxed);
+                    return Some(at * 64 + bit.trailing_zeros() as usize);
+                }
+            }
+        }
+        None
+    }
+
+    fn put_back(&self, number: usize) {
+        // First, so that it is never less than what can be found: it does not go below 0.
+        self.number_back.fetch_add(1, Ordering::Relaxed);
+        self.back[number / 64].fetch_or(1 << (number % 64), Ordering::Release);
+        self.hint.store(number / 64, Ordering::Relaxed);
+    }
+}
