@@ -363,6 +363,7 @@ fn check_agrees_with_the_kernel() {
     if common::qemu_before(10) {
         return skip!("QEMU before 10 takes memory in proportion to a huge range, and eats it all");
     }
+    need_lockable!(differential::LOCKABLE);
     let number = |name, default| std::env::var(name).map_or(default, |n| n.parse().unwrap());
     let cases = number("RAWMAP_CASES", if common::emulator().is_some() { 40_960 } else { 300_032 });
     let world = World::new();

@@ -766,12 +766,14 @@ fn sequence(n: u64) {
 
 #[test]
 fn owners_are_as_their_model_in_two_sequences() {
+    need_lockable!(1 << 20);
     sequence(0);
     sequence(1);
 }
 
 #[test]
 fn owners_are_as_their_model_in_two_more_sequences() {
+    need_lockable!(1 << 20);
     sequence(2);
     sequence(3);
 }

@@ -15,6 +15,7 @@ fn sequences_of_calls_do_what_the_model_says() {
     if common::qemu_before(10) {
         return skip!("QEMU before 10 takes MAP_FIXED_NOREPLACE for a hint");
     }
+    need_lockable!(1 << 20);
     let emulated = common::emulator().is_some();
     let number = |name, default| std::env::var(name).map_or(default, |n| n.parse().unwrap());
     let sequences = number("RAWMAP_SEQUENCES", if emulated { 300 } else { 3000 });

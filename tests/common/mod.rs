@@ -105,6 +105,30 @@ macro_rules! refused {
     };
 }
 
+/// Ends the test where this user may not lock so many bytes, and says so.
+#[macro_export]
+macro_rules! need_lockable {
+    ($bytes:expr) => {
+        let limit = $crate::common::lockable();
+        if limit < $bytes {
+            return $crate::skip!(
+                "it locks {} bytes, and this user may lock {limit} (ulimit -l)",
+                $bytes
+            );
+        }
+    };
+}
+
+/// How many bytes this user may lock.
+pub fn lockable() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: plain calls; limit is a valid place.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit), 0);
+        if libc::geteuid() == 0 { u64::MAX } else { limit.rlim_cur }
+    }
+}
+
 pub fn say(kind: &str, test: &str, reason: std::fmt::Arguments<'_>) {
     let line = format!("{kind}: {test}: {reason}\n");
     // Not eprintln, which libtest captures; and not by the standard library's lock, which another

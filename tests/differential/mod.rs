@@ -35,7 +35,7 @@ const SPARE: u64 = 64 << 20;
 /// earlier.
 const DOUBT: u64 = 40;
 /// What a child may lock, in bytes.
-const LOCKABLE: u64 = 1 << 20;
+pub const LOCKABLE: u64 = 1 << 20;
 
 /// What calls are made in: the arena, the files, and what is known of the kernel.
 pub struct World {
