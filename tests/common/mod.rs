@@ -424,14 +424,20 @@ pub fn resident(at: *mut u8, pages: usize) -> Vec<bool> {
 /// Runs with four pages in the pool of 2 MiB pages, if the machine gives them; then as before.
 pub fn with_huge_pages(test: impl FnOnce()) -> Result<(), &'static str> {
     const POOL: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
-    // One at a time: the pool is the machine's.
-    let lock = File::create(std::env::temp_dir().join("rawmap-huge-pages")).unwrap();
-    // SAFETY: a plain call; the lock goes with the descriptor.
-    assert_eq!(unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) }, 0);
     if emulator().is_some() {
         return Err("the emulator hands MAP_HUGETLB to the kernel below it");
     }
-    let Ok(before) = std::fs::read_to_string(POOL) else { return Err("there is no such pool") };
+    let pool = match File::options().write(true).open(POOL) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err("there is no such pool");
+        }
+        Err(_) => return Err("the pool can't be changed by this user"),
+        Ok(pool) => pool,
+    };
+    // One at a time: the pool is the machine's.
+    // SAFETY: a plain call; the lock goes with the descriptor.
+    assert_eq!(unsafe { libc::flock(pool.as_raw_fd(), libc::LOCK_EX) }, 0);
+    let before = std::fs::read_to_string(POOL).unwrap();
     let wanted: usize = before.trim().parse::<usize>().unwrap() + 4;
     if std::fs::write(POOL, wanted.to_string()).is_err() {
         return Err("the pool can't be changed by this user");
