@@ -46,7 +46,7 @@ fn read_only_and_write_only() -> (File, File) {
 fn as_a_user_who_may_lock(bytes: usize, claims: impl FnOnce()) {
     alone(|| {
         limit(libc::RLIMIT_MEMLOCK, bytes as u64);
-        become_nobody();
+        give_up_rights();
         claims();
     });
 }
@@ -322,7 +322,7 @@ fn mmap_below_mmap_min_addr_is_eperm_for_a_user_and_gives_root_the_null_pointer(
     // SAFETY: nothing is mapped at 0, and who finds something there is the child.
     let at_zero = || unsafe { mmap_anonymous(null_mut(), page(), RW, PRIVATE | FIXED) };
     let user = || {
-        become_nobody();
+        give_up_rights();
         refused!(EPERM, at_zero());
     };
     if lowest.trim() == "0" {
@@ -330,9 +330,8 @@ fn mmap_below_mmap_min_addr_is_eperm_for_a_user_and_gives_root_the_null_pointer(
     } else {
         alone(user);
     }
-    // SAFETY: a plain call.
-    if unsafe { libc::geteuid() } != 0 {
-        return skip!("the half of it about root: this is not root");
+    if !has_right(CAP_SYS_RAWIO) {
+        return skip!("the half of it about root: this is not root, or root without CAP_SYS_RAWIO");
     }
     alone(|| {
         assert_eq!(at_zero(), Ok(null_mut()));
@@ -884,7 +883,7 @@ fn madvise_to_break_memory_is_eperm_for_a_user() {
         // SAFETY: a range of length 0; then, without rights, nothing changes.
         unsafe {
             let known = madvise(null_mut(), 0, Advice::HWPOISON).is_ok();
-            become_nobody();
+            give_up_rights();
             for advice in [Advice::HWPOISON, Advice::SOFT_OFFLINE] {
                 if known {
                     refused!(
@@ -975,8 +974,8 @@ fn mlock_and_munlock_of_a_length_that_wraps_are_einval_unless_it_rounds_to_nothi
         // Rounded up, this is length 0, and that is no error.
         assert_eq!(munlock(map, WRAPS), Ok(()));
         assert_eq!(mlock(map, WRAPS), Ok(()));
-        if libc::geteuid() != 0 {
-            return skip!("mlock of a length above the limit: this is not root");
+        if !has_right(CAP_IPC_LOCK) {
+            return skip!("mlock of a length above the limit takes CAP_IPC_LOCK");
         }
         refused!(EINVAL, mlock(map, longest()));
     }
