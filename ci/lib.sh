@@ -97,7 +97,7 @@ need_packages() {
   mapfile -t packages < <(for tool; do packages_of "$tool" | tr ' ' '\n'; done | sort -u)
   command -v apt-get >/dev/null || die "this machine has no apt; install what Debian calls: ${packages[*]}"
   ((EUID == 0)) || command -v sudo >/dev/null ||
-    die "not root, and no sudo here; as root run: apt-get install ${packages[*]}"
+    die "not root, and no sudo here; as root run: apt-get update && apt-get install ${packages[*]}"
   say "installing ${packages[*]}"
   with_lock apt apt_install "${packages[@]}" ||
     die "apt could not install ${packages[*]}; install them by hand, then run this again"

@@ -346,6 +346,15 @@ pub fn has_right(capability: u32) -> bool {
     u64::from_str_radix(effective.trim(), 16).unwrap() >> capability & 1 == 1
 }
 
+/// Whether a filter of system calls, such as a container's, hides `mseal` from a kernel that has it.
+pub fn mseal_is_filtered() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    // SAFETY: a range of length 0 holds no memory.
+    let answer = unsafe { rawmap::mseal(ptr::null_mut(), 0, rawmap::MsealFlags::default()) };
+    let filtered = status.lines().any(|line| line == "Seccomp:\t2") && emulator().is_none();
+    filtered && kernel() >= (6, 10) && answer == Err(Errno::ENOSYS)
+}
+
 /// Gives up all of root's rights, for children only. The user's number stays, since a container may
 /// have no other.
 pub fn give_up_rights() {
