@@ -395,9 +395,6 @@ one_arch() {
   SYSROOT=''
   if [[ $arch == "$HOST_ARCH" ]]; then
     prefix=''
-    command -v objdump >/dev/null || need_packages binutils
-  else
-    command -v "${prefix}objdump" >/dev/null || need_packages "binutils-${arch//_/-}-linux-gnu"
   fi
   objdump=${prefix}objdump nm=${prefix}nm objcopy=${prefix}objcopy
   use_target "$arch"
@@ -405,6 +402,12 @@ one_arch() {
   say "$arch: $RUST_FROM; $("$objdump" --version | sed -n 1p)"
   checks
 }
+
+tools=(cc)
+for arch in "${arches[@]}"; do
+  if [[ $arch == "$HOST_ARCH" ]]; then tools+=(objdump); else tools+=("$arch-linux-gnu-objdump"); fi
+done
+need_tools "${tools[@]}"
 
 for arch in "${arches[@]}"; do
   status=0

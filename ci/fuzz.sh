@@ -33,7 +33,7 @@ need_cargo_fuzz
 
 # The crate calls the kernel by itself, which a sanitizer doesn't see: -s none. libFuzzer's own limits
 # don't hold where its timer is blocked (tests/dispatch).
-fuzz() { local command=$1 && shift && run timeout -k 10 $((seconds + 900)) cargo "${NIGHTLY[@]}" fuzz "$command" -s none "$@"; }
+fuzz() { local command=$1 && shift && run timeout --foreground -k 10 $((seconds + 900)) cargo "${NIGHTLY[@]}" fuzz "$command" -s none "$@"; }
 
 say "building: ${targets[*]}"
 only=()

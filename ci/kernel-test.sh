@@ -56,7 +56,8 @@ for row in "${@:-default}"; do
   rows+=("$arch:$series:$pages${option:+:$option}")
 done
 
-command -v python3 >/dev/null || need_packages python3
+mapfile -t tools < <(for row in "${rows[@]}"; do linkers "${row%%:*}"; done)
+need_tools "${tools[@]}" python3 strip mkfs.ext4
 cd "$ROOT"
 seconds=${RAWMAP_TEST_SECONDS:-300}
 cases=${RAWMAP_CASES:-30000}
@@ -177,11 +178,9 @@ build_arch() {
   local out=$work/$arch strip=$arch-linux-gnu-strip name path vectors=() build=()
   mkdir -p "$out/t"
   use_target "$arch"
-  need_linker "$arch"
   say "compiler: $RUST_FROM"
   if [[ $arch == "$HOST_ARCH" ]]; then
     strip='strip'
-    command -v strip >/dev/null || need_packages binutils
     export CARGO_BUILD_TARGET=$TRIPLE RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }-C target-feature=+crt-static"
   fi
   # Unoptimized they would take minutes, since processors are emulated here; and so the crate is
@@ -285,7 +284,6 @@ test_runs() {
   local name module
   while read -r name; do expect_tests "$name" "$name"; done <"$work/$arch/tests"
   # What makes files again on a disk.
-  command -v mkfs.ext4 >/dev/null || need_packages e2fsprogs
   truncate -s 64M "$machine/disk"
   mkfs.ext4 -q "$machine/disk"
   for module in "$kernel"/modules/*.ko; do
@@ -323,7 +321,7 @@ power_on() {
   [[ ! -f $machine/disk ]] || disk=(-drive "if=none,id=disk,format=raw,file=$machine/disk" -device 'virtio-blk-pci,drive=disk')
   say "$row: booting $(du -h -L "$kernel/vmlinuz" | cut -f1) of kernel, $(du -h "$machine/initramfs" | cut -f1) of programs, CPU $1"
   # oops=panic: without it an oops hangs. QEMU ends with 0 whatever happens, but for the time limit.
-  timeout -s KILL "$seconds" "${QEMU_SYSTEM[@]}" -M "$type" -cpu "$1" -m 1G -smp 1 -nodefaults -display none \
+  timeout --foreground -s KILL "$seconds" "${QEMU_SYSTEM[@]}" -M "$type" -cpu "$1" -m 1G -smp 1 -nodefaults -display none \
     -serial stdio -no-reboot "${disk[@]}" -kernel "$kernel/vmlinuz" -initrd "$machine/initramfs" \
     -append "console=$console oops=panic panic=-1 quiet loglevel=4 $option" </dev/null 2>&1 |
     sed -u 's/\r//g; s/\x1b\[[0-9;?=]*[a-zA-Z]//g; s/\x1bc//g' | tee "$machine/log" |

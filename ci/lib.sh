@@ -13,6 +13,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${RAWMAP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/rawmap}
 mkdir -p "$CACHE"
+PATH=$PATH:/usr/sbin:/sbin # which an ordinary user of Debian hasn't
 
 say() { printf '== %s\n' "$*"; }
 die() {
@@ -50,19 +51,56 @@ with_lock() {
 
 # ---- Packages of this machine -----------------------------------------------------------------
 
-# need_packages PKG...: installs those of the Debian packages that are not there.
-need_packages() {
-  local pkg missing=()
-  command -v apt-get >/dev/null || die "this machine has no apt; install what Debian calls: $*"
-  for pkg; do
-    [[ $(dpkg-query -W -f '${db:Status-Status}' "$pkg" 2>/dev/null) == installed ]] || missing+=("$pkg")
+# need_tools TOOL...: looks for all these commands first, then installs at once, or names in one command,
+# the packages of those that are missing. A TOOL? that ends in a question mark comes along with others
+# or where this is root; its absence alone is no reason to stop.
+need_tools() {
+  local tool missing=() wished=()
+  for tool; do
+    ! command -v "${tool%\?}" >/dev/null || continue
+    if [[ $tool == *\? ]]; then wished+=("${tool%\?}"); else missing+=("$tool"); fi
   done
-  ((${#missing[@]})) || return 0
+  if ((${#missing[@]})); then
+    need_packages "${missing[@]}" ${wished[@]+"${wished[@]}"}
+  elif ((${#wished[@]} && EUID == 0)) && command -v apt-get >/dev/null; then
+    (need_packages "${wished[@]}") || say "going on without ${wished[*]}"
+  fi
+}
+
+# linkers ARCH...: the tools by which programs of ARCH are linked: the C cross compiler; and this
+# machine's own compiler always, since build scripts and procedural macros run here.
+linkers() {
+  local arch
+  echo cc
+  for arch; do [[ $arch == "$HOST_ARCH" ]] || echo "$arch-linux-gnu-gcc"; done
+}
+
+# packages_of TOOL: Debian's packages with that command, and with what it doesn't work without.
+packages_of() {
+  local arch=${1%%-linux-gnu-*}
+  case $1 in
+    cc | gcc) echo gcc libc6-dev ;;
+    c++) echo g++ ;;
+    *-linux-gnu-gcc) echo "gcc-${arch//_/-}-linux-gnu" "libc6-dev-$(deb_arch_of "$arch")-cross" ;;
+    *-linux-gnu-*) echo "binutils-${arch//_/-}-linux-gnu" ;;
+    nm | objcopy | objdump | readelf | strip) echo binutils ;;
+    mkfs.ext4) echo e2fsprogs ;;
+    qemu-*) echo qemu-user ;;
+    xz) echo xz-utils ;;
+    *) echo "$1" ;;
+  esac
+}
+
+# need_packages TOOL...: installs the packages of these tools.
+need_packages() {
+  local packages
+  mapfile -t packages < <(for tool; do packages_of "$tool" | tr ' ' '\n'; done | sort -u)
+  command -v apt-get >/dev/null || die "this machine has no apt; install what Debian calls: ${packages[*]}"
   ((EUID == 0)) || command -v sudo >/dev/null ||
-    die "not root, and no sudo here; as root run: apt-get install ${missing[*]}"
-  say "installing ${missing[*]}"
-  with_lock apt apt_install "${missing[@]}" ||
-    die "apt could not install ${missing[*]}; install them by hand, then run this again"
+    die "not root, and no sudo here; as root run: apt-get update && apt-get install ${packages[*]}"
+  say "installing ${packages[*]}"
+  with_lock apt apt_install "${packages[@]}" ||
+    die "apt could not install ${packages[*]}; install them by hand, then run this again"
 }
 
 apt_install() {
@@ -205,14 +243,13 @@ use_target() {
   need_cargo
   TRIPLE=$(triple_of "$arch")
   if [[ $arch == "$HOST_ARCH" ]]; then
-    command -v cc >/dev/null || need_packages gcc libc6-dev
     TRIPLE=$(rustc -vV | sed -n 's/^host: //p')
     RUST_FROM="$(rustc -V), native"
     return
   fi
   export CARGO_BUILD_TARGET=$TRIPLE
   upper=${TRIPLE//-/_}
-  export "CARGO_TARGET_${upper^^}_LINKER=$arch-linux-gnu-gcc" # see need_linker
+  export "CARGO_TARGET_${upper^^}_LINKER=$arch-linux-gnu-gcc" # see linkers
   # A static program runs under the emulator without a second machine's libraries.
   export RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }-C target-feature=+crt-static"
   export RUSTDOCFLAGS="${RUSTDOCFLAGS:+$RUSTDOCFLAGS }-C target-feature=+crt-static"
@@ -228,13 +265,6 @@ use_target() {
   die "found no Rust standard library for $TRIPLE; if you use rustup, try: rustup target add $TRIPLE"
 }
 
-# need_linker ARCH: the C cross compiler, which links, with the C library that it links.
-need_linker() {
-  local arch=$1
-  [[ $arch == "$HOST_ARCH" ]] || command -v "$arch-linux-gnu-gcc" >/dev/null ||
-    need_packages "gcc-${arch//_/-}-linux-gnu" "libc6-dev-$(deb_arch_of "$arch")-cross"
-}
-
 # need_cargo_fuzz: cargo-fuzz and what it builds with. Sets NIGHTLY, the argument by which cargo takes a
 # nightly compiler, which libFuzzer needs; none where it is the default.
 need_cargo_fuzz() {
@@ -244,7 +274,7 @@ need_cargo_fuzz() {
     cargo +nightly -V >/dev/null 2>&1 || die "libFuzzer needs a nightly compiler; with rustup: rustup toolchain install nightly --profile minimal"
     NIGHTLY=(+nightly)
   fi
-  command -v c++ >/dev/null || need_packages g++ # libFuzzer is compiled here
+  need_tools c++ # libFuzzer is compiled here
   cargo fuzz --version >/dev/null 2>&1 || with_lock cargo-fuzz run cargo install cargo-fuzz --locked ||
     die "could not install cargo-fuzz; install it by hand, then run this again"
 }
@@ -383,12 +413,21 @@ use_qemu_user() {
     if [[ -x $QEMU ]]; then
       found=$QEMU
     elif [[ -z $found ]]; then
-      need_packages qemu-user
+      need_tools "qemu-$arch"
       found=$(command -v "qemu-$arch") || die "there is no qemu-$arch; install QEMU's user mode, 10 or later"
     fi
   fi
   QEMU=$found
   QEMU_VERSION=$(qemu_version "$QEMU")
+}
+
+# emulators ARCH...: those that use_qemu_user could not fetch.
+emulators() {
+  local arch
+  ! debian_codename >/dev/null || return 0
+  for arch; do
+    [[ $arch == "$HOST_ARCH" ]] || command -v "qemu-$arch-static" >/dev/null || echo "qemu-$arch"
+  done
 }
 
 qemu_is_new() {

@@ -60,7 +60,6 @@ formatting() {
   for folder in . fuzz ci/kernel; do run cargo fmt --manifest-path "$folder/Cargo.toml" --check -- --color never; done
 }
 lint_others() {
-  command -v c++ >/dev/null || need_packages g++ # libFuzzer, on which fuzz/ depends, is compiled
   local target=$ROOT/target/others
   use_target "$HOST_ARCH"
   run cargo-clippy clippy --locked --manifest-path fuzz/Cargo.toml --target-dir "$target" -- -D warnings
@@ -99,7 +98,6 @@ must_not_compile() {
 }
 
 shell_scripts() {
-  command -v shellcheck >/dev/null || need_packages shellcheck
   # -x: with what they source.
   run shellcheck -x ci/*.sh ci/kernel/*.sh .ci/run
 }
@@ -172,6 +170,8 @@ refuses() {
 }
 
 need_cargo
+# Build scripts of dependencies are linked here; libFuzzer, on which fuzz/ depends, is compiled.
+need_tools cc c++ shellcheck
 check 'formatting' formatting
 for arch in "${arches[@]}"; do
   for feature in "${features[@]}"; do

@@ -18,7 +18,7 @@ if [[ ${1:-} =~ ^[0-9]+$ ]]; then
   shift
 fi
 pattern=${1:-}
-command -v python3 >/dev/null || need_packages python3
+need_tools python3 c++
 need_cargo_fuzz
 
 work=$(mktemp -d)
@@ -31,7 +31,7 @@ export CARGO_TARGET_DIR=$ROOT/target/mutants CARGO_TERM_COLOR=never
 fuzz_kernel() {
   local status=0 start=$SECONDS
   rm -rf "$work/corpus" && mkdir "$work/corpus"
-  (cd "$work/tree" && timeout -k 10 $((seconds + 300)) cargo "${NIGHTLY[@]}" fuzz run -s none kernel "$work/corpus" fuzz/seeds/kernel -- \
+  (cd "$work/tree" && timeout --foreground -k 10 $((seconds + 300)) cargo "${NIGHTLY[@]}" fuzz run -s none kernel "$work/corpus" fuzz/seeds/kernel -- \
     -max_total_time="$seconds" -dict=fuzz/edges.dict -timeout=60) >"$work/log" 2>&1 </dev/null || status=$?
   took=$((SECONDS - start))
   found=$(grep -m 1 -oE '^(unsound|incomplete): .*' "$work/log" || :)

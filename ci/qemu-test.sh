@@ -7,6 +7,8 @@ usage_if_asked "usage: ci/qemu-test.sh [ARCH...]
 
 Runs the tests, the documentation's examples and examples/ for each ARCH: x86_64, aarch64, riscv64
 (all three when none is named). This machine's own architecture runs natively, the others under QEMU.
+The tests have all features; examples/ has none. Run by root, it runs the tests a second time without
+root's rights: some answers of the kernel depend on them.
 What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}.
 Fails when a test failed or an architecture ran none.
 
@@ -25,128 +27,138 @@ for arch in "${arches[@]}"; do
   esac
 done
 
+need_cargo
+mapfile -t tools < <(linkers "${arches[@]}" && emulators "${arches[@]}")
+need_tools "${tools[@]}" 'strace?' # strace is for one test, which can be skipped
+
 cd "$ROOT"
 seconds=${RAWMAP_TEST_SECONDS:-300}
 # Under QEMU 7.2 a mapping of a huge range takes memory in proportion and eats the machine.
 bytes=$((3 << 30))
+lists=${CARGO_TARGET_DIR:-target}/qemu-test.txt
 results=$(mktemp -d)
+mkdir "$results/rows"
 trap 'rm -rf "$results"' EXIT
 export CARGO_TERM_COLOR=never
 
-features=('')
-grep -q '^std *=' Cargo.toml && features+=(std)
 # Each with its arguments.
 examples=(tour allocator guest 'search 16')
-steps=$((2 + 2 * ${#features[@]}))
 
 # step WHAT: says where in the work we are.
 step() {
   printf '\n'
-  say "$arch, step $((++at)) of $steps: $* (at ${SECONDS} s)"
+  say "$arch: $* (at ${SECONDS} s)"
 }
 
-# note KIND ...: adds a line to the result of this architecture, as count.awk prints them.
+# note KIND ...: adds a line to the result of this row of the table, as count.awk prints them.
 note() {
   local IFS=$'\t'
-  printf '%s\n' "$*" >>"$results/$arch"
+  printf '%s\n' "$*" >>"$row"
 }
-
-# Prints the command, runs it, and keeps what it prints in $log too.
-logged() { run "$@" 2>&1 | tee "$log"; }
+fail() {
+  note failed 1
+  note failure "$@"
+}
 
 # The page size that a program of this architecture sees. That it runs at all shows that compiler,
 # linker and emulator fit together, before anything more complicated is tried.
 page_size() {
-  local upper=${TRIPLE//-/_} linker
-  linker=CARGO_TARGET_${upper^^}_LINKER
-  cat >"$results/probe.rs" <<'EOF'
+  local linker=CARGO_TARGET_${upper^^}_LINKER
+  cat >"$results/probe.rs" <<'PROBE'
 fn main() {
     let auxv = std::fs::read("/proc/self/auxv").unwrap();
     let words: Vec<usize> =
         auxv.chunks_exact(size_of::<usize>()).map(|w| usize::from_ne_bytes(w.try_into().unwrap())).collect();
     println!("{}", words.chunks_exact(2).find(|pair| pair[0] == 6).expect("no AT_PAGESZ")[1]);
 }
-EOF
+PROBE
   # shellcheck disable=SC2086 # flags and runner are lists
   "${RUSTC:-rustc}" --edition 2024 ${CARGO_BUILD_TARGET:+--target "$TRIPLE"} ${RUSTFLAGS:-} \
     ${!linker:+-C "linker=${!linker}"} -o "$results/probe" "$results/probe.rs" &&
-    $runner "$results/probe"
+    $runner ${RAWMAP_RUNNER:+"$RAWMAP_RUNNER"} "$results/probe"
+}
+
+# tests ARGS...: runs and counts what `cargo test ARGS` runs.
+tests() {
+  local status=0 log=$results/log
+  run cargo test --all-features --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
+  awk -f ci/count.awk "$log" >"$results/counts"
+  cat "$results/counts" >>"$row"
+  if ! grep -qE $'^(passed|failed|skipped)\t[1-9]' "$results/counts"; then
+    fail 'no test ran'
+  elif ((status)) && grep -qx $'failed\t0' "$results/counts"; then
+    fail "cargo test ended with status $status"
+  fi
 }
 
 test_arch() {
-  local feature upper page runner="timeout -s KILL $seconds" at=0 log=$results/log status
-  step 'compiler and emulator'
+  local upper page kernel runner example
   use_target "$arch"
   upper=${TRIPLE//-/_}
+  # --foreground: otherwise it takes what it runs out of reach of Ctrl-C. SIGTERM and alarms don't get
+  # through QEMU.
+  runner="timeout --foreground -s KILL $seconds"
+  kernel="Linux $(uname -r)"
   unset RAWMAP_EMULATOR RAWMAP_RUNNER
-  if [[ $arch == "$HOST_ARCH" ]]; then
-    note kernel "Linux $(uname -r)"
-    command -v strace >/dev/null || ! command -v apt-get >/dev/null || need_packages strace # for tests/call.rs
-  else
-    need_linker "$arch"
+  if [[ $arch != "$HOST_ARCH" ]]; then
     use_qemu_user "$arch"
-    note kernel "qemu-user $QEMU_VERSION"
-    # By name, since cargo splits the runner at spaces and a path may have some.
-    [[ $(command -v "${QEMU##*/}") == "$QEMU" ]] || PATH=${QEMU%/*}:$PATH
-    # SIGTERM and alarms don't get through QEMU.
-    runner="prlimit --data=$bytes $runner ${QEMU##*/}"
+    kernel="qemu-user $QEMU_VERSION"
+    # Natively there is no bound of memory: a test that reserves a terabyte would meet it.
+    runner="prlimit --data=$bytes $runner"
     export RAWMAP_EMULATOR=qemu-user-$QEMU_VERSION RAWMAP_RUNNER=$QEMU
+    # A test that forks while another one maps memory may do it while that one's thread holds a lock of
+    # QEMU's, which then nobody gives back in the child.
+    export RUST_TEST_THREADS=1
     say "emulator: $QEMU, version $QEMU_VERSION"
   fi
   say "compiler: $RUST_FROM"
-  # Natively there is no bound of memory: a test that reserves a terabyte would meet it.
-  export "CARGO_TARGET_${upper^^}_RUNNER=$runner"
+  note kernel "$kernel"
   # The standard library may have to be built first: cargo does that, so the probe has to wait.
   if [[ -n ${CARGO_UNSTABLE_BUILD_STD:-} ]]; then
     page=$(getconf PAGESIZE)
   else
-    page=$(page_size) || { note failure 'no program of this architecture could be built and run'; return 1; }
+    step 'a first program'
+    page=$(page_size) || { fail 'no program of this architecture could be built and run' && return; }
   fi
   note page "$page"
 
-  for feature in "${features[@]}"; do
-    # In two steps, so that a program that does not build and one that dies tell apart.
-    step "build ${feature:+with the feature $feature}"
-    if ! run cargo test --no-run ${feature:+--features "$feature"}; then
-      note failed 1
-      note failure "the build ${feature:+with the feature $feature }failed"
-      at=$((at + 1))
-      continue
-    fi
-    step "tests ${feature:+with the feature $feature}"
-    status=0
-    logged cargo test --no-fail-fast ${feature:+--features "$feature"} || status=$?
-    awk -f ci/count.awk "$log" >"$results/counts"
-    cat "$results/counts" >>"$results/$arch"
-    if ((status == 0)) && ! grep -q '^ *Doc-tests ' "$log"; then
-      note skipped 1
-      note skip "the documentation's examples" 'cargo before 1.89 does not run them for another target'
-    fi
-    if ! grep -qE $'^(passed|failed|skipped)\t[1-9]' "$results/counts"; then
-      note failed 1
-      note failure "no test ran ${feature:+with the feature $feature}"
-    elif ((status)) && grep -qx $'failed\t0' "$results/counts"; then
-      note failed 1
-      note failure "cargo test ${feature:+--features $feature }ended with status $status"
-    fi
-  done
-
+  # In two steps, so that a program that does not build and one that dies tell apart.
+  step 'build'
+  run cargo test --no-run --all-features || { fail 'the build failed' && return; }
+  # ci/runner.sh adds the emulator, whose path may have spaces, at which cargo would split.
+  export "CARGO_TARGET_${upper^^}_RUNNER=bash ci/runner.sh $runner --"
+  step "tests, run by $(id -un)"
+  tests
+  if ! grep -q '^ *Doc-tests ' "$results/log"; then
+    note skipped 1
+    note skip "the documentation's examples" 'cargo before 1.89 does not run them for another target'
+  fi
   step 'the examples'
-  local example
   for example in "${examples[@]}"; do
     # shellcheck disable=SC2086 # a name and arguments
-    if run cargo run --example ${example/ / -- }; then
-      note passed 1
-    else
-      note failed 1
-      note failure "cargo run --example ${example/ / -- }"
-    fi
+    if run cargo run --example ${example/ / -- }; then note passed 1; else fail "cargo run --example ${example/ / -- }"; fi
   done
+
+  ((EUID == 0)) || return 0
+  step "tests, without root's rights"
+  row=${row%:*}:user
+  note kernel "$kernel"
+  note page "$page"
+  mkdir "$results/user"
+  export RAWMAP_AS_USER=$results/user
+  if RAWMAP_RUNNER='' bash ci/runner.sh -- "$(type -P true)"; then
+    tests --tests
+  else
+    note skipped 1
+    note skip "what an ordinary user meets" 'root cannot become one here (above)'
+  fi
+  rm -rf "$results/user"
 }
 
+order=0
+chmod 755 "$results"
 for arch in "${arches[@]}"; do
-  : >"$results/$arch"
-  status=0
+  row=$results/rows/$((++order)):$arch:$(id -un)
   # Not `test_arch || ...`, which would switch off -e inside.
   set +e
   (
@@ -155,48 +167,8 @@ for arch in "${arches[@]}"; do
   )
   status=$?
   set -e
-  if ((status)); then
-    note failed 1
-    note failure "the run ended early, with status $status"
-  fi
+  ((status == 0)) || fail "the run ended early, with status $status"
 done
 
-# sum KIND ARCH...: the sum of the lines `KIND N`.
-sum() {
-  local kind=$1
-  shift
-  (cd "$results" && cat "$@") | awk -F '\t' -v kind="$kind" '$1 == kind { n += $2 } END { print n + 0 }'
-}
-
-row() { printf '%-9s  %-28s  %9s  %7s  %7s  %7s  %19s\n' "$@"; }
-value() { awk -F '\t' -v kind="$1" '$1 == kind { v = $2 } END { print v == "" ? "-" : v }' "$results/$arch"; }
-# lines KIND: the distinct lines `KIND TEST REASON` of an architecture.
-lines() { awk -F '\t' -v kind="$1" '$1 == kind && !seen[$0]++' "$results/$arch"; }
-
-printf '\n'
-row arch 'kernel or emulator' 'page size' passed failed skipped 'emulator departures'
-for arch in "${arches[@]}"; do
-  row "$arch" "$(value kernel)" "$(value page)" "$(sum passed "$arch")" "$(sum failed "$arch")" \
-    "$(sum skipped "$arch")" "$(lines departure | wc -l)"
-done
-for kind in failure skip departure; do
-  case $kind in
-    failure) title='failed' ;;
-    skip) title='skipped, and why' ;;
-    departure) title='where the emulator departs from Linux, as the tests expect' ;;
-  esac
-  for arch in "${arches[@]}"; do
-    lines "$kind" | while IFS=$'\t' read -r _ what why; do
-      printf '  %-8s %s%s\n' "$arch" "$what" "${why:+: $why}"
-    done
-  done >"$results/list"
-  if [[ -s $results/list ]]; then
-    printf '\n%s:\n' "$title"
-    cat "$results/list"
-  fi
-done
-
-passed=$(sum passed "${arches[@]}") failed=$(sum failed "${arches[@]}") skipped=$(sum skipped "${arches[@]}")
-printf '\n%s s\n' "$SECONDS"
-printf '%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
-((failed == 0))
+mkdir -p "${lists%/*}"
+awk -f ci/table.awk -v lists="$lists" -v seconds="$SECONDS" "$results"/rows/*

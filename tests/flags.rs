@@ -613,9 +613,8 @@ fn locked_by(flags: MlockAllFlags) -> [bool; 3] {
 
 #[test]
 fn mlockall_current_locks_what_is_mapped_and_future_what_will_be() {
-    // SAFETY: a plain call.
-    if unsafe { libc::geteuid() } != 0 {
-        return skip!("all of a process is more than a user may lock");
+    if !has_right(CAP_IPC_LOCK) {
+        return skip!("all of a process is more than one may lock without CAP_IPC_LOCK");
     }
     let (current, future) = (MlockAllFlags::CURRENT, MlockAllFlags::FUTURE);
     for (flags, expected) in [
@@ -631,9 +630,8 @@ fn mlockall_current_locks_what_is_mapped_and_future_what_will_be() {
 #[test]
 fn mlockall_onfault_locks_what_is_mapped_without_making_it_resident() {
     need_smaps!();
-    // SAFETY: a plain call.
-    if unsafe { libc::geteuid() } != 0 {
-        return skip!("all of a process is more than a user may lock");
+    if !has_right(CAP_IPC_LOCK) {
+        return skip!("all of a process is more than one may lock without CAP_IPC_LOCK");
     }
     alone(|| {
         let map = memory(1, SHARED);

@@ -285,6 +285,9 @@ fn moving_costs_two_calls_or_three_and_sealing_one() {
     // Whether there is room behind it, which shows that it is in one part.
     let calls = calls_on!(two(), moved);
     assert!(calls == ["mremap", "mremap"] || calls == ["mremap", "munmap", "mremap"], "{calls:?}");
+    if mseal_is_filtered() {
+        return skip!("the half of it about sealing: a filter hides mseal");
+    }
     let seal = |it: &mut Option<rawmap::Mapping>| {
         std::mem::forget(it.take().unwrap().seal());
     };

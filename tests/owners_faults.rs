@@ -490,7 +490,11 @@ fn seven() -> Mapping {
 fn a_mapping_comes_back_from_a_refused_unmap_seal_grow_or_shrink() {
     let all = || {
         refused_method(Errno::ENOMEM, seven, Mapping::unmap)?;
-        refused_method(Errno::EPERM, seven, Mapping::seal)?;
+        if mseal_is_filtered() {
+            skip!("the part about sealing: a filter hides mseal");
+        } else {
+            refused_method(Errno::EPERM, seven, Mapping::seal)?;
+        }
         refused_method(Errno::ENOMEM, seven, |mut map| match map.grow(64 * MIB) {
             Ok(()) => Ok(()),
             Err(error) => Err((map, error)),

@@ -526,7 +526,7 @@ fn line29_a_locked_file_is_mapped_all_the_same() {
 #[test]
 fn line29_eagain_is_too_much_locked_memory() {
     alone(|| {
-        become_nobody();
+        give_up_rights();
         limit(libc::RLIMIT_MEMLOCK, page() as u64);
         let flags = ANON | MapFlags::LOCKED;
         // SAFETY: a new mapping, if it is made, which nothing else refers to.

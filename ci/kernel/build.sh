@@ -48,9 +48,8 @@ case $1 in
   *) die "'$1' is none that can be built here (see --help)" ;;
 esac
 
-need_packages make flex bison bc xz-utils
-need_linker "$arch"
-command -v gcc >/dev/null || need_packages gcc libc6-dev
+mapfile -t tools < <(linkers "$arch")
+need_tools "${tools[@]}" make flex bison bc xz
 host=$(deb_arch_of "$HOST_ARCH")
 package=$CACHE/linux-source-$series
 for suite in "${suites[@]}"; do

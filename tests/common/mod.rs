@@ -105,6 +105,30 @@ macro_rules! refused {
     };
 }
 
+/// Ends the test where this user may not lock so many bytes, and says so.
+#[macro_export]
+macro_rules! need_lockable {
+    ($bytes:expr) => {
+        let limit = $crate::common::lockable();
+        if limit < $bytes {
+            return $crate::skip!(
+                "it locks {} bytes, and this user may lock {limit} (ulimit -l)",
+                $bytes
+            );
+        }
+    };
+}
+
+/// How many bytes this user may lock.
+pub fn lockable() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: limit is a valid place.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) }, 0);
+    // A child that sets itself a higher limit needs the second one.
+    let unlimited = has_right(CAP_IPC_LOCK) && has_right(CAP_SYS_RESOURCE);
+    if unlimited { u64::MAX } else { limit.rlim_cur }
+}
+
 pub fn say(kind: &str, test: &str, reason: std::fmt::Arguments<'_>) {
     let line = format!("{kind}: {test}: {reason}\n");
     // Not eprintln, which libtest captures; and not by the standard library's lock, which another
@@ -310,14 +334,35 @@ pub fn limit(resource: libc::__rlimit_resource_t, value: u64) {
     assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
 }
 
-/// Gives up root's rights (CAP_IPC_LOCK, CAP_SYS_RAWIO and all), for children only.
-pub fn become_nobody() {
-    // SAFETY: plain calls. The raw system call changes this thread alone, which is all the child has.
-    unsafe {
-        if libc::getuid() == 0 {
-            assert_eq!(libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534), 0);
-        }
-    }
+pub const CAP_IPC_LOCK: u32 = 14;
+pub const CAP_SYS_RAWIO: u32 = 17;
+pub const CAP_SYS_RESOURCE: u32 = 24;
+
+/// Whether this process has one of root's rights (capabilities(7)). Root itself may lack it, as it
+/// does in most containers, so nothing follows from the user's number.
+pub fn has_right(capability: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
+    u64::from_str_radix(effective.trim(), 16).unwrap() >> capability & 1 == 1
+}
+
+/// Whether a filter of system calls, such as a container's, hides `mseal` from a kernel that has it.
+pub fn mseal_is_filtered() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    // SAFETY: a range of length 0 holds no memory.
+    let answer = unsafe { rawmap::mseal(ptr::null_mut(), 0, rawmap::MsealFlags::default()) };
+    let filtered = status.lines().any(|line| line == "Seccomp:\t2") && emulator().is_none();
+    filtered && kernel() >= (6, 10) && answer == Err(Errno::ENOSYS)
+}
+
+/// Gives up all of root's rights, for children only. The user's number stays, since a container may
+/// have no other.
+pub fn give_up_rights() {
+    let version_and_thread = [0x2008_0522_u32, 0]; // _LINUX_CAPABILITY_VERSION_3
+    let none = [0_u32; 6];
+    // SAFETY: the call reads both. It changes this thread alone, which is all the child has.
+    let set = unsafe { libc::syscall(libc::SYS_capset, &version_and_thread, &none) };
+    assert_eq!(set, 0, "capset");
 }
 
 /// Starts this test program again as another process, unrelated by memory, to run one test of it
@@ -400,14 +445,20 @@ pub fn resident(at: *mut u8, pages: usize) -> Vec<bool> {
 /// Runs with four pages in the pool of 2 MiB pages, if the machine gives them; then as before.
 pub fn with_huge_pages(test: impl FnOnce()) -> Result<(), &'static str> {
     const POOL: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
-    // One at a time: the pool is the machine's.
-    let lock = File::create(std::env::temp_dir().join("rawmap-huge-pages")).unwrap();
-    // SAFETY: a plain call; the lock goes with the descriptor.
-    assert_eq!(unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX) }, 0);
     if emulator().is_some() {
         return Err("the emulator hands MAP_HUGETLB to the kernel below it");
     }
-    let Ok(before) = std::fs::read_to_string(POOL) else { return Err("there is no such pool") };
+    let pool = match File::options().write(true).open(POOL) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err("there is no such pool");
+        }
+        Err(_) => return Err("the pool can't be changed by this user"),
+        Ok(pool) => pool,
+    };
+    // One at a time: the pool is the machine's.
+    // SAFETY: a plain call; the lock goes with the descriptor.
+    assert_eq!(unsafe { libc::flock(pool.as_raw_fd(), libc::LOCK_EX) }, 0);
+    let before = std::fs::read_to_string(POOL).unwrap();
     let wanted: usize = before.trim().parse::<usize>().unwrap() + 4;
     if std::fs::write(POOL, wanted.to_string()).is_err() {
         return Err("the pool can't be changed by this user");

@@ -3,9 +3,15 @@
 use super::{End, fork, wait_for};
 use rawmap::arch::nr;
 use rawmap::{Advice, Call, Errno, Word};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd};
+use std::os::unix::net::UnixStream;
 
 /// Calls that are seen. `prctl`, and on riscv64 `riscv_flush_icache`, are none of the family.
 const WATCHED: [usize; 14] = [
@@ -72,29 +78,18 @@ pub fn supervise(
     child: impl FnOnce(),
     mut judge: impl FnMut(usize, &Seen) -> Option<Result<usize, Errno>>,
 ) -> Option<(End, Vec<Seen>)> {
-    let (mut reader, writer) = pipe();
+    let (ours, theirs) = UnixStream::pair().unwrap();
     let pid = fork(|| {
-        let listener = install_filter();
-        (&writer).write_all(&listener.to_ne_bytes()).unwrap();
-        if listener >= 0 {
+        if let Some(listener) = install_filter() {
+            send(&theirs, &listener);
             child();
         }
         0
     });
-    drop(writer);
-    let mut number = [0; 4];
-    let sent = reader.read_exact(&mut number);
-    let number = i32::from_ne_bytes(number);
-    if sent.is_err() || number < 0 {
+    drop(theirs);
+    let Some(listener) = received(&ours) else {
         wait_for(pid);
         return None;
-    }
-    // SAFETY: plain calls; the descriptors are new and ours.
-    let listener = unsafe {
-        let child = File::from_raw_fd(libc::syscall(libc::SYS_pidfd_open, pid, 0) as i32);
-        let fd = libc::syscall(libc::SYS_pidfd_getfd, child.as_raw_fd(), number, 0) as i32;
-        assert!(fd >= 0, "pidfd_getfd: {}", std::io::Error::last_os_error());
-        File::from_raw_fd(fd)
     };
     let mut seen = Vec::new();
     let mut watched = false;
@@ -124,17 +119,30 @@ pub fn supervise(
     Some((wait_for(pid), seen))
 }
 
-fn pipe() -> (File, File) {
-    let mut ends = [0; 2];
-    // SAFETY: room for two descriptors, which are new and ours.
-    unsafe {
-        assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0);
-        (File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1]))
-    }
+/// Sends a descriptor. (`pidfd_getfd` would need no help of the child, but containers refuse it.)
+fn send(socket: &UnixStream, file: &File) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let files = [file.as_fd()];
+    assert!(control.push(SendAncillaryMessage::ScmRights(&files)));
+    sendmsg(socket, &[IoSlice::new(&[0])], &mut control, SendFlags::empty()).unwrap();
 }
 
-/// Installs the filter on this thread, and returns the supervisor's descriptor, or a negative number.
-fn install_filter() -> i32 {
+/// The descriptor that was sent; `None` if the other end was closed instead.
+fn received(socket: &UnixStream) -> Option<File> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut control, flags).unwrap();
+    control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut files) => files.next().map(File::from),
+        _ => None,
+    })
+}
+
+/// Installs the filter on this thread, and returns the supervisor's descriptor.
+fn install_filter() -> Option<File> {
     const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
     const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
     const RETURN: u16 = 0x06; // BPF_RET | BPF_K
@@ -156,7 +164,8 @@ fn install_filter() -> i32 {
     unsafe {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         // SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER
-        libc::syscall(libc::SYS_seccomp, 1, 8, &program) as i32
+        let fd = libc::syscall(libc::SYS_seccomp, 1, 8, &program) as i32;
+        (fd >= 0).then(|| File::from_raw_fd(fd))
     }
 }
 
