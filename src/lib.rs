@@ -20,6 +20,7 @@ mod call;
 mod check;
 mod errno;
 mod flags;
+pub mod guide;
 mod owners;
 mod page_size;
 mod raw;
