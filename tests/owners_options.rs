@@ -2,54 +2,119 @@
 mod common;
 use common::*;
 use rawmap::{
-    Errno, Error, MapFlags, MapOptions, Mapping, Mode, Placed, Prot, Raw, Reason, Reservation,
+    Advice, Backing, Errno, Error, Fd, MapFlags, MapOptions, Mapping, Mode, NO_FD, Place, Prot,
+    Raw, Reason, Reservation, Sharing,
 };
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, FromRawFd};
 
 const MIB: usize = 1 << 20;
 
-/// What smaps says of a mapping: the first line and the fields.
-fn smap<A: rawmap::Access>(map: &Mapping<A>) -> Option<(String, HashMap<String, String>)> {
+/// What smaps says of the mapping at this address: the first line and the fields.
+fn smap(at: *const u8) -> Option<(String, HashMap<String, String>)> {
     if emulator().is_some() {
         return None;
     }
-    smaps(map.as_ptr(), map.as_ptr().wrapping_add(1)).pop()
+    smaps(at.cast_mut(), at.cast_mut().wrapping_add(1)).pop()
 }
 
 /// Whether smaps has this flag of a mapping; `true` where there is no smaps.
-fn has_flag<A: rawmap::Access>(map: &Mapping<A>, flag: &str) -> bool {
-    smap(map).is_none_or(|(_, fields)| fields["VmFlags"].split(' ').any(|it| it == flag))
+fn has_flag(at: *const u8, flag: &str) -> bool {
+    smap(at).is_none_or(|(_, fields)| fields["VmFlags"].split(' ').any(|it| it == flag))
+}
+
+fn said<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+    result.unwrap_err().to_string()
+}
+
+/// Maps anonymous memory at an address far from any stack: where the kernel placed something before.
+fn at_place(options: MapOptions, place: Place) -> Result<Mapping<Raw>, Error> {
+    // SAFETY: no file, and far from any stack.
+    unsafe { options.at(place, RW, ANON, NO_FD, 0) }
+}
+
+#[test]
+fn options_are_a_value_that_can_be_kept_compared_and_used_again() {
+    const OPTIONS: MapOptions = MapOptions::new(100).populate().noreserve().locked().stack();
+    let mut options = MapOptions::new(100);
+    for chosen in [MapOptions::populate, MapOptions::noreserve] {
+        options = chosen(options);
+    }
+    assert_eq!(options.locked().stack(), OPTIONS);
+    assert_ne!(options, OPTIONS);
+    let both = [OPTIONS.anonymous().unwrap(), OPTIONS.anonymous().unwrap()];
+    assert_ne!(both[0].as_ptr(), both[1].as_ptr());
+    assert!(both.iter().all(|map| has_flag(map.as_ptr(), "lo")));
 }
 
 #[test]
 fn a_length_of_nothing_is_refused_by_the_kernel_with_a_reason() {
-    let error = MapOptions::new(0).anonymous().unwrap_err();
-    assert_eq!((error.errno(), error.reason()), (Errno::EINVAL, Some(Reason::LengthZero)));
-    let error = MapOptions::new(0).align(4 * MIB).anonymous().unwrap_err();
-    assert_eq!(error.reason(), Some(Reason::LengthZero));
+    let options = MapOptions::new(0);
+    let file = file_of_pages(1);
+    // SAFETY: nobody else has the file; and no address of a stack.
+    let (of_file, placed) = unsafe {
+        let place = Place::Hint(at(0));
+        (options.file(lent(&file), 1).map(drop), options.at(place, RW, ANON, NO_FD, 0))
+    };
+    for refused in [
+        options.anonymous().map(drop),
+        options.align(4 * MIB).anonymous().map(drop),
+        options.raw(Prot::NONE, Sharing::Shared).map(drop),
+        of_file,
+        placed.map(drop),
+    ] {
+        let error = refused.unwrap_err();
+        assert_eq!((error.errno(), error.reason()), (Errno::EINVAL, Some(Reason::LengthZero)));
+    }
 }
 
 #[test]
 fn a_length_over_isize_max_is_refused_before_any_call() {
     let max = isize::MAX as usize;
+    let file = file_of_pages(1);
     for len in [max, max + 1, usize::MAX - page() + 1, usize::MAX] {
-        assert_eq!(MapOptions::new(len).anonymous().unwrap_err(), Error::TooLong { len });
-        let huge = MapOptions::new(len).huge(21).anonymous().unwrap_err();
-        assert_eq!(huge, Error::TooLong { len });
+        let options = MapOptions::new(len);
+        // SAFETY: nothing is mapped.
+        let of_file = unsafe { options.file(lent(&file), 0) }.map(drop);
+        for refused in [
+            options.anonymous().map(drop),
+            options.huge(2 * MIB).anonymous().map(drop),
+            options.align(4 * MIB).anonymous().map(drop),
+            options.raw(RW, Sharing::Shared).map(drop),
+            of_file,
+            at_place(options, Place::Hint(at(0))).map(drop),
+        ] {
+            let error = refused.unwrap_err();
+            assert_eq!(error.argument(), Some(("the length", len, Some(max))), "{error}");
+            assert_eq!((error.errno(), error.call()), (Errno::ENOMEM, None));
+        }
     }
     let len = max - page() + 1;
     let error = MapOptions::new(len).anonymous().unwrap_err();
-    assert_eq!(error.errno(), Errno::ENOMEM, "the kernel has not so much: {error}");
+    assert!(error.call().is_some(), "the kernel is asked: {error}");
+    assert_eq!(error.errno(), Errno::ENOMEM, "and has not so much: {error}");
     let error = MapOptions::new(len).align(4 * page()).anonymous().unwrap_err();
-    assert_eq!(error, Error::TooLong { len });
+    assert_eq!(error.errno(), Errno::ENOMEM);
+    // Of a file, the bytes before the first one count too.
+    // SAFETY: nothing is mapped.
+    let error = unsafe { MapOptions::new(len).file(lent(&file), 1) }.unwrap_err();
+    assert!(error.argument().is_some(), "{error}");
 }
 
 #[test]
 fn an_alignment_that_is_no_power_of_two_is_refused() {
+    let file = file_of_pages(1);
     for align in [0, 3, page() + 1, usize::MAX] {
-        let error = MapOptions::new(1).align(align).anonymous().unwrap_err();
-        assert_eq!(error, Error::BadAlignment { align });
+        let options = MapOptions::new(1).align(align);
+        // SAFETY: nothing is mapped.
+        let of_file = unsafe { options.file(lent(&file), 0) }.map(drop);
+        for refused in
+            [options.anonymous().map(drop), options.raw(RW, Sharing::Shared).map(drop), of_file]
+        {
+            let error = refused.unwrap_err();
+            assert_eq!(error.argument(), Some(("the alignment", align, None)));
+            assert!(error.to_string().ends_with("is not a power of two"), "{error}");
+        }
     }
 }
 
@@ -57,31 +122,38 @@ fn an_alignment_that_is_no_power_of_two_is_refused() {
 fn every_alignment_is_honoured_and_nothing_but_the_mapping_stays() {
     alone(|| {
         let file = file_of_pages(4);
-        let mut before = Space::new();
+        let mut space = Space::new();
         // Address spaces differ in width, and of 2^38 bytes not many are multiples of 2^36.
         let has_room = |log2: &u32| Reservation::new(16 << log2, Mode::Strict).is_ok();
         for log2 in (0..=30).chain([33, 36]).filter(has_room) {
             let align = 1 << log2;
-            let options = MapOptions::new(2 * page() + 1).align(align);
-            before.look();
-            let bytes = before.bytes();
-            // SAFETY: nobody else has the file.
-            let file = unsafe { options.file(file.as_raw_fd(), page() as u64) }.unwrap();
+            let mut options = MapOptions::new(2 * page() + 1).align(align);
+            if log2 > 30 {
+                // The kernel does not promise so much memory, be it for a moment.
+                options = options.noreserve();
+            }
+            space.look();
+            let bytes = space.bytes();
             let maps = [
-                options.anonymous().unwrap(),
-                options.populate().anonymous().unwrap(),
-                options.locked().anonymous().unwrap(),
-                file,
+                options.raw(RW, Sharing::Private).unwrap(),
+                options.anonymous().unwrap().into_raw(),
+                options.populate().raw(RW, Sharing::Private).unwrap(),
+                options.locked().anonymous().unwrap().into_raw(),
+                options.raw(RW, Sharing::Shared).unwrap(),
+                options.file_raw(lent(&file), page() as u64, RW, Sharing::Shared).unwrap(),
+                options.file_raw(lent(&file), 0, RW, Sharing::Private).unwrap(),
             ];
-            before.look();
-            assert_eq!(before.bytes() - bytes, 4 * 3 * page(), "aligned to {align}");
-            for mut map in maps {
+            space.look();
+            assert_eq!(space.bytes() - bytes, maps.len() * 3 * page(), "aligned to {align}");
+            for map in &maps {
                 assert_eq!(map.as_ptr().addr() % align.max(page()), 0, "{map:?}");
                 assert_eq!((map.len(), map.mapped_len()), (2 * page() + 1, 3 * page()));
-                map[2 * page()] = 1;
+                // SAFETY: the last byte, which can be written.
+                unsafe { map.as_ptr().add(2 * page()).write(1) };
             }
-            before.look();
-            assert_eq!(before.bytes(), bytes, "aligned to {align}");
+            drop(maps);
+            space.look();
+            assert_eq!(space.bytes(), bytes, "aligned to {align}");
         }
     });
 }
@@ -89,10 +161,15 @@ fn every_alignment_is_honoured_and_nothing_but_the_mapping_stays() {
 #[test]
 fn an_aligned_file_is_mapped_from_its_offset_on() {
     let file = file_of_pages(3);
-    let options = MapOptions::new(2 * page()).align(8 * MIB).read_only();
+    let options = MapOptions::new(2 * page()).align(8 * MIB);
     // SAFETY: nobody else has the file.
-    let map = unsafe { options.file(file.as_raw_fd(), page() as u64) }.unwrap();
+    let map = unsafe { options.file(lent(&file), page() as u64) }.unwrap();
     assert_eq!((map[0], map[page()], map.as_ptr().addr() % (8 * MIB)), (2, 3, 0));
+    // From within a page, the page is aligned.
+    let options = MapOptions::new(page()).align(8 * MIB);
+    // SAFETY: as above.
+    let map = unsafe { options.file(lent(&file), page() as u64 + 7) }.unwrap();
+    assert_eq!((map[0], map[page() - 1], map.as_ptr().addr() % (8 * MIB)), (2, 3, 7));
 }
 
 #[test]
@@ -100,41 +177,44 @@ fn a_hint_is_followed_if_the_place_is_free_and_replaces_nothing_if_it_is_not() {
     alone(|| {
         let mut first = MapOptions::new(4 * page()).anonymous().unwrap();
         first[0] = 7;
-        let hint = first.as_ptr();
-        let second = MapOptions::new(page()).hint(hint).anonymous().unwrap();
-        assert_ne!(second.as_ptr(), hint);
+        let hint = Place::Hint(first.as_mut_ptr());
+        let second = at_place(MapOptions::new(page()), hint).unwrap();
+        assert_ne!(second.as_ptr().cast_const(), first.as_ptr());
         assert_eq!(first[0], 7);
+        let place = first.as_ptr();
         drop((first, second));
-        let third = MapOptions::new(page()).hint(hint).anonymous().unwrap();
-        assert_eq!(third.as_ptr(), hint);
+        let third = at_place(MapOptions::new(page()), hint).unwrap();
+        assert_eq!(third.as_ptr().cast_const(), place);
     });
 }
 
 #[test]
-fn a_place_is_placed_or_occupied_or_an_error() {
+fn an_exact_place_is_there_or_eexist_or_an_error() {
     alone(|| {
         let gap = MapOptions::new(4 * page()).anonymous().unwrap();
-        let hint = gap.as_ptr().wrapping_add(page());
-        let place = || MapOptions::new(2 * page()).hint(hint).place();
-        assert!(matches!(place(), Ok(Placed::Occupied)));
+        let exact = gap.as_ptr().cast_mut().wrapping_add(page());
+        let place = |at: *mut u8| at_place(MapOptions::new(2 * page()), Place::Exact(at));
+        assert_eq!(place(exact).unwrap_err().errno(), Errno::EEXIST);
         drop(gap);
-        let Ok(Placed::Placed(mut map)) = place() else { panic!("the place is free") };
-        assert_eq!(map.as_ptr(), hint);
-        map.fill(7);
-        // In part is occupied too, and nothing is changed.
-        let before = MapOptions::new(2 * page()).hint(hint.wrapping_sub(page())).place();
-        assert!(matches!(before, Ok(Placed::Occupied)));
-        assert!(map.iter().all(|byte| *byte == 7));
-        let error = MapOptions::new(1).hint(hint.wrapping_add(1)).place().unwrap_err();
-        assert_eq!(error.errno(), Errno::EINVAL);
-        let error = MapOptions::new(0).hint(hint).place().unwrap_err();
-        assert_eq!(error.errno(), Errno::EINVAL);
+        let map = place(exact).unwrap();
+        assert_eq!(
+            (map.as_ptr(), map.len(), map.backing()),
+            (exact, 2 * page(), Backing::Anonymous)
+        );
+        // SAFETY: ours.
+        unsafe { map.as_ptr().write_bytes(7, 2 * page()) };
+        // In part is taken too, and nothing is changed.
+        assert_eq!(place(exact.wrapping_sub(page())).unwrap_err().errno(), Errno::EEXIST);
+        // SAFETY: ours.
+        let bytes = unsafe { std::slice::from_raw_parts(map.as_ptr(), 2 * page()) };
+        assert!(bytes.iter().all(|byte| *byte == 7));
+        refused!(EINVAL, place(exact.wrapping_add(1)).map_err(|it| it.errno()));
     });
 }
 
 #[test]
 fn a_place_outside_of_the_address_space_is_an_error() {
-    let error = MapOptions::new(1).hint(at(1 << 60)).place().unwrap_err();
+    let error = at_place(MapOptions::new(1), Place::Exact(at(1 << 60))).unwrap_err();
     assert_eq!(error.errno(), Errno::ENOMEM);
 }
 
@@ -143,23 +223,23 @@ fn a_place_outside_of_the_address_space_is_an_error() {
 fn a_place_at_null_is_an_error_and_leaves_nothing() {
     alone(|| {
         let mut space = Space::new();
-        let error = MapOptions::new(1).hint(at(0)).place().unwrap_err();
-        let refused = matches!(error.errno(), Errno::EPERM | Errno::EINVAL);
-        assert!(error == Error::AtZero || refused, "{error}");
+        let error = at_place(MapOptions::new(1), Place::Exact(at(0))).unwrap_err();
+        assert!(matches!(error.errno(), Errno::EPERM | Errno::EINVAL), "{error}");
         space.look();
         assert!(space.lacks(at(0), page()));
     });
 }
 
 #[test]
-fn what_is_placed_elsewhere_is_unmapped() {
+fn what_the_kernel_placed_elsewhere_is_unmapped() {
     alone(|| {
         let taken = MapOptions::new(page()).anonymous().unwrap();
         let mut space = Space::new();
         let bytes = space.bytes();
         for _ in 0..100 {
-            let placed = MapOptions::new(page()).hint(taken.as_ptr()).place().unwrap();
-            assert!(matches!(placed, Placed::Occupied));
+            let exact = Place::Exact(taken.as_ptr().cast_mut());
+            let error = at_place(MapOptions::new(page()), exact).unwrap_err();
+            assert_eq!(error.errno(), Errno::EEXIST);
         }
         space.look();
         assert_eq!(space.bytes(), bytes);
@@ -167,20 +247,60 @@ fn what_is_placed_elsewhere_is_unmapped() {
 }
 
 #[test]
-fn other_flags_are_taken_but_no_sharing_and_no_fixed_place() {
-    let mut taken = MapOptions::new(page()).anonymous().unwrap();
-    taken[0] = 7;
-    let flags =
-        MapFlags::FIXED | MapFlags::FIXED_NOREPLACE | MapFlags::SHARED | MapFlags::NORESERVE;
-    let map = MapOptions::new(page()).hint(taken.as_ptr()).flags(flags).anonymous().unwrap();
-    assert_ne!(map.as_ptr(), taken.as_ptr());
-    assert_eq!(taken[0], 7);
-    assert!(has_flag(&map, "nr") && !smap(&map).is_some_and(|(head, _)| head.contains("rw-s")));
+fn a_file_lies_at_an_exact_address_and_is_what_its_flags_say() {
+    alone(|| {
+        let file = file_of_pages(2);
+        let room = MapOptions::new(2 * page()).anonymous().unwrap();
+        let place = room.as_ptr().cast_mut();
+        drop(room);
+        let options = MapOptions::new(2 * page());
+        let lay = |flags| {
+            // SAFETY: an open file, at a place that the kernel chose before.
+            unsafe { options.at(Place::Exact(place), RW, flags, file.as_raw_fd(), 0) }
+        };
+        assert_eq!(lay(MapFlags::PRIVATE).unwrap().backing(), Backing::PrivateFile);
+        let map = lay(MapFlags::SHARED).unwrap();
+        assert_eq!((map.as_ptr(), map.backing()), (place, Backing::SharedFile));
+        // SAFETY: ours.
+        unsafe { map.as_ptr().add(page()).write(99) };
+        let mut read = vec![0; 2 * page()];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut read, 0).unwrap();
+        assert_eq!(read[page()], 99);
+        drop(map);
+        // MAP_SHARED_VALIDATE is refused together with any flag that is younger than itself but one.
+        refused!(EOPNOTSUPP, lay(MapFlags::SHARED_VALIDATE).map_err(|it| it.errno()));
+    });
+}
+
+#[test]
+fn memory_at_an_address_takes_the_options_flags_too() {
+    let map = at_place(MapOptions::new(page()).locked().noreserve(), Place::Hint(at(0))).unwrap();
+    assert!(has_flag(map.as_ptr(), "lo") && has_flag(map.as_ptr(), "nr"));
+    let whole = at_place(MapOptions::whole(), Place::Hint(at(0)));
+    assert_eq!(said(whole), "at: a length must be given; see new");
+}
+
+#[test]
+fn what_has_no_file_has_no_whole_length() {
+    let expected = "there is no file whose whole length it could have; see new";
+    assert_eq!(said(MapOptions::whole().anonymous()), format!("anonymous: {expected}"));
+    assert_eq!(said(MapOptions::whole().raw(RW, Sharing::Shared)), format!("raw: {expected}"));
+}
+
+#[test]
+fn a_descriptor_is_lent_by_its_number_without_the_standard_library() {
+    let file = file_of_pages(1);
+    let fd: Fd<'_> = lent(&file);
+    assert_eq!(fd.raw(), file.as_raw_fd());
+    // SAFETY: nobody else has the file.
+    let map = unsafe { MapOptions::whole().file(fd, 0) }.unwrap();
+    drop(file);
+    assert_eq!((map.len(), map[page() - 1]), (page(), 1), "the descriptor is closed");
 }
 
 #[test]
 fn any_protection_can_be_asked_for() {
-    let end = |prot| reading(MapOptions::new(page()).prot(prot).anonymous().unwrap().as_ptr());
+    let end = |prot| reading(MapOptions::new(1).raw(prot, Sharing::Private).unwrap().as_ptr());
     assert_eq!((end(Prot::NONE), end(Prot::READ), end(RW)), (SEGV, OK, OK));
 }
 
@@ -189,10 +309,10 @@ fn populated_and_locked_memory_is_resident() {
     for options in [MapOptions::new(4 * page()).populate(), MapOptions::new(4 * page()).locked()] {
         let map = options.anonymous().unwrap();
         let mut room = [0; 4];
-        let pages = map.resident(0, map.len(), &mut room).unwrap();
+        let pages = map.resident(.., &mut room).unwrap();
         assert!(pages.iter().all(|byte| byte & 1 == 1), "{pages:?}");
     }
-    assert!(has_flag(&MapOptions::new(page()).locked().anonymous().unwrap(), "lo"));
+    assert!(has_flag(MapOptions::new(page()).locked().anonymous().unwrap().as_ptr(), "lo"));
 }
 
 #[test]
@@ -202,7 +322,7 @@ fn memory_without_reserve_says_so() {
         skip!("vm.overcommit_memory is 2, under which the flag is ignored");
         return;
     }
-    assert!(has_flag(&map, "nr"));
+    assert!(has_flag(map.as_ptr(), "nr"));
 }
 
 #[test]
@@ -211,20 +331,15 @@ fn memory_for_a_stack_has_no_huge_pages() {
     map[0] = 1;
     // Since Linux 6.7, where the kernel has huge pages at all.
     let huge = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
-    assert!(kernel() < (6, 7) || !huge || has_flag(&map, "nh"));
-}
-
-#[test]
-fn memory_that_grows_down_says_so() {
-    let map = MapOptions::new(page()).growsdown().anonymous().unwrap();
-    assert!(has_flag(&map, "gd"));
+    assert!(kernel() < (6, 7) || !huge || has_flag(map.as_ptr(), "nh"));
 }
 
 #[test]
 fn shared_memory_is_seen_by_a_child_and_private_memory_is_not() {
-    let shared = MapOptions::new(page()).shared().anonymous().unwrap();
-    let private = MapOptions::new(page()).prot(RW).anonymous().unwrap();
-    let both = [&shared, &private].map(Mapping::as_ptr);
+    let of = |sharing| MapOptions::new(page()).raw(RW, sharing).unwrap();
+    let maps = [of(Sharing::Shared), of(Sharing::Private)];
+    assert_eq!(maps[0].backing(), Backing::SharedAnonymous);
+    let both = [&maps[0], &maps[1]].map(Mapping::as_ptr);
     let write = |at: *mut u8| {
         // SAFETY: both are writable pages of ours.
         unsafe { at.write_volatile(7) };
@@ -240,9 +355,12 @@ fn shared_memory_is_seen_by_a_child_and_private_memory_is_not() {
 
 #[test]
 fn droppable_memory_is_zeroes_or_not_known_to_the_kernel() {
-    match MapOptions::new(page()).droppable().anonymous() {
-        // SAFETY: a readable page of ours.
-        Ok(map) => assert_eq!(unsafe { map.as_ptr().read() }, 0),
+    match MapOptions::new(page()).raw(RW, Sharing::Droppable) {
+        Ok(map) => {
+            // SAFETY: a readable page of ours.
+            assert_eq!(unsafe { map.as_ptr().read() }, 0);
+            assert_eq!(map.backing(), Backing::Anonymous);
+        }
         Err(error) => {
             assert!(kernel() < (6, 11) || emulator().is_some(), "{error}");
             assert_eq!(error.errno(), Errno::EINVAL);
@@ -251,43 +369,68 @@ fn droppable_memory_is_zeroes_or_not_known_to_the_kernel() {
 }
 
 #[test]
-fn a_named_mapping_shows_its_name() {
-    let map = MapOptions::new(page()).name(c"rawmap test").anonymous().unwrap();
-    let Some((head, _)) = smap(&map) else {
-        skip!("the emulator's smaps are not the program's");
-        return;
-    };
-    if !head.contains("[anon:") {
-        skip!("the kernel is built without CONFIG_ANON_VMA_NAME");
-        return;
+fn only_persistent_memory_can_be_synced_page_by_page() {
+    let file = temp_file();
+    file.set_len(page() as u64).unwrap();
+    let map = MapOptions::new(page()).file_raw(lent(&file), 0, RW, Sharing::SharedSync);
+    refused!(EOPNOTSUPP, map.map_err(|it| it.errno()));
+}
+
+#[test]
+fn a_size_of_huge_pages_that_is_none_is_refused_before_any_call() {
+    let error = |bytes| MapOptions::new(1).huge(bytes).anonymous().unwrap_err();
+    for bytes in [3 * MIB, 2 * MIB + 1, usize::MAX] {
+        let said = format!("anonymous: the huge pages' size {bytes:#x} is not a power of two");
+        assert_eq!((error(bytes).to_string(), error(bytes).errno()), (said, Errno::EINVAL));
     }
-    assert!(head.ends_with("[anon:rawmap test]"), "{head}");
+    for bytes in [1, 21, 30, page() / 2] {
+        assert!(error(bytes).argument().is_some(), "{bytes}, a logarithm perhaps");
+    }
 }
 
 #[test]
-fn the_default_size_of_huge_pages_is_refused() {
-    let error = MapOptions::new(1).huge(0).anonymous().unwrap_err();
-    assert_eq!(error, Error::HugeSizeUnknown);
-    let error = MapOptions::new(1).flags(MapFlags::HUGETLB).anonymous().unwrap_err();
-    assert_eq!(error, Error::HugeSizeUnknown);
-}
-
-#[test]
-fn a_size_of_huge_pages_that_can_not_be_is_refused_by_the_kernel() {
-    for log2 in [1, 12, 40, 62] {
-        let error = MapOptions::new(1).huge(log2).anonymous().unwrap_err();
+fn a_size_of_huge_pages_that_the_machine_has_not_is_refused_by_the_kernel() {
+    for log2 in [40, 61] {
+        let error = MapOptions::new(1).huge(1 << log2).anonymous().unwrap_err();
         assert!(matches!(error.errno(), Errno::EINVAL | Errno::ENOMEM), "{log2}: {error}");
+        let said = error.to_string();
+        assert!(said.contains(&format!("MAP_HUGETLB|{log2}<<MAP_HUGE_SHIFT")), "{said}");
     }
     // A length that no object may have, counted in such pages.
-    let error = MapOptions::new(1).huge(63).anonymous().unwrap_err();
-    assert_eq!(error, Error::TooLong { len: 1 });
+    let error = MapOptions::new(1).huge(1 << 63).anonymous().unwrap_err();
+    assert_eq!(error.argument(), Some(("the length", 1, Some(isize::MAX as usize))));
 }
 
 #[test]
 fn the_last_size_of_huge_pages_counts() {
-    let error = MapOptions::new(1).huge(30).huge(63).huge(62).anonymous().unwrap_err();
-    let said = error.to_string();
-    assert!(said.contains("MAP_HUGETLB|62<<MAP_HUGE_SHIFT"), "{said}");
+    assert_eq!(MapOptions::new(1).huge(1 << 30).huge(1 << 21), MapOptions::new(1).huge(1 << 21));
+}
+
+/// A page that is missing when the slice is written is SIGBUS.
+#[test]
+fn a_slice_on_huge_pages_is_reserved_and_populated() {
+    let error = MapOptions::new(1).huge(2 * MIB).noreserve().anonymous().unwrap_err();
+    assert!(error.to_string().contains("may be missing when they are used"), "{error}");
+    let done = with_huge_pages(|| {
+        let map = MapOptions::new(3 * MIB).huge(HUGE).anonymous().unwrap();
+        let mut pages = vec![0; 4 * MIB / page()];
+        let pages = map.resident(.., &mut pages).unwrap();
+        assert!(pages.iter().all(|page| page & 1 == 1));
+        // More than the pool has: an error now, and no SIGBUS later. Nothing is left of it.
+        let mut space = Space::new();
+        let before = space.bytes();
+        let error = MapOptions::new(1 << 40).huge(HUGE).anonymous().unwrap_err();
+        assert_eq!(error.errno(), Errno::ENOMEM);
+        space.look();
+        assert_eq!(space.bytes(), before);
+        // As raw memory it may be had, page or no page.
+        let raw = MapOptions::new(64 * HUGE).huge(HUGE).noreserve().raw(RW, Sharing::Private);
+        let raw = raw.unwrap();
+        assert_eq!(raw.populate_write(..).unwrap_err().errno(), Errno::EFAULT);
+    });
+    if let Err(why) = done {
+        skip!("{why}");
+    }
 }
 
 const HUGE: usize = 2 * MIB;
@@ -295,10 +438,10 @@ const HUGE: usize = 2 * MIB;
 #[test]
 fn a_huge_mapping_of_3_mib_is_really_unmapped() {
     let done = with_huge_pages(|| {
-        let mut map = MapOptions::new(3 * MIB).huge(21).anonymous().unwrap();
+        let mut map = MapOptions::new(3 * MIB).huge(HUGE).anonymous().unwrap();
         assert_eq!((map.len(), map.mapped_len(), map.granule().bytes()), (3 * MIB, 4 * MIB, HUGE));
         map.fill(7);
-        let at = map.as_ptr();
+        let at = map.as_mut_ptr();
         let mut space = Space::new();
         assert!(space.has(at, 4 * MIB));
         map.unmap().unwrap();
@@ -315,17 +458,17 @@ fn a_huge_mapping_is_aligned_populated_split_and_shrunk_by_huge_pages() {
     let done = with_huge_pages(|| {
         let mut space = Space::new();
         for align in [page(), HUGE, 8 * MIB, 64 * MIB] {
-            let options = MapOptions::new(3 * MIB).huge(21).align(align);
+            let options = MapOptions::new(3 * MIB).huge(HUGE).align(align);
             for options in [options, options.populate()] {
-                let map = options.anonymous().unwrap();
-                assert_eq!(map.as_ptr().addr() % align.max(HUGE), 0);
-                let (map, error) = map.split_at(MIB).unwrap_err();
-                assert_eq!(error, Error::Unaligned { value: MIB, granule: HUGE });
-                let (first, second) = map.split_at(HUGE).unwrap();
-                assert_eq!((first.len(), second.len()), (HUGE, MIB));
-                let mut map = first.join(second).unwrap();
-                let at = map.as_ptr();
-                map.shrink(1).unwrap();
+                let mut map = options.anonymous().unwrap();
+                let at = map.as_mut_ptr();
+                assert_eq!(at.addr() % align.max(HUGE), 0);
+                let error = map.split_off(MIB).unwrap_err();
+                assert_eq!(error.argument(), Some(("the place", MIB, Some(HUGE))));
+                let second = map.split_off(HUGE).unwrap();
+                assert_eq!((map.len(), second.len()), (HUGE, MIB));
+                map.try_unsplit(second).unwrap();
+                map.resize(1).unwrap();
                 assert_eq!((map.len(), map.mapped_len()), (1, HUGE));
                 map.unmap().unwrap();
                 space.look();
@@ -338,25 +481,58 @@ fn a_huge_mapping_is_aligned_populated_split_and_shrunk_by_huge_pages() {
     }
 }
 
+/// There may be no page left when the bytes are used again, or for what is gained.
+#[test]
+fn a_slice_on_huge_pages_neither_grows_nor_is_purged() {
+    let done = with_huge_pages(|| {
+        let mut map = MapOptions::new(HUGE).huge(HUGE).anonymous().unwrap();
+        map.fill(7);
+        let said = map.purge(..).unwrap_err().to_string();
+        assert_eq!(said, "purge: a slice on huge pages keeps them; see into_raw");
+        let said = map.resize(2 * HUGE).unwrap_err().to_string();
+        assert!(said.starts_with("resize: only private anonymous memory on ordinary"), "{said}");
+        assert!(map.iter().all(|byte| *byte == 7));
+        let refused = map.into_reservation(Mode::Strict).unwrap_err();
+        let said = format!("into_reservation: the granule {HUGE:#x} is not {:#x}", page());
+        assert_eq!(refused.to_string(), said);
+        let mut map = refused.into_owner().unwrap();
+        map.fill(8);
+        // SAFETY: nobody else has it.
+        let first = unsafe { map.into_raw().as_ptr().read() };
+        assert_eq!(first, 8);
+    });
+    if let Err(why) = done {
+        skip!("{why}");
+    }
+}
+
 /// The kernel rounds a length up to pages of the ordinary size, and does nothing to a part of a huge
 /// page, or refuses it.
 #[test]
 fn ranges_of_huge_mappings_are_whole_huge_pages() {
     let done = with_huge_pages(|| {
-        let mut map = MapOptions::new(2 * HUGE).huge(21).anonymous().unwrap();
-        map.fill(7);
-        map.purge(0, 1).unwrap();
-        assert!(map[..HUGE].iter().all(|byte| *byte == 0), "it said zeroes");
-        assert!(map[HUGE..].iter().all(|byte| *byte == 7));
-        let refused = map.purge(page(), 1);
-        assert_eq!(refused, Err(Error::Unaligned { value: page(), granule: HUGE }));
-        map.lock(0, 1).unwrap();
-        map.unlock(0, 1).unwrap();
-        map.populate_write(HUGE, 1).unwrap();
-        let raw = map.into_raw_access();
-        raw.protect(0, 1, Prot::READ).unwrap();
-        assert_eq!(writing(raw.as_ptr().wrapping_add(HUGE - 1)), SEGV);
-        assert_eq!(writing(raw.as_ptr().wrapping_add(HUGE)), OK);
+        let map = MapOptions::new(2 * HUGE).huge(HUGE);
+        let mut map = map.raw(RW, Sharing::Private).unwrap();
+        map.populate_write(HUGE..HUGE + 1).unwrap();
+        map.lock(..1).unwrap();
+        map.unlock(HUGE - 1..HUGE).unwrap();
+        // SAFETY: ours, and it can be written.
+        unsafe { map.as_ptr().write_bytes(7, 2 * HUGE) };
+        for range in [0..page(), page()..HUGE, HUGE - page()..HUGE] {
+            let argument = map.purge(range).unwrap_err().argument().unwrap();
+            assert_eq!(argument.2, Some(HUGE));
+        }
+        map.purge(..HUGE).unwrap();
+        // SAFETY: as above.
+        let bytes = unsafe { std::slice::from_raw_parts(map.as_ptr(), 2 * HUGE) };
+        assert!(bytes[..HUGE].iter().all(|byte| *byte == 0), "it said zeroes");
+        assert!(bytes[HUGE..].iter().all(|byte| *byte == 7));
+        assert_eq!(map.inwards(page()..2 * HUGE), Ok(HUGE..2 * HUGE));
+        map.protect(..HUGE, Prot::READ).unwrap();
+        assert_eq!(writing(map.as_ptr().wrapping_add(HUGE - 1)), SEGV);
+        assert_eq!(writing(map.as_ptr().wrapping_add(HUGE)), OK);
+        map.guard(HUGE..).unwrap();
+        assert_eq!(reading(map.as_ptr().wrapping_add(HUGE)), SEGV);
     });
     if let Err(why) = done {
         skip!("{why}");
@@ -374,23 +550,72 @@ fn huge_memfd() -> std::fs::File {
     file
 }
 
-/// A file of huge pages is mapped by its own ones, whatever size was asked for; what was asked for is
-/// all mapped, so that dropping unmaps nothing of others.
+/// A file of huge pages is mapped by its own ones, whatever was asked for: that is learnt, so that
+/// dropping unmaps all of it and nothing of others.
 #[test]
-fn a_mapping_of_a_huge_file_owns_all_that_it_unmaps() {
+fn a_mapping_of_a_huge_file_knows_its_granule_and_owns_all_that_it_unmaps() {
     let done = with_huge_pages(|| {
         let file = huge_memfd();
-        for log2 in [21, 22] {
-            let options = MapOptions::new(1).prot(RW).huge(log2);
-            // SAFETY: nobody else has the file.
-            let map: Mapping<Raw> = unsafe { options.file(file.as_raw_fd(), 0) }.unwrap();
-            let (at, len) = (map.as_ptr(), map.mapped_len());
-            assert_eq!(len, 1 << log2);
-            let mut space = Space::new();
+        let mut space = Space::new();
+        for (options, len) in [
+            (MapOptions::new(1), HUGE),
+            (MapOptions::new(HUGE), HUGE),
+            (MapOptions::new(3 * MIB), 2 * HUGE),
+            (MapOptions::new(1).align(8 * MIB), HUGE),
+            (MapOptions::whole(), 2 * HUGE),
+        ] {
+            let map: Mapping<Raw> = options.file_raw(lent(&file), 0, RW, Sharing::Shared).unwrap();
+            assert_eq!((map.mapped_len(), map.granule().bytes()), (len, HUGE), "{options:?}");
+            let at = map.as_ptr();
+            space.look();
             assert!(space.has(at, len), "all that is owned is mapped");
+            map.advise(.., Advice::NORMAL).unwrap();
+            let parts = map.into_raw_parts();
+            // SAFETY: given up by the line above.
+            let map: Mapping<Raw> = unsafe { Mapping::from_raw_parts(parts) }.unwrap();
             map.unmap().unwrap();
             space.look();
-            assert!(space.lacks(at, len));
+            assert!(space.lacks(at, len), "{options:?}");
+        }
+    });
+    if let Err(why) = done {
+        skip!("{why}");
+    }
+}
+
+#[test]
+fn a_huge_file_is_mapped_from_any_byte_of_its_first_page_on() {
+    let done = with_huge_pages(|| {
+        let file = huge_memfd();
+        let map = MapOptions::new(1).file_raw(lent(&file), 100, RW, Sharing::Shared).unwrap();
+        assert_eq!((map.mapped_len(), map.as_ptr().addr() % HUGE), (HUGE, 100));
+        // SAFETY: ours.
+        unsafe { map.as_ptr().write(7) };
+        drop(map);
+        // SAFETY: nobody else has the file.
+        let whole = unsafe { MapOptions::whole().file(lent(&file), 100) }.unwrap();
+        assert_eq!((whole.len(), whole[0]), (4 * MIB - 100, 7));
+    });
+    if let Err(why) = done {
+        skip!("{why}");
+    }
+}
+
+#[test]
+fn a_mapping_on_huge_pages_is_not_moved_over_a_reservation() {
+    let done = with_huge_pages(|| {
+        let file = huge_memfd();
+        for len in [3 * MIB, 4 * MIB] {
+            let of_file =
+                MapOptions::new(len).file_raw(lent(&file), 0, RW, Sharing::Shared).unwrap();
+            let anonymous = MapOptions::new(len).huge(HUGE).raw(RW, Sharing::Private).unwrap();
+            for mut map in [of_file, anonymous] {
+                let place = Reservation::new(map.mapped_len(), Mode::Strict).unwrap();
+                let (from, to) = (map.as_ptr(), place.as_ptr());
+                let refused = place.place(&mut map).unwrap_err();
+                assert!(refused.to_string().starts_with("place: the mapping's granule 0x200000"));
+                assert_eq!((map.as_ptr(), refused.into_owner().unwrap().as_ptr()), (from, to));
+            }
         }
     });
     if let Err(why) = done {

@@ -8,7 +8,7 @@
 pub mod supervised;
 pub mod traced;
 
-use rawmap::{Errno, MapFlags, PageSize, Prot};
+use rawmap::{Errno, Fd, MapFlags, PageSize, Prot};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -294,6 +294,12 @@ pub fn memfd(len: u64) -> File {
     };
     file.set_len(len).unwrap();
     file
+}
+
+/// A file's descriptor, as owners take it.
+pub fn lent(file: &impl AsRawFd) -> Fd<'_> {
+    // SAFETY: it is open for as long as the file is borrowed.
+    unsafe { Fd::borrow_raw(file.as_raw_fd()) }
 }
 
 /// Maps a file: `mmap` with a null hint.
