@@ -1,30 +1,54 @@
 //! `Ring`, `DualMapping`, `Stack` and `PageAlloc`: memory in special shapes.
 mod common;
 use common::*;
-use rawmap::{DualMapping, Errno, Error, PageAlloc, Ring, Stack};
+use rawmap::arch::nr;
+use rawmap::{DualMapping, Errno, MlockAllFlags, PageAlloc, Prot, Ring, Stack};
 use std::alloc::{GlobalAlloc, Layout};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const MIB: usize = 1 << 20;
 
-/// What was made; QEMU can't make it, which is said, and the test returns.
-macro_rules! made {
-    ($new:expr) => {
-        match $new {
-            Ok(made) => made,
-            Err(error) => {
-                assert!(emulator().is_some(), "{error}");
-                assert_eq!(error.errno(), Errno::ENOMEM);
-                assert!(error.to_string().starts_with("mremap("), "{error}");
-                departure!("mremap of length 0, which maps memory again, is ENOMEM");
-                return;
-            }
+/// Answers a call of this thread with an error in the kernel's place, from here on: for children only.
+/// False where there is no such thing.
+#[must_use]
+fn refuse(number: usize, errno: Errno) -> bool {
+    const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+    const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    const ALLOW: u32 = 0x7fff_0000;
+    const ANSWER: u32 = 0x0005_0000; // SECCOMP_RET_ERRNO
+    let line = |code, k, jf| libc::sock_filter { code, jt: 0, jf, k };
+    let mut lines = [
+        line(LOAD, 0, 0),
+        line(JUMP_IF_EQUAL, number as u32, 1),
+        line(RETURN, ANSWER | errno.raw() as u32, 0),
+        line(RETURN, ALLOW, 0),
+    ];
+    let filter = libc::sock_fprog { len: lines.len() as u16, filter: lines.as_mut_ptr() };
+    // SAFETY: a filter of so many lines; it is for this child.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) == 0
+    }
+}
+
+/// As [`refuse`]; where it can't be, the test is skipped.
+macro_rules! refuse_or_skip {
+    ($number:expr, $errno:expr) => {
+        if !refuse($number, $errno) {
+            return skip!("calls can't be refused here: no seccomp");
         }
     };
 }
 
+/// How many descriptors are open.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
 #[test]
 fn a_ring_holds_each_byte_at_two_places() {
-    let mut ring = made!(Ring::new(1));
+    let mut ring = Ring::new(1).unwrap();
     let len = ring.len();
     assert_eq!(len, page());
     for n in 0..len {
@@ -38,7 +62,7 @@ fn a_ring_holds_each_byte_at_two_places() {
 
 #[test]
 fn a_ring_wraps_at_every_position() {
-    let mut ring = made!(Ring::new(1));
+    let mut ring = Ring::new(1).unwrap();
     let len = ring.len();
     let text: Vec<u8> = (0..61).collect();
     for at in (0..2 * len).step_by(if emulator().is_some() { 37 } else { 1 }) {
@@ -58,7 +82,7 @@ fn a_ring_wraps_at_every_position() {
 /// link-time optimisation this was 5.
 #[test]
 fn what_is_written_by_one_address_is_read_by_the_other() {
-    let mut ring = made!(Ring::new(4096));
+    let mut ring = Ring::new(4096).unwrap();
     let len = ring.len();
     ring.slice_mut(0, 1)[0] = 5;
     // As numbers, so that the compiler sees where they lie.
@@ -74,7 +98,7 @@ fn what_is_written_by_one_address_is_read_by_the_other() {
 
 #[test]
 fn a_slice_longer_than_the_ring_is_a_panic() {
-    let ring = made!(Ring::new(1));
+    let ring = Ring::new(1).unwrap();
     let len = ring.len();
     for count in [len + 1, 2 * len, usize::MAX] {
         let slice = std::panic::AssertUnwindSafe(|| ring.slice(0, count).len());
@@ -87,13 +111,12 @@ fn a_slice_longer_than_the_ring_is_a_panic() {
 
 #[test]
 fn a_dropped_ring_or_dual_mapping_or_stack_leaves_nothing() {
-    drop(made!(Ring::new(1)));
     alone(|| {
         let mut space = Space::new();
         let before = space.bytes();
         let all = (Ring::new(MIB), DualMapping::new(MIB), Stack::new(MIB));
         space.look();
-        assert_eq!(space.bytes() - before, 5 * MIB + page());
+        assert_eq!(space.bytes() - before, 5 * MIB + Stack::GUARD.next_multiple_of(page()));
         drop(all);
         space.look();
         assert_eq!(space.bytes(), before);
@@ -102,21 +125,72 @@ fn a_dropped_ring_or_dual_mapping_or_stack_leaves_nothing() {
 
 #[test]
 fn lengths_that_can_not_be_are_refused() {
-    for len in [isize::MAX as usize, usize::MAX - page(), usize::MAX] {
-        let too_long = Error::TooLong { len };
-        assert_eq!(Ring::new(len).unwrap_err(), too_long);
-        assert_eq!(DualMapping::new(len).unwrap_err(), too_long);
-        assert!(matches!(Stack::new(len).unwrap_err(), Error::TooLong { .. }));
+    let max = isize::MAX as usize;
+    for len in [max, usize::MAX - page(), usize::MAX] {
+        let errors = [
+            (Ring::new(len).unwrap_err(), "Ring::new", max / 2),
+            (DualMapping::new(len).unwrap_err(), "DualMapping::new", max),
+            (Stack::new(len).unwrap_err(), "Stack::new", max),
+            (Stack::with_guard(1, len).unwrap_err(), "Stack::new", max),
+        ];
+        for (error, operation, limit) in errors {
+            assert_eq!(error.argument(), Some(("the length", len, Some(limit))), "{error}");
+            assert!(error.to_string().starts_with(&format!("{operation}: ")), "{error}");
+            assert_eq!(error.errno(), Errno::ENOMEM);
+        }
     }
-    assert_eq!(Ring::new(isize::MAX as usize / 2 + 1).unwrap_err().errno(), Errno::EINVAL);
-    let refused = [
-        Ring::new(0).map(drop),
-        DualMapping::new(0).map(drop),
-        Stack::new(0).map(drop),
-        Stack::with_guard(0, 0).map(drop),
-    ];
-    for refused in refused {
+    let error = Ring::new(max / 2 + 1).unwrap_err();
+    assert_eq!(error.argument(), Some(("the length", max / 2 + 1, Some(max / 2))));
+    let most = max - page() + 1;
+    assert_eq!(Stack::new(most).unwrap_err().errno(), Errno::ENOMEM, "with the guard it is more");
+    for refused in [Ring::new(0).map(drop), DualMapping::new(0).map(drop)] {
         assert!(refused.unwrap_err().to_string().ends_with("the length is 0"));
+    }
+    for refused in [Stack::new(0), Stack::with_guard(0, 0)] {
+        let said = refused.unwrap_err().to_string();
+        assert_eq!(said, "Stack::new: the length 0x0 is less than 0x1");
+    }
+}
+
+/// Where a filter or an emulator refuses to map memory again, its pages are those of a file.
+#[test]
+fn a_ring_is_made_of_a_memory_file_where_mremap_is_refused() {
+    for errno in [Errno::EPERM, Errno::ENOSYS, Errno::ENOMEM] {
+        alone(|| {
+            refuse_or_skip!(nr::MREMAP, errno);
+            let mut space = Space::new();
+            let (before, open) = (space.bytes(), descriptors());
+            let mut ring = Ring::new(3 * page()).unwrap();
+            assert_eq!(descriptors(), open, "the file is closed");
+            space.look();
+            assert_eq!(space.bytes() - before, 6 * page());
+            let len = ring.len();
+            ring.slice_mut(len - 2, 4).copy_from_slice(b"wrap");
+            assert_eq!((ring.slice(0, 2), ring.slice(2 * len - 2, 2)), (&b"ap"[..], &b"wr"[..]));
+            drop(ring);
+            space.look();
+            assert_eq!(space.bytes(), before);
+        });
+    }
+}
+
+#[test]
+fn where_no_file_can_be_had_either_the_first_refusal_is_the_error_and_nothing_stays() {
+    for errno in [Errno::EPERM, Errno::ENOMEM, Errno::EAGAIN, Errno::EFAULT] {
+        alone(|| {
+            refuse_or_skip!(nr::MREMAP, errno);
+            refuse_or_skip!(libc::SYS_memfd_create as usize, Errno::ENOSYS);
+            let mut space = Space::new();
+            let before = space.bytes();
+            for error in [Ring::new(MIB).unwrap_err(), DualMapping::new(MIB).unwrap_err()] {
+                assert!(
+                    error.errno() == errno && error.to_string().starts_with("mremap("),
+                    "{error}"
+                );
+            }
+            space.look();
+            assert_eq!(space.bytes(), before);
+        });
     }
 }
 
@@ -150,7 +224,7 @@ fn run(code: &DualMapping, offset: usize) -> i32 {
 
 #[test]
 fn code_is_written_by_one_view_and_run_by_the_other_and_written_again() {
-    let mut code = made!(DualMapping::new(page()));
+    let mut code = DualMapping::new(page()).unwrap();
     assert_eq!(returns(42), RETURN_42);
     for n in 0..100 {
         code.write(0, &returns(n)).unwrap();
@@ -163,7 +237,7 @@ fn code_is_written_by_one_view_and_run_by_the_other_and_written_again() {
 
 #[test]
 fn code_is_run_by_other_threads() {
-    let mut code = made!(DualMapping::new(page()));
+    let mut code = DualMapping::new(page()).unwrap();
     for n in 0..20 {
         code.write(0, &returns(n)).unwrap();
         let code = &code;
@@ -175,7 +249,7 @@ fn code_is_run_by_other_threads() {
 
 #[test]
 fn neither_view_can_be_both_written_and_run() {
-    let mut code = made!(DualMapping::new(page()));
+    let mut code = DualMapping::new(page()).unwrap();
     code.write(0, RETURN_42).unwrap();
     let run = code.run_ptr().cast_mut();
     assert_eq!((reading(run), writing(run), running(run)), (OK, SEGV, End::Exit(42)));
@@ -194,15 +268,113 @@ fn neither_view_can_be_both_written_and_run() {
 
 #[test]
 fn code_is_not_written_outside_of_its_range() {
-    let mut code = made!(DualMapping::new(page()));
+    let mut code = DualMapping::new(page()).unwrap();
     let size = code.len();
     for offset in [size, size - 1, size + 1, usize::MAX, usize::MAX - 1] {
         let refused = code.write(offset, &[0; 2]).unwrap_err();
-        assert_eq!(refused, Error::OutOfRange { offset, len: 2, size });
+        let end = offset.saturating_add(2);
+        assert_eq!(refused.argument(), Some(("the range's end", end, Some(size))), "{refused}");
     }
-    assert!(code.sync(1, usize::MAX).is_err() && code.sync(size, 0).is_ok());
+    assert!(code.sync(1..usize::MAX).is_err() && code.sync(size + 1..).is_err());
+    #[allow(clippy::reversed_empty_ranges)]
+    let backwards = code.sync(5..3);
+    assert_eq!(backwards.unwrap_err().to_string(), "sync: the range's end 0x3 is less than 0x5");
+    for synced in [code.sync(size..), code.sync(..=size - 1), code.sync(..), code.sync(3..3)] {
+        assert_eq!(synced, Ok(()));
+    }
     code.write(size, &[]).unwrap();
     code.write(size - 2, &[1, 2]).unwrap();
+}
+
+const PR_SET_MDWE: i32 = 65;
+
+/// No view gains the right to be run.
+#[test]
+fn code_is_made_where_no_memory_may_become_executable() {
+    alone(|| {
+        // SAFETY: a plain call; it is for this child.
+        if unsafe { libc::prctl(PR_SET_MDWE, 1, 0, 0, 0) } != 0 {
+            return skip!("no PR_SET_MDWE (Linux 6.3): {}", std::io::Error::last_os_error());
+        }
+        let data = anonymous(page(), RW);
+        // SAFETY: ours, and it is refused.
+        let refused = unsafe { rawmap::mprotect(data, page(), Prot::READ | Prot::EXEC) };
+        assert_eq!(refused, Err(Errno::EACCES), "it is in force");
+        let mut code = DualMapping::new(page()).unwrap();
+        for n in [1, 2] {
+            code.write(0, &returns(n)).unwrap();
+            assert_eq!(run(&code, 0), i32::from(n));
+        }
+        if refuse(nr::MREMAP, Errno::EPERM) {
+            let mut code = DualMapping::new(page()).unwrap();
+            code.write(0, &returns(3)).unwrap();
+            assert_eq!(run(&code, 0), 3);
+        }
+    });
+}
+
+#[test]
+fn code_lies_in_a_memory_file_where_a_call_for_anonymous_memory_is_refused() {
+    for number in [nr::MREMAP, nr::MPROTECT] {
+        alone(|| {
+            refuse_or_skip!(number, Errno::EACCES);
+            let mut space = Space::new();
+            let (before, open) = (space.bytes(), descriptors());
+            let mut code = DualMapping::new(page()).unwrap();
+            assert_eq!(descriptors(), open, "the file is closed");
+            space.look();
+            assert_eq!(space.bytes() - before, 2 * page());
+            code.write(0, &returns(42)).unwrap();
+            assert_eq!(run(&code, 0), 42);
+            drop(code);
+            space.look();
+            assert_eq!(space.bytes(), before);
+        });
+    }
+}
+
+/// A thread that has run what was there before runs what is there now.
+#[test]
+fn threads_that_run_code_run_the_new_one_once_they_are_synced() {
+    let mut code = DualMapping::new(page()).unwrap();
+    if let Err(error) = code.sync_threads() {
+        let missing = matches!(error.errno(), Errno::ENOSYS | Errno::EINVAL);
+        assert!(missing && (emulator().is_some() || kernel() < (6, 9)), "{error}");
+        return skip!("no MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE: {error}");
+    }
+    code.write(0, &returns(0)).unwrap();
+    let (published, ran) = (AtomicU32::new(0), AtomicU32::new(0));
+    let (address, write) = (code.run_ptr().addr(), code.write_ptr());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..100 {
+                await_value(&published, n);
+                let function = at(address).cast_const();
+                // SAFETY: a function without arguments was written there, and published.
+                let function: extern "C" fn() -> u32 = unsafe { std::mem::transmute(function) };
+                assert_eq!(function(), n);
+                ran.store(n + 1, Ordering::Release);
+            }
+        });
+        for n in 0..100 {
+            // SAFETY: within the view; the thread that runs it waits.
+            unsafe { write.copy_from(returns(n as u8).as_ptr(), returns(n as u8).len()) };
+            code.sync(..returns(n as u8).len()).unwrap();
+            code.sync_threads().unwrap();
+            published.store(n, Ordering::Release);
+            await_value(&ran, n + 1);
+        }
+    });
+}
+
+#[test]
+fn threads_that_can_not_be_synced_are_an_error() {
+    alone(|| {
+        let code = DualMapping::new(page()).unwrap();
+        refuse_or_skip!(nr::MEMBARRIER, Errno::EPERM);
+        let said = code.sync_threads().unwrap_err().to_string();
+        assert!(said.starts_with("membarrier: EPERM"), "{said}");
+    });
 }
 
 #[test]
@@ -214,11 +386,103 @@ fn a_stack_is_usable_to_its_last_byte_and_a_fault_below() {
         assert_eq!(stack.top().addr() % page(), 0);
         // SAFETY: the usable part, on which nobody runs.
         unsafe { stack.bottom().write_bytes(7, stack.len()) };
+        let (guard, range) = (guard.next_multiple_of(page()), stack.guard());
+        assert_eq!((range.end, range.end.addr() - range.start.addr()), (stack.bottom(), guard));
         let below = |n: usize| writing(stack.bottom().wrapping_sub(n));
         if guard != 0 {
-            assert_eq!((below(1), below(guard.next_multiple_of(page()))), (SEGV, SEGV));
+            assert_eq!((below(1), below(guard)), (SEGV, SEGV));
+            assert_eq!((reading(range.start), reading(range.end)), (SEGV, OK));
         }
     }
+}
+
+/// Code without stack probes steps over a page.
+#[test]
+fn a_guard_is_64_kib_unless_it_is_told() {
+    let stack = Stack::new(1).unwrap();
+    let range = stack.guard();
+    assert_eq!(Stack::GUARD, 64 << 10);
+    assert_eq!(range.end.addr() - range.start.addr(), Stack::GUARD.next_multiple_of(page()));
+    for n in (0..Stack::GUARD).step_by(page()) {
+        assert_eq!(reading(range.start.wrapping_add(n)), SEGV, "at {n:#x}");
+    }
+}
+
+#[test]
+fn a_reset_stack_is_zeroes_and_free_and_as_guarded_as_before() {
+    for locked in [false, true] {
+        let mut stack = Stack::new(4 * page()).unwrap();
+        if locked {
+            // SAFETY: it changes no contents.
+            unsafe { rawmap::mlock(stack.bottom(), page()) }.unwrap();
+        }
+        // SAFETY: nobody runs on it.
+        unsafe {
+            stack.bottom().write_bytes(7, stack.len());
+            stack.reset().unwrap();
+        }
+        if !locked {
+            assert_eq!(resident(stack.bottom(), 4), [false; 4]);
+        }
+        // SAFETY: as above.
+        let bytes = unsafe { std::slice::from_raw_parts(stack.bottom(), stack.len()) };
+        let zeroes = bytes.iter().all(|byte| *byte == 0);
+        if locked {
+            answers!(true, zeroes, qemu ..11 => false, "MADV_DONTNEED_LOCKED does nothing, and succeeds");
+        } else {
+            assert!(zeroes);
+        }
+        assert_eq!(reading(stack.bottom().wrapping_sub(1)), SEGV);
+    }
+}
+
+/// Locked memory has no guards of the kernel's.
+#[test]
+fn a_stack_in_a_process_that_locks_all_its_memory_is_guarded() {
+    alone(|| {
+        // SAFETY: it changes no contents.
+        if let Err(errno) = unsafe { rawmap::mlockall(MlockAllFlags::FUTURE) } {
+            return skip!("this user may not lock: {errno}");
+        }
+        let stack = Stack::new(page()).unwrap();
+        let ends = [writing(stack.bottom().wrapping_sub(1)), writing(stack.bottom())];
+        assert_eq!(ends, [SEGV, OK]);
+    });
+}
+
+#[test]
+fn a_guard_stays_after_what_happens_to_a_stack() {
+    let mut stack = Stack::new(4 * page()).unwrap();
+    let below = |stack: &Stack| stack.bottom().wrapping_sub(1);
+    // SAFETY: nobody runs on it.
+    unsafe { stack.reset() }.unwrap();
+    let inherited = in_child(|| i32::from(reading(below(&stack)) != SEGV));
+    assert_eq!((inherited, reading(below(&stack))), (OK, SEGV));
+    let (guard, bottom) = (stack.guard(), stack.bottom());
+    let raw = stack.into_raw();
+    assert_eq!(
+        (raw.as_ptr(), raw.len()),
+        (guard.start, bottom.addr() - guard.start.addr() + 4 * page())
+    );
+    assert_eq!((reading(guard.start), reading(bottom)), (SEGV, OK));
+}
+
+#[test]
+fn neighbouring_stacks_are_one_mapping_where_the_kernel_has_guards() {
+    if emulator().is_some() || kernel() < (6, 13) {
+        return skip!("the kernel has no MADV_GUARD_INSTALL");
+    }
+    alone(|| {
+        let count = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+        let before = count();
+        let stacks: Vec<_> = (0..1000).map(|_| Stack::new(16 << 10).unwrap()).collect();
+        for stack in &stacks {
+            // SAFETY: nobody runs on it.
+            unsafe { stack.bottom().write(7) };
+        }
+        let added = count() - before;
+        assert!(added < 20, "{added} mappings for {} stacks", stacks.len());
+    });
 }
 
 #[test]
