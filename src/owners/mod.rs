@@ -27,6 +27,8 @@
 
 mod access;
 mod descriptor;
+#[cfg(doctest)]
+mod does_not_compile;
 mod dual;
 mod error;
 mod front;
