@@ -353,14 +353,16 @@ impl Reservation {
     /// at which the place is nobody's, so nothing else comes to lie there, and no other thread's mapping is
     /// lost.
     ///
-    /// Two or three calls: `mremap(mapping, len, len + page, 0, NULL)`, which fails if the kernel holds the
-    /// mapping in several parts, of which it might move some and not all; `munmap` of that page in case it
-    /// succeeds; and `mremap(mapping, len, len, MREMAP_MAYMOVE|MREMAP_FIXED, place)`.
+    /// One call, `mremap(mapping, len, len, MREMAP_MAYMOVE|MREMAP_FIXED, place)`; and for more than a page
+    /// one or two before it: `mremap(mapping, len, len + page, 0, NULL)`, which fails if the kernel holds the
+    /// mapping in several parts, of which it might move some and not all, and `munmap` of that page in case it
+    /// succeeds.
     ///
     /// # Errors
     /// That the mapping does not take up as many bytes as the place, or lies on huge pages. Those of
-    /// [`mremap`](crate::mremap): EFAULT if the mapping's parts differ, see [`Mapping::resize`]. The mapping
-    /// stays where it was. The place comes back; it is lost if the kernel has unmapped it before it failed, and
+    /// [`mremap`](crate::mremap): EFAULT if the mapping's parts differ, see [`Mapping::resize`], or if it is a
+    /// driver's memory of more than a page; EINVAL if its driver does not let it be moved. The mapping stays
+    /// where it was. The place comes back; it is lost if the kernel has unmapped it before it failed, and
     /// another thread's mapping lies there already.
     ///
     /// ```

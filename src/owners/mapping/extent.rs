@@ -273,11 +273,15 @@ impl<A: Access> Mapping<A> {
 
     /// Whether the kernel holds the mapping as one part, or as part of one.
     ///
-    /// One call, or two: `mremap(start, mapped_len, mapped_len + granule, 0, NULL)`, which is EFAULT or
-    /// EINVAL if not. Else it is ENOMEM, since something lies behind, or EAGAIN, since so much may not be
-    /// locked; or it succeeds, and a second call unmaps what was added.
+    /// No call for a single granule, which is never in several parts. Else one or two: `mremap(start,
+    /// mapped_len, mapped_len + granule, 0, NULL)`, which is EFAULT or EINVAL if it is in several, or may not
+    /// grow at all, as a driver's memory. Else it is ENOMEM, since something lies behind, or EAGAIN, since so
+    /// much may not be locked; or it succeeds, and a second call unmaps what was added.
     pub(in crate::owners) fn is_in_one_part(&self) -> Result<(), Error> {
         let (base, len, more) = (self.base(), self.mapped_len(), self.granule.bytes());
+        if len <= more {
+            return Ok(());
+        }
         let longer = Call::mremap(base, len, len + more, MremapFlags::default(), null_mut());
         // SAFETY: nothing moves, and what is added nobody has used.
         match unsafe { issue(longer) } {
