@@ -417,10 +417,8 @@ fn a_reset_stack_is_zeroes_and_free_and_as_guarded_as_before() {
             unsafe { rawmap::mlock(stack.bottom(), page()) }.unwrap();
         }
         // SAFETY: nobody runs on it.
-        unsafe {
-            stack.bottom().write_bytes(7, stack.len());
-            stack.reset().unwrap();
-        }
+        unsafe { stack.bottom().write_bytes(7, stack.len()) };
+        stack.reset().unwrap();
         if !locked {
             assert_eq!(resident(stack.bottom(), 4), [false; 4]);
         }
@@ -454,8 +452,7 @@ fn a_stack_in_a_process_that_locks_all_its_memory_is_guarded() {
 fn a_guard_stays_after_what_happens_to_a_stack() {
     let mut stack = Stack::new(4 * page()).unwrap();
     let below = |stack: &Stack| stack.bottom().wrapping_sub(1);
-    // SAFETY: nobody runs on it.
-    unsafe { stack.reset() }.unwrap();
+    stack.reset().unwrap();
     let inherited = in_child(|| i32::from(reading(below(&stack)) != SEGV));
     assert_eq!((inherited, reading(below(&stack))), (OK, SEGV));
     let (guard, bottom) = (stack.guard(), stack.bottom());

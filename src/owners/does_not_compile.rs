@@ -178,13 +178,6 @@
 /// map.overlay(.., Prot::READ, MapFlags::PRIVATE, 0, 0).unwrap();
 /// ```
 ///
-/// Emptying a stack that somebody may run on:
-///
-/// ```compile_fail,E0133
-/// # use rawmap::Stack;
-/// Stack::new(1).unwrap().reset().unwrap();
-/// ```
-///
 /// Reading a ring through one borrow while it is written through another:
 ///
 /// ```compile_fail,E0502
