@@ -211,10 +211,9 @@ fn a_conversion_that_can_not_be_undone_gives_the_owner_up() {
         let map = anon(4);
         let at = start(&map);
         // The kernel protects the front before it comes to what is sealed.
+        let third = start(&map[2 * page()..]);
         // SAFETY: it stays as it is.
-        if let Err(errno) =
-            unsafe { rawmap::mseal(start(&map[2 * page()..]), page(), Default::default()) }
-        {
+        if let Err(errno) = unsafe { rawmap::mseal(third, page(), Default::default()) } {
             assert_eq!(errno, Errno::ENOSYS);
             return skip!("the kernel has no mseal");
         }

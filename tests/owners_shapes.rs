@@ -437,6 +437,7 @@ fn a_reset_stack_is_zeroes_and_free_and_as_guarded_as_before() {
 /// Locked memory has no guards of the kernel's.
 #[test]
 fn a_stack_in_a_process_that_locks_all_its_memory_is_guarded() {
+    need_lockable!(1 << 20);
     alone(|| {
         // SAFETY: it changes no contents.
         if let Err(errno) = unsafe { rawmap::mlockall(MlockAllFlags::FUTURE) } {
