@@ -136,7 +136,7 @@ test_arch() {
   step 'the examples'
   for example in "${examples[@]}"; do
     # shellcheck disable=SC2086 # a name and arguments
-    if run cargo run --example ${example/ / -- }; then note passed 1; else fail "cargo run --example ${example/ / -- }"; fi
+    if run cargo run --all-features --example ${example/ / -- }; then note passed 1; else fail "the example $example"; fi
   done
 
   ((EUID == 0)) || return 0

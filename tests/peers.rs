@@ -113,8 +113,9 @@ struct ForRlsf;
 // SAFETY: a pool is a mapping, whole pages, and is given back only once.
 unsafe impl rlsf::FlexSource for ForRlsf {
     unsafe fn alloc(&mut self, min_size: usize) -> Option<NonNull<[u8]>> {
-        let (start, len) = MapOptions::new(min_size).anonymous().ok()?.into_raw();
-        Some(NonNull::slice_from_raw_parts(start, len))
+        // The whole pages: what is asked for need not be, and a pool is given back by its length.
+        let len = page_size().ok()?.round_up(min_size)?;
+        Some(MapOptions::new(len).anonymous().ok()?.leak().into())
     }
 
     unsafe fn realloc_inplace_grow(&mut self, pool: NonNull<[u8]>, len: usize) -> Option<usize> {
