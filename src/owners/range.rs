@@ -137,7 +137,10 @@ impl Lent {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
+    use std::string::{String, ToString};
 
     const PAGE: usize = 4096;
 
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn ranges_that_are_not_there_are_errors() {
-        let text = |range: (Bound<usize>, Bound<usize>)| {
+        let text = |range: (Bound<usize>, Bound<usize>)| -> String {
             within("test", range, 10).unwrap_err().to_string()
         };
         use Bound::{Excluded, Included, Unbounded};
