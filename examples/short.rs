@@ -1,14 +1,12 @@
 //! Eight jobs, each in as few lines as with a crate that does only that, and with no more `unsafe`.
 //!
-//! `cargo run --features std --example short < Cargo.toml`
+//! `cargo run --features std --example short`
 
-use rawmap::{
-    DualMapping, MapOptions, Mapping, Mode, PageAlloc, Prot, Reservation, Ring, Sharing, Stack,
-};
+use rawmap::{Front, MapOptions, PageAlloc, Ring, Stack, Words};
 use std::fs::File;
 use std::io::{self, Read};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 /// A global allocator whose every block is a mapping. For small blocks, put an allocator of your choice on it:
 /// talc takes it as it is (`GlobalAllocSource`).
@@ -20,7 +18,7 @@ fn main() -> io::Result<()> {
     whole_file()?;
     shared_with_a_child()?;
     Arena::new(1 << 30)?.alloc(100)?.fill(1);
-    lines_of_stdin()?;
+    longest_line(File::open("/proc/self/maps")?)?;
     compiled()?;
     on_a_stack_of_its_own()
 }
@@ -44,71 +42,64 @@ fn zeroes(bytes: &[u8]) -> usize {
 }
 
 fn shared_with_a_child() -> io::Result<()> {
-    let shared = MapOptions::new(4).raw(Prot::READ | Prot::WRITE, Sharing::Shared)?;
-    // SAFETY: the first word of a mapping that outlives the reference; the child uses atomics too.
-    let count = unsafe { AtomicU32::from_ptr(shared.as_ptr().cast()) };
+    let count = Words::new(1)?;
     // SAFETY: the child touches nothing else, and runs no exit handlers.
     unsafe {
         if libc::fork() == 0 {
-            count.fetch_add(1, Ordering::Relaxed);
+            count[0].fetch_add(1, Ordering::Relaxed);
             libc::_exit(0);
         }
         libc::wait(null_mut());
     }
-    assert_eq!(count.load(Ordering::Relaxed), 1);
+    assert_eq!(count[0].load(Ordering::Relaxed), 1);
     Ok(())
 }
 
-/// Blocks side by side, of memory that is reserved at once and committed bit by bit.
+/// Blocks side by side, of memory that is reserved at once and committed 64 KiB at a time.
 struct Arena {
-    front: Mapping,
-    rest: Reservation,
+    front: Front,
     used: usize,
 }
 
 impl Arena {
-    const STEP: usize = 64 << 10;
-
     fn new(len: usize) -> io::Result<Self> {
-        let rest = Reservation::new(len, Mode::Strict)?;
-        Ok(Self { front: Mapping::empty(), rest, used: 0 })
+        Ok(Self { front: Front::reserve(len)?, used: 0 })
     }
 
     fn alloc(&mut self, len: usize) -> io::Result<&mut [u8]> {
         let (start, end) = (self.used, self.used + len);
         if end > self.front.len() {
-            let more = (end - self.front.len()).next_multiple_of(Self::STEP);
-            self.rest.commit(..more)?; // if that is refused, all is as it was
-            let rest = self.rest.split_off(more)?;
-            let more = std::mem::replace(&mut self.rest, rest).into_mapping()?;
-            self.front.try_unsplit(more).expect("it lies right behind");
+            self.front.resize(end.next_multiple_of(64 << 10))?;
         }
         self.used = end;
         Ok(&mut self.front[start..end])
     }
 }
 
-fn lines_of_stdin() -> io::Result<()> {
+fn longest_line(mut input: impl Read) -> io::Result<()> {
     let mut ring = Ring::new(1 << 16)?;
-    let (mut head, mut tail) = (0, 0);
+    let (mut head, mut tail, mut longest) = (0, 0, 0);
     loop {
         let free = ring.len() - (tail - head);
-        match io::stdin().read(ring.slice_mut(tail, free))? {
-            0 => return Ok(()),
+        match input.read(ring.slice_mut(tail, free))? {
+            0 => break,
             got => tail += got,
         }
         while let Some(len) = ring.slice(head, tail - head).iter().position(|it| *it == b'\n') {
-            println!("a line of {len} bytes");
+            longest = longest.max(len);
             head += len + 1;
         }
     }
+    println!("the longest line has {longest} bytes");
+    Ok(())
 }
 
 fn compiled() -> io::Result<()> {
-    let mut code = DualMapping::new(4096)?;
-    code.write(0, RETURN_42)?;
-    // SAFETY: a C function without arguments, whose code this thread has synced.
-    let f: extern "C" fn() -> i32 = unsafe { std::mem::transmute(code.run_ptr()) };
+    let mut code = MapOptions::new(4096).anonymous()?;
+    code[..RETURN_42.len()].copy_from_slice(RETURN_42);
+    let code = code.make_executable()?;
+    // SAFETY: it begins with a C function without arguments.
+    let f: extern "C" fn() -> i32 = unsafe { std::mem::transmute(code.as_ptr()) };
     assert_eq!(f(), 42);
     Ok(())
 }
