@@ -7,8 +7,8 @@ usage_if_asked "usage: ci/qemu-test.sh [ARCH...]
 
 Runs the tests, the documentation's examples and examples/ for each ARCH: x86_64, aarch64, riscv64
 (all three when none is named). This machine's own architecture runs natively, the others under QEMU.
-The tests have all features; examples/ has none. Run by root, it runs the tests a second time without
-root's rights: some answers of the kernel depend on them.
+All features are on. Run by root, it runs the tests a second time without root's rights: some answers
+of the kernel depend on them.
 What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}.
 Fails when a test failed or an architecture ran none.
 
