@@ -11,8 +11,8 @@
 //!
 //! No job touches more memory than it says. Where others do as well or better, it is in the table.
 
-use memmap2::{MmapMut, MmapOptions};
-use rawmap::{Cursor, MapOptions, Mode, PageAlloc, PageSize, Prot, Reservation, Ring};
+use memmap2::{Mmap, MmapMut, MmapOptions};
+use rawmap::{Fd, MapOptions, Mode, PageAlloc, PageSize, Prot, Reservation, Ring, Sharing};
 use rustix::mm::{MapFlags, ProtFlags};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
@@ -62,15 +62,7 @@ fn over_allocate_and_trim(len: usize, align: usize, page: usize) -> *mut u8 {
 fn aligned_reservations(page: usize) {
     title(&format!("{COUNT} reservations of 64 KiB at multiples of 2 MiB, kept, then given back"));
     job("rawmap: Reservation::aligned", || {
-        let mut cursor = Cursor::new();
-        let make = || Reservation::aligned(64 * KIB, 2 * MIB, &mut cursor, Mode::Overcommit);
-        black_box(std::array::from_fn::<_, COUNT, _>({
-            let mut make = make;
-            move |_| make().unwrap()
-        }));
-    });
-    job("rawmap: Reservation::keep_slack", || {
-        let make = |_| Reservation::keep_slack(64 * KIB, 2 * MIB, Mode::Overcommit).unwrap();
+        let make = |_| Reservation::aligned(64 * KIB, 2 * MIB, Mode::Overcommit).unwrap();
         black_box(std::array::from_fn::<_, COUNT, _>(make));
     });
     job("by hand: over-allocate and trim (libc)", || {
@@ -86,14 +78,14 @@ fn aligned_reservations(page: usize) {
 fn anonymous(page: usize) {
     title("1 MiB of anonymous memory: mapped, each page touched, unmapped");
     job("rawmap: MapOptions::anonymous", || {
-        let map = MapOptions::new(MIB).anonymous().unwrap();
+        let mut map = MapOptions::new(MIB).anonymous().unwrap();
         // SAFETY: mapped.
-        unsafe { touch(map.as_ptr(), MIB, page) };
+        unsafe { touch(map.as_mut_ptr(), MIB, page) };
     });
     job("rawmap: the same, populate", || {
-        let map = MapOptions::new(MIB).populate().anonymous().unwrap();
+        let mut map = MapOptions::new(MIB).populate().anonymous().unwrap();
         // SAFETY: mapped.
-        unsafe { touch(map.as_ptr(), MIB, page) };
+        unsafe { touch(map.as_mut_ptr(), MIB, page) };
     });
     job("memmap2: MmapMut::map_anon", || {
         let mut map = MmapMut::map_anon(MIB).unwrap();
@@ -122,16 +114,28 @@ fn anonymous(page: usize) {
 }
 
 fn file() {
-    title("a file of one page: mapped, its first byte read, unmapped");
+    title("a file: mapped, its first byte read, unmapped");
     let file = File::open("/proc/self/exe").unwrap();
+    // SAFETY: it stays open as long as `file`.
+    let fd = unsafe { Fd::borrow_raw(file.as_raw_fd()) };
     job("rawmap: MapOptions::file", || {
         // SAFETY: a program's file isn't written while it runs.
-        let map = unsafe { MapOptions::new(4096).read_only().file(file.as_raw_fd(), 0) }.unwrap();
+        let map = unsafe { MapOptions::new(4096).file(fd, 0) }.unwrap();
+        black_box(map[0]);
+    });
+    job("rawmap: MapOptions::whole, file", || {
+        // SAFETY: as above.
+        let map = unsafe { MapOptions::whole().file(fd, 0) }.unwrap();
         black_box(map[0]);
     });
     job("memmap2: MmapOptions::map, length given", || {
         // SAFETY: as above.
         let map = unsafe { MmapOptions::new().len(4096).map(&file) }.unwrap();
+        black_box(map[0]);
+    });
+    job("memmap2: Mmap::map", || {
+        // SAFETY: as above.
+        let map = unsafe { Mmap::map(&file) }.unwrap();
         black_box(map[0]);
     });
     job("rustix: mm::mmap, munmap", || {
@@ -221,17 +225,17 @@ fn commit(page: usize) {
     const LEN: usize = 64 * KIB;
     let cycle = |space: &Reservation| {
         for n in 0..16 {
-            space.commit(n * LEN, LEN).unwrap();
+            space.commit(n * LEN..(n + 1) * LEN).unwrap();
             // SAFETY: committed.
             unsafe { touch(space.as_ptr().add(n * LEN), LEN, page) };
-            space.decommit(n * LEN, LEN).unwrap();
+            space.decommit(n * LEN..(n + 1) * LEN).unwrap();
         }
     };
     let space = Reservation::new(MIB, Mode::Overcommit).unwrap();
     job("rawmap: Mode::Overcommit", || cycle(&space));
     let space = Reservation::new(MIB, Mode::Strict).unwrap();
     job("rawmap: Mode::Strict", || cycle(&space));
-    let space = MapOptions::new(MIB).prot(Prot::NONE).noreserve().anonymous().unwrap();
+    let space = MapOptions::new(MIB).noreserve().raw(Prot::NONE, Sharing::Private).unwrap();
     job("by hand: mprotect; MADV_DONTNEED, mprotect (libc)", || {
         for n in 0..16 {
             // SAFETY: a part of the mapping above.

@@ -1,10 +1,10 @@
 //! A kernel in userspace, as small as it can be: it gives a guest an address space of its own, serves
 //! the guest's page faults, and answers its mmap, munmap and mprotect as Linux would.
 //!
-//! - The guest's address space, 0 to 16 MiB, is a reservation. Its addresses are offsets in that.
+//! - The guest's address space, 0 to 16 MiB, is one inaccessible mapping. Its addresses are offsets in that.
 //! - The guest's memory is a memfd, mapped twice: frame by frame where the guest has pages, and as a
 //!   whole where the kernel reads and writes it.
-//! - A page is mapped when it is first touched, by the handler of SIGSEGV. It calls the raw `mmap`,
+//! - A page is mapped when it is first touched, by the handler of SIGSEGV. It calls `Mapping::overlay`,
 //!   which takes no lock and does not touch errno, and looks at nothing but atomics.
 //! - Requests come from another thread as a number and six words, as a seccomp notification or a
 //!   ptrace stop has them. `Call::check` refuses what Linux refuses for the words alone; what depends
@@ -13,13 +13,16 @@
 //! There is one guest thread, which waits while the kernel serves it. With several, each page-table
 //! entry would need a lock bit against a fault during a call.
 //!
-//! `cargo run --example guest`
+//! `cargo run --features std --example guest`
 
 use rawmap::{
-    Call, Errno, Limits, MapFlags, MapOptions, Mapping, Mode, Operation, PageSize, Prot, Raw,
-    RawFd, Reservation, Word,
+    Call, Errno, Limits, MapFlags, MapOptions, Mapping, NO_FD, Operation, PageSize, Prot, Raw,
+    RawFd, Sharing, Word, page_size,
 };
 use std::error::Error;
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::{null_mut, without_provenance_mut as at};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
@@ -73,8 +76,8 @@ impl Page {
 /// but for its atomics.
 struct Machine {
     page: PageSize,
-    space: Reservation,
-    memfd: RawFd,
+    space: Mapping<Raw>,
+    memfd: File,
     memory: Mapping<Raw>,
     pages: Vec<AtomicU32>,
     taken: [AtomicBool; FRAMES],
@@ -85,21 +88,20 @@ static MACHINE: OnceLock<Machine> = OnceLock::new();
 
 impl Machine {
     fn new() -> Result<Self, Box<dyn Error>> {
-        let page = PageSize::find()?;
-        let len = FRAMES * page.bytes();
-        // SAFETY: plain calls; the descriptor is new.
+        let page = page_size()?;
+        // SAFETY: the kernel reads the name, which ends with a zero.
         let memfd = unsafe { libc::memfd_create(c"guest".as_ptr(), libc::MFD_CLOEXEC) };
-        // SAFETY: as above.
-        if memfd < 0 || unsafe { libc::ftruncate(memfd, len as libc::off_t) } != 0 {
+        if memfd < 0 {
             return Err(std::io::Error::last_os_error().into());
         }
-        // SAFETY: the descriptor is open, and of a raw mapping nothing is promised.
-        let memory = unsafe { MapOptions::new(len).shared().file(memfd, 0) }?;
+        // SAFETY: the descriptor is new, and this file's alone.
+        let memfd = unsafe { File::from_raw_fd(memfd) };
+        memfd.set_len((FRAMES * page.bytes()) as u64)?;
         Ok(Self {
             page,
-            space: Reservation::new(SPACE, Mode::Strict)?,
+            space: MapOptions::new(SPACE).raw(Prot::NONE, Sharing::Private)?,
+            memory: MapOptions::whole().file_raw(&memfd, 0, RW, Sharing::Shared)?,
             memfd,
-            memory,
             pages: (0..SPACE / page.bytes()).map(|_| AtomicU32::new(0)).collect(),
             taken: [const { AtomicBool::new(false) }; FRAMES],
             faults: AtomicUsize::new(0),
@@ -113,6 +115,11 @@ impl Machine {
 
     fn set(&self, n: usize, page: Page) {
         self.pages[n].store(page.0, Relaxed);
+    }
+
+    /// So many pages from the n-th on, as bytes of the address space.
+    fn bytes(&self, n: usize, count: usize) -> Range<usize> {
+        n << self.page.log2()..(n + count) << self.page.log2()
     }
 
     /// The host's pointer for a guest's address.
@@ -136,10 +143,11 @@ impl Machine {
         }
         let Some(frame) = entry.frame().or_else(|| self.new_frame(entry)) else { return false };
         let page = self.page.bytes();
-        let (flags, offset) = (MapFlags::SHARED | MapFlags::FIXED, (frame * page) as u64);
-        // SAFETY: what is replaced is one page of the reservation, which only the guest uses.
+        let (fd, offset) = (self.memfd.as_raw_fd(), (frame * page) as u64);
+        // SAFETY: a page of the guest's, which waits for it, far from the stack; the memfd is open, and not on
+        // hugetlbfs. If the host has no memory left, the page may be unmapped, and the machine is killed.
         let mapped = unsafe {
-            rawmap::mmap(self.host(n * page), page, entry.prot(), flags, self.memfd, offset)
+            self.space.overlay(self.bytes(n, 1), entry.prot(), MapFlags::SHARED, fd, offset)
         };
         let present = entry.0 & 0xff | Page::PRESENT;
         self.set(n, Page(present | (frame as u32 + 1) << 8));
@@ -265,7 +273,7 @@ impl Kernel {
         if !anonymous && flags.sharing() == MapFlags::PRIVATE {
             return Err(Errno::ENODEV); // there is no copy on write here
         }
-        self.drop_pages(first, count)?;
+        self.drop_pages(first, count);
         for n in 0..count {
             let frame = Some(self.number(offset) + n).filter(|n| !anonymous && *n < FILE_FRAMES);
             let kind = if anonymous { 0 } else { Page::FILE };
@@ -275,14 +283,18 @@ impl Kernel {
     }
 
     fn munmap(&self, addr: usize, count: usize) -> Result<usize, Errno> {
-        self.drop_pages(self.number(addr), count).map(|()| 0)
+        self.drop_pages(self.number(addr), count);
+        Ok(0)
     }
 
     /// One call on the host, whatever was mapped there.
-    fn drop_pages(&self, first: usize, count: usize) -> Result<(), Errno> {
-        let page = self.machine.page.bytes();
-        let dropped = self.machine.space.decommit(first * page, count * page);
-        dropped.map_err(|error| error.errno())?;
+    fn drop_pages(&self, first: usize, count: usize) {
+        let (space, flags) = (&self.machine.space, MapFlags::PRIVATE | MapFlags::ANONYMOUS);
+        let range = self.machine.bytes(first, count);
+        // SAFETY: pages of the guest's, which waits for it, far from the stack. If the host has no memory
+        // left, they may be unmapped, and the machine stops.
+        let dropped = unsafe { space.overlay(range, Prot::NONE, flags, NO_FD, 0) };
+        dropped.expect("the host has memory");
         for n in first..first + count {
             let old = self.machine.get(n);
             if let Some(frame) = old.frame().filter(|_| !old.is(Page::FILE)) {
@@ -290,11 +302,9 @@ impl Kernel {
             }
             self.machine.set(n, Page::NOTHING);
         }
-        Ok(())
     }
 
     fn mprotect(&self, addr: usize, count: usize, prot: Prot) -> Result<usize, Errno> {
-        let page = self.machine.page.bytes();
         for n in self.number(addr)..self.number(addr) + count {
             let old = self.machine.get(n);
             if !old.is(Page::MAPPED) {
@@ -302,8 +312,8 @@ impl Kernel {
             }
             let new = Page::new(prot, old.0 & (Page::FILE | Page::PRESENT), old.frame());
             if new.is(Page::PRESENT) {
-                // SAFETY: a page of the reservation, which only the guest uses.
-                unsafe { rawmap::mprotect(self.machine.host(n * page), page, new.prot()) }?;
+                let changed = self.machine.space.protect(self.machine.bytes(n, 1), new.prot());
+                changed.map_err(|error| error.errno())?;
             }
             self.machine.set(n, new);
         }

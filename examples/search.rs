@@ -1,18 +1,17 @@
 //! Files by mapping and by reading: searches a large file from end to end, and looks up records at
 //! random, in both ways. Shows time, calls and page faults, and says which was better here.
 //!
-//! `cargo run --release --example search [MiB]`: 256 MiB unless told otherwise.
+//! `cargo run --release --features std --example search [MiB]`: 256 MiB unless told otherwise.
 //!
 //! What is compared is a file in the page cache: from a disk, both wait for the disk. A mapping saves
 //! the copy and the calls, and pays page faults (one for each 64 KiB or more: the kernel maps what is
 //! cached around the fault) and page tables. Reading into one buffer of moderate size copies every
 //! byte, but into memory that stays in the processor's cache.
 
-use rawmap::{Advice, MapOptions, Mapping, Prot, Raw};
+use rawmap::{MapOptions, Mapping, ReadOnly};
 use std::error::Error;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
@@ -108,33 +107,19 @@ fn by_reading(file: &File) -> Result<(u64, usize), Box<dyn Error>> {
     }
 }
 
-/// A mapping of the whole file: only raw pointers, since others might write it.
-fn map(file: &File, len: usize) -> Result<Mapping<Raw>, rawmap::Error> {
-    // SAFETY: the descriptor is open, and of a raw mapping nothing is promised.
-    unsafe { MapOptions::new(len).prot(Prot::READ).file(file.as_raw_fd(), 0) }
+/// A mapping of the whole file.
+fn map(file: &File) -> Result<Mapping<ReadOnly>, rawmap::Error> {
+    // SAFETY: the file has no name, and only this program has it, which does not write it any more.
+    unsafe { MapOptions::whole().file(file, 0) }
 }
 
-/// The bytes of a mapping.
-///
-/// # Safety
-/// Nobody may write the file meanwhile, nor make it shorter: its pages would be SIGBUS.
-unsafe fn bytes(map: &Mapping<Raw>) -> &[u8] {
-    // SAFETY: mapped and readable; the caller's promise.
-    unsafe { std::slice::from_raw_parts(map.as_ptr(), map.len()) }
-}
-
-fn by_mapping(
-    file: &File,
-    len: usize,
-    advice: Option<Advice>,
-) -> Result<(u64, usize), Box<dyn Error>> {
-    let map = map(file, len)?;
-    if let Some(advice) = advice {
-        map.advise(0, len, advice)?;
+fn by_mapping(file: &File, populate: bool) -> Result<(u64, usize), Box<dyn Error>> {
+    let map = map(file)?;
+    if populate {
+        map.populate_read(..)?;
     }
-    // SAFETY: the file has no name, and only this program has it.
-    let count = occurrences(unsafe { bytes(&map) });
-    Ok((count, 2 + usize::from(advice.is_some())))
+    // Three to ask for the file's length, to map it, and to unmap it.
+    Ok((occurrences(&map), 3 + usize::from(populate)))
 }
 
 /// How many records are looked up in a file of so many bytes.
@@ -172,12 +157,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     println!("  {:<44} {:>11} {:>9} {:>9}", "from end to end", "time", "calls", "faults");
     let reading = measured("read, a buffer of 256 KiB", || by_reading(&file));
-    let mapping = measured("mapped", || by_mapping(&file, len, None));
-    let populate = Some(Advice::POPULATE_READ);
+    let mapping = measured("mapped", || by_mapping(&file, false));
     // Linux 5.14; the kernel says if it has it.
-    let populated = by_mapping(&file, len, populate)
+    let populated = by_mapping(&file, true)
         .is_ok()
-        .then(|| measured("mapped, MADV_POPULATE_READ first", || by_mapping(&file, len, populate)));
+        .then(|| measured("mapped, MADV_POPULATE_READ first", || by_mapping(&file, true)));
 
     println!("\n  {:<44} {:>11} {:>9} {:>9}", "records at random", "time", "calls", "faults");
     let record_reading = measured("pread of 64 bytes", || {
@@ -188,13 +172,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         Ok((total, lookups(len)))
     });
-    let look_up = |map: &Mapping<Raw>| -> u64 {
-        // SAFETY: as in by_mapping.
-        let file = unsafe { bytes(map) };
-        places(len).map(|place| sum(&file[place..place + RECORD])).sum()
-    };
-    let record_mapping = measured("mapped for it", || Ok((look_up(&map(&file, len)?), 2)));
-    let kept = map(&file, len)?;
+    let look_up =
+        |file: &[u8]| -> u64 { places(len).map(|place| sum(&file[place..place + RECORD])).sum() };
+    let record_mapping = measured("mapped for it", || Ok((look_up(&map(&file)?), 3)));
+    let kept = map(&file)?;
     let record_again = measured("mapped before", || Ok((look_up(&kept), 0)));
 
     println!();

@@ -8,9 +8,16 @@
 //! | its flags | [`Prot`], [`MapFlags`], [`MsyncFlags`], [`MremapFlags`], [`Advice`] |
 //! | its errors | [`Errno`] |
 //! | a call as a value, and what the kernel will say | [`Call`], [`Operation`], [`Limits`], [`Refusal`], [`Reason`] |
-//! | memory that is given back | [`MapOptions`], [`Mapping`] |
-//! | address space for an allocator | [`Reservation`], [`PageAlloc`] |
-//! | special shapes | [`Ring`], [`DualMapping`], [`Stack`] |
+//! | memory or a file, given back when it is dropped | [`MapOptions`], [`Mapping`] |
+//! | what may be done with its bytes | [`ReadWrite`], [`ReadOnly`], [`Executable`], [`Raw`] |
+//! | bytes that grow and never move | [`Front`] |
+//! | address space, used by ranges or cut into pieces | [`Reservation`] |
+//! | an allocator's blocks | [`PageAlloc`], [`Pool`] |
+//! | memory that others write at the same time | [`Words`] |
+//! | code | [`Mapping::make_executable`], [`DualMapping`] |
+//! | special shapes | [`Ring`], [`Stack`], [`StackPool`] |
+//! | what went wrong with an owner | [`Error`], [`Refused`] |
+//! | programs without a libc, or with a filter | [`set_auxv`], [`prepare`], [`Fd`] |
 //! | any other system call | [`arch`], [`Word`] |
 #![no_std]
 

@@ -7,7 +7,8 @@ mod stress;
 
 use common::{RW, emulator, memfd, page};
 use rawmap::{
-    MapFlags, MapOptions, Mapping, Mode, MremapFlags, PageAlloc, PageSize, Prot, Raw, Reservation,
+    Backing, Fd, MapFlags, MapOptions, Mapping, Mode, MremapFlags, PageAlloc, PageSize, Prot, Raw,
+    RawParts, Reservation, Sharing,
 };
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::{NonNull, null_mut};
@@ -108,26 +109,44 @@ fn dlmalloc_runs_on_the_raw_functions() {
 }
 
 /// rlsf's source: mappings of its own, grown where they are, unmapped with the allocator.
-struct ForRlsf;
+struct ForRlsf(PageSize);
+
+impl ForRlsf {
+    /// The mapping that a pool is.
+    ///
+    /// # Safety
+    /// The pool is one of `alloc`, of whole pages, and nobody else makes an owner of it.
+    unsafe fn mapping(&self, pool: NonNull<[u8]>) -> Mapping<Raw> {
+        let parts = RawParts {
+            start: pool.cast(),
+            len: pool.len(),
+            granule: self.0,
+            backing: Backing::Anonymous,
+        };
+        // SAFETY: private anonymous memory, which the kernel placed; the rest is the caller's promise.
+        unsafe { Mapping::from_raw_parts(parts) }.expect("it was a mapping")
+    }
+}
 
 // SAFETY: a pool is a mapping, whole pages, and is given back only once.
 unsafe impl rlsf::FlexSource for ForRlsf {
     unsafe fn alloc(&mut self, min_size: usize) -> Option<NonNull<[u8]>> {
-        let (start, len) = MapOptions::new(min_size).anonymous().ok()?.into_raw();
-        Some(NonNull::slice_from_raw_parts(start, len))
+        let len = self.0.round_up(min_size)?;
+        Some(MapOptions::new(len).anonymous().ok()?.leak().into())
     }
 
     unsafe fn realloc_inplace_grow(&mut self, pool: NonNull<[u8]>, len: usize) -> Option<usize> {
-        // SAFETY: a mapping from `alloc`, which goes back to its owner below, whatever happens.
-        let mut map = unsafe { Mapping::<Raw>::from_raw(pool.cast(), pool.len()) }.ok()?;
-        let grown = map.grow_in_place(len);
-        let (_, len) = map.into_raw();
+        let len = self.0.round_up(len)?;
+        // SAFETY: a pool from `alloc`, which goes back to rlsf below, whatever happens.
+        let mut map = unsafe { self.mapping(pool) };
+        let grown = map.resize_in_place(len);
+        let len = map.into_raw_parts().len;
         grown.is_ok().then_some(len)
     }
 
     unsafe fn dealloc(&mut self, pool: NonNull<[u8]>) {
         // SAFETY: a mapping from `alloc`, of which nobody has a pointer any more.
-        drop(unsafe { Mapping::<Raw>::from_raw(pool.cast(), pool.len()) });
+        drop(unsafe { self.mapping(pool) });
     }
 
     fn supports_dealloc(&self) -> bool {
@@ -166,7 +185,7 @@ unsafe impl<S: rlsf::FlexSource> GlobalAlloc for Locked<Tlsf<S>> {
 
 #[test]
 fn rlsf_runs_on_mappings_that_grow_in_place() {
-    stress::blocks(&Locked::new(Tlsf::new(ForRlsf)), rounds());
+    stress::blocks(&Locked::new(Tlsf::new(ForRlsf(PageSize::find().unwrap()))), rounds());
 }
 
 #[test]
@@ -202,7 +221,7 @@ unsafe impl talc::source::Source for ForTalc {
         let (start, end) = (talc.source.space.as_ptr(), talc.source.end);
         let committed = end.next_multiple_of(Self::STEP);
         let more = (layout.size() + layout.align()).next_multiple_of(Self::STEP) + Self::STEP;
-        talc.source.space.commit(committed, more).map_err(|_| ())?;
+        talc.source.space.commit(committed..committed + more).map_err(|_| ())?;
         // SAFETY: committed just now, and up to there before; `end` is what talc said.
         let new_end = unsafe {
             match NonNull::new(start.add(end)).filter(|_| end != 0) {
@@ -219,7 +238,7 @@ unsafe impl talc::source::Source for ForTalc {
     unsafe fn resize(&mut self, free: *mut u8, end: *mut u8, whole: bool) -> *mut u8 {
         let keep = (free.addr() - self.space.as_ptr().addr() + 1).next_multiple_of(Self::STEP);
         let committed = self.end.next_multiple_of(Self::STEP);
-        if whole || keep >= committed || self.space.decommit(keep, committed - keep).is_err() {
+        if whole || keep >= committed || self.space.decommit(keep..committed).is_err() {
             return end;
         }
         self.end = keep;
@@ -232,7 +251,6 @@ unsafe impl<S: talc::source::Source> GlobalAlloc
     for Locked<talc::base::Talc<S, talc::DefaultBinning>>
 {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as above.
         // SAFETY: as above.
         unsafe { self.lock().allocate(layout) }.map_or(null_mut(), NonNull::as_ptr)
     }
@@ -375,12 +393,11 @@ fn vm_memory_reads_and_writes_a_guest_region_on_a_mapping() {
     use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
     let len = 16 * page();
     let file = memfd(len as u64);
-    let shared = MapOptions::new(len).shared();
-    // SAFETY: the descriptor is open, and of a raw mapping nothing is promised.
-    let ram = unsafe { shared.file(file.as_raw_fd(), 0) }.unwrap();
-    // SAFETY: as above.
-    let device = unsafe { shared.file(file.as_raw_fd(), 0) }.unwrap();
-    let private = MapOptions::new(2 * page()).anonymous().unwrap().into_raw_access();
+    // SAFETY: `file` stays open.
+    let fd = unsafe { Fd::borrow_raw(file.as_raw_fd()) };
+    let map = || MapOptions::whole().file_raw(fd, 0, RW, Sharing::Shared).unwrap();
+    let (ram, device) = (map(), map());
+    let private = MapOptions::new(2 * page()).raw(RW, Sharing::Private).unwrap();
 
     let guest = GuestMemoryMmap::from_regions(vec![
         region(&ram, RW, MapFlags::SHARED, 0x8000_0000),
@@ -412,5 +429,5 @@ fn vm_memory_reads_and_writes_a_guest_region_on_a_mapping() {
     drop(guest);
     // SAFETY: within the mapping.
     assert_eq!(unsafe { ram.as_ptr().add(0x10).read() }, b'f');
-    ram.unmap().map_err(|(_, error)| error).unwrap();
+    ram.unmap().unwrap();
 }

@@ -3,14 +3,21 @@ mod common;
 use common::supervised::{Seen, supervise, unwatch, watch};
 use common::*;
 use rawmap::{
-    Advice, Call, Cursor, DualMapping, Errno, Error, Guarded, Limits, MapFlags, MapOptions,
-    Mapping, Mode, MsyncFlags, PageAlloc, PageSize, Placed, Prot, Purged, Raw, Reservation, Ring,
-    Stack,
+    Advice, Call, DualMapping, Errno, Error, Fd, Guarded, Limits, MapFlags, MapOptions, Mapping,
+    Mode, MsyncFlags, NO_FD, PageAlloc, PageSize, Place, Prot, Purged, Raw, Reservation, Ring,
+    Sharing, Stack,
 };
 use std::alloc::{GlobalAlloc, Layout};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::os::fd::AsRawFd;
 
 const MIB: usize = 1 << 20;
+
+/// A page of private anonymous memory at an address, or with it for a hint.
+fn page_at(place: Place) -> Result<Mapping<Raw>, Error> {
+    // SAFETY: no test here asks for a place that a stack could grow to.
+    unsafe { MapOptions::new(page()).at(place, RW, ANON, NO_FD, 0) }
+}
 
 /// A page size that was fixed when the program was built (jemallocator#80, fd#1085, qdrant#6512,
 /// rust#36994): it is the kernel's, and never 0.
@@ -31,14 +38,10 @@ fn failure_01_a_baked_in_page_size() {
 fn failure_02_an_assumed_address_space_width() {
     for log2 in [38, 39, 42, 47, 48, 52, 56, 57, 62] {
         let hint = at((1 << log2) - (64 << 20));
-        let map = MapOptions::new(page()).hint(hint).anonymous().unwrap();
+        let map = page_at(Place::Hint(hint)).unwrap();
         // Wherever it lies, its address fits a call and comes back.
         let call = Call::munmap(map.as_ptr(), page());
         assert_eq!(Call::from_words(call.number(), call.args()), Some(call));
-        // Nor is it taken for granted where the last reservation was.
-        let mut cursor = Cursor::below(hint);
-        let it = Reservation::aligned(page(), 1 << 21, &mut cursor, Mode::Strict).unwrap();
-        assert_eq!(it.as_ptr().addr() % (1 << 21), 0);
     }
     assert!(Limits::find().is_ok());
 }
@@ -55,12 +58,12 @@ fn failure_03_vma_explosion() {
     alone(|| {
         let count = |at: *mut u8, len: usize| smaps(at, at.wrapping_add(len)).len();
         let it = Reservation::new(MIB, Mode::Overcommit).unwrap();
-        let map = MapOptions::new(MIB).prot(RW).anonymous().unwrap();
+        let map = MapOptions::new(MIB).raw(RW, Sharing::Private).unwrap();
         let pages = MIB / page();
         let mut guarded = Guarded::Installed;
         for n in (0..pages).step_by(2) {
-            it.commit(n * page(), page()).unwrap();
-            guarded = map.guard(n * page(), page()).unwrap();
+            it.commit(n * page()..(n + 1) * page()).unwrap();
+            guarded = map.guard(n * page()..(n + 1) * page()).unwrap();
         }
         assert_eq!(count(it.as_ptr(), MIB), 1);
         let split = if guarded == Guarded::Installed { 1 } else { pages };
@@ -77,71 +80,75 @@ fn failure_03_unmapping_when_there_are_too_many_mappings_is_an_error() {
         return;
     }
     alone(|| {
-        let all = MapOptions::new((most + 2) * page()).prot(Prot::NONE).noreserve().anonymous();
-        let (first, rest) = all.unwrap().split_at(most * page()).unwrap();
+        let all = MapOptions::new((most + 2) * page()).noreserve();
+        let mut first = all.raw(Prot::NONE, Sharing::Private).unwrap();
+        let mut before = first.split_off(most * page()).unwrap();
         let mut refused = None;
         for n in (0..most).step_by(2) {
-            if let Err(error) = first.protect(n * page(), page(), Prot::READ) {
+            if let Err(error) = first.protect(n * page()..(n + 1) * page(), Prot::READ) {
                 refused = Some(error.errno());
                 break;
             }
         }
         assert_eq!(refused, Some(Errno::ENOMEM));
         // Unmapping the middle of what the kernel holds as one would need one more.
-        let (before, rest) = rest.split_at(page()).unwrap();
+        let rest = before.split_off(page()).unwrap();
         let unmapped = before.unmap();
         drop(first);
-        let (before, error) = unmapped.unwrap_err();
-        assert_eq!(error.errno(), Errno::ENOMEM);
+        let refused = unmapped.unwrap_err();
+        assert_eq!(refused.error().errno(), Errno::ENOMEM);
         // There is room again.
-        before.unmap().unwrap();
+        refused.into_owner().unwrap().unmap().unwrap();
         rest.unmap().unwrap();
     });
 }
 
-/// `MAP_FIXED` over a live mapping (mmtk-core#244; `alloc_at` of region 4.0.1): no safe function
-/// replaces what it doesn't own.
+/// `MAP_FIXED` over a live mapping (mmtk-core#244; `alloc_at` of region 4.0.1): no safe function takes an
+/// address, and the unsafe one replaces nothing.
 #[test]
 fn failure_04_map_fixed_clobbers() {
     let mut live = MapOptions::new(4 * page()).anonymous().unwrap();
     live.fill(7);
-    let hint = live.as_ptr();
-    let placed = MapOptions::new(page()).hint(hint).place().unwrap();
-    assert!(matches!(placed, Placed::Occupied));
-    let elsewhere = MapOptions::new(page()).hint(hint).flags(MapFlags::FIXED).anonymous().unwrap();
-    assert_ne!(elsewhere.as_ptr(), hint);
-    for align in [page(), 16 * page()] {
-        MapOptions::new(page()).hint(hint).align(align).populate().anonymous().unwrap();
-    }
+    let taken = live.as_mut_ptr();
+    assert_eq!(page_at(Place::Exact(taken)).unwrap_err().errno(), Errno::EEXIST);
+    assert_ne!(page_at(Place::Hint(taken)).unwrap().as_ptr(), taken);
     assert!(live.iter().all(|byte| *byte == 7));
 }
 
 /// A sub-range checked as `len <= self.len`, so that a safe call changes a neighbour
-/// (RUSTSEC-2026-0186, memmap2): it is `offset <= len && n <= len - offset`.
+/// (RUSTSEC-2026-0186, memmap2): the end of a range is at most the length, and its start at most the end.
 #[test]
 fn failure_05_unchecked_sub_ranges() {
-    let (map, mut neighbour) =
-        MapOptions::new(4 * page()).anonymous().unwrap().split_at(2 * page()).unwrap();
-    neighbour.fill(7);
-    let mut map = map.into_raw_access();
+    let mut map = MapOptions::new(4 * page()).anonymous().unwrap();
     let size = 2 * page();
-    for (offset, len) in [
-        (page(), 2 * page()),
-        (page(), usize::MAX),
-        (page(), usize::MAX - page() + 1),
-        (size, 1),
-        (2 * size, 0),
-        (usize::MAX & !(page() - 1), 2 * page()),
+    let mut neighbour = map.split_off(size).unwrap();
+    neighbour.fill(7);
+    let mut map = map.into_raw();
+    for range in [
+        (Included(page()), Excluded(size + 1)),
+        (Included(page()), Excluded(size + page())),
+        (Included(page()), Included(size)),
+        (Included(page()), Excluded(usize::MAX)),
+        (Included(page()), Included(usize::MAX)),
+        (Included(size), Included(size)),
+        (Included(2 * size), Unbounded),
+        (Included(2 * size), Excluded(2 * size)),
+        (Excluded(usize::MAX), Unbounded),
+        (Excluded(usize::MAX), Included(usize::MAX)),
+        (Included(usize::MAX & !(page() - 1)), Included(page() - 1)),
     ] {
-        let out = Error::OutOfRange { offset, len, size };
-        assert_eq!(map.purge(offset, len), Err(out));
-        assert_eq!(map.protect(offset, len, Prot::NONE), Err(out));
-        assert_eq!(map.advise(offset, len, Advice::RANDOM), Err(out));
-        assert_eq!(map.guard(offset, len), Err(out));
-        assert_eq!(map.sync(offset, len, MsyncFlags::SYNC), Err(out));
-        assert_eq!(map.lock(offset, len), Err(out));
+        // No call is made, so nothing can have been changed.
+        let refused = |error: Error| {
+            assert_eq!((error.errno(), error.call()), (Errno::EINVAL, None), "{range:?}: {error}");
+        };
+        refused(map.purge(range).unwrap_err());
+        refused(map.protect(range, Prot::NONE).unwrap_err());
+        refused(map.advise(range, Advice::RANDOM).unwrap_err());
+        refused(map.guard(range).unwrap_err());
+        refused(map.sync(range, MsyncFlags::SYNC).unwrap_err());
+        refused(map.lock(range).unwrap_err());
         // SAFETY: it is refused.
-        assert_eq!(unsafe { map.overlay(offset, len, RW, ANON, -1, 0) }, Err(out));
+        refused(unsafe { map.overlay(range, RW, ANON, NO_FD, 0) }.unwrap_err());
     }
     assert!(neighbour.iter().all(|byte| *byte == 7));
     neighbour.fill(8);
@@ -153,8 +160,8 @@ fn failure_05_unchecked_sub_ranges() {
 fn failure_06_huge_page_rounding() {
     let done = with_huge_pages(|| {
         let mut space = Space::new();
-        let map = MapOptions::new(3 * MIB).huge(21).anonymous().unwrap();
-        let at = map.as_ptr();
+        let mut map = MapOptions::new(3 * MIB).huge(2 * MIB).anonymous().unwrap();
+        let at = map.as_mut_ptr();
         assert_eq!(map.mapped_len(), 4 * MIB);
         drop(map);
         space.look();
@@ -175,14 +182,13 @@ fn failure_07_trim_arithmetic_with_an_unrounded_tail() {
             let rounded = len.next_multiple_of(page());
             let before = space.bytes();
             let layout = Layout::from_size_align(len, 4 * MIB).unwrap();
-            let map = MapOptions::new(len).align(4 * MIB).anonymous().unwrap();
-            let mut cursor = Cursor::new();
-            let it = Reservation::aligned(len, 4 * MIB, &mut cursor, Mode::Strict).unwrap();
+            let mut map = MapOptions::new(len).align(4 * MIB).anonymous().unwrap();
+            let it = Reservation::aligned(len, 4 * MIB, Mode::Strict).unwrap();
             // SAFETY: the size is not 0.
             let block = unsafe { PageAlloc.alloc(layout) };
             space.look();
             assert_eq!(space.bytes() - before, 3 * rounded, "{len} bytes");
-            assert!(space.has(map.as_ptr(), rounded) && space.has(it.as_ptr(), rounded));
+            assert!(space.has(map.as_mut_ptr(), rounded) && space.has(it.as_ptr(), rounded));
             drop((map, it));
             // SAFETY: allocated with this layout.
             unsafe { PageAlloc.dealloc(block, layout) };
@@ -198,20 +204,22 @@ fn failure_07_trim_arithmetic_with_an_unrounded_tail() {
 fn failure_08_a_purge_that_silently_frees_nothing() {
     let mut locked = MapOptions::new(page()).locked().anonymous().unwrap();
     locked[0] = 7;
-    assert_eq!(locked.purge(0, page()), Ok(Purged::Zeroes));
+    assert_eq!(locked.purge(..), Ok(Purged::Zeroes));
     answers!(0, locked[0], qemu ..11 => 7, "MADV_DONTNEED_LOCKED does nothing, and succeeds");
 
     let file = file_of_pages(1);
-    // SAFETY: nobody else has the file.
-    let mut private = unsafe { MapOptions::new(page()).file(file.as_raw_fd(), 0) }.unwrap();
+    // SAFETY: it stays open, and nobody else has the file.
+    let fd = unsafe { Fd::borrow_raw(file.as_raw_fd()) };
+    // SAFETY: as above.
+    let mut private = unsafe { MapOptions::whole().file_copy(fd, 0) }.unwrap();
     private[0] = 7;
-    assert_eq!((private.purge(0, page()), private[0]), (Ok(Purged::File), 1));
+    assert_eq!((private.purge(..), private[0]), (Ok(Purged::File), 1));
 
-    let mut shared = MapOptions::new(page()).shared().anonymous().unwrap();
+    let mut shared = MapOptions::new(page()).raw(RW, Sharing::Shared).unwrap();
     // SAFETY: a page that can be written and read.
     let read = unsafe {
         shared.as_ptr().write(7);
-        assert_eq!(shared.purge(0, page()), Ok(Purged::Zeroes));
+        assert_eq!(shared.purge(..), Ok(Purged::Zeroes));
         shared.as_ptr().read()
     };
     answers!(0, read, qemu ..11 => 7, "MADV_REMOVE does nothing, and succeeds");
@@ -238,7 +246,7 @@ fn failure_10_re_entrancy_and_fork() {
     extern "C" fn handler(_: i32) {
         let mut map = MapOptions::new(2 * page()).align(16 * page()).anonymous().unwrap();
         map.fill(7);
-        map.purge(0, page()).unwrap();
+        map.purge(..page()).unwrap();
         let layout = Layout::from_size_align(page() + 1, 16 * page()).unwrap();
         // SAFETY: the size is not 0, and the block is freed with its layout.
         unsafe { PageAlloc.dealloc(PageAlloc.alloc(layout), layout) };
@@ -259,7 +267,7 @@ fn failure_10_re_entrancy_and_fork() {
         while start.elapsed().as_millis() < 300 {
             let mut map = MapOptions::new(3 * page()).anonymous().unwrap();
             map.fill(9);
-            map.grow(9 * page()).unwrap();
+            map.resize(9 * page()).unwrap();
             assert!(map[..3 * page()].iter().all(|byte| *byte == 9));
             rounds += 1;
         }
@@ -272,14 +280,14 @@ fn failure_10_re_entrancy_and_fork() {
 /// elsewhere is unmapped. The supervisor answers as such a kernel does.
 #[test]
 fn failure_11_fixed_noreplace_taken_for_a_hint() {
-    let stray = MapOptions::new(page()).anonymous().unwrap();
-    let elsewhere = stray.as_ptr();
+    let mut stray = MapOptions::new(page()).anonymous().unwrap();
+    let elsewhere = stray.as_mut_ptr();
     let child = || {
-        let taken = MapOptions::new(page()).anonymous().unwrap();
+        let mut taken = MapOptions::new(page()).anonymous().unwrap();
         watch();
-        let placed = MapOptions::new(page()).hint(taken.as_ptr()).place().unwrap();
+        let placed = page_at(Place::Exact(taken.as_mut_ptr()));
         unwatch();
-        assert!(matches!(placed, Placed::Occupied));
+        assert_eq!(placed.unwrap_err().errno(), Errno::EEXIST);
         assert_eq!(reading(elsewhere), SEGV);
     };
     let answer = |_, seen: &Seen| (seen.name() == "mmap").then_some(Ok(elsewhere.addr()));
@@ -297,7 +305,7 @@ fn failure_11_fixed_noreplace_taken_for_a_hint() {
 /// where the words tell.
 #[test]
 fn failure_12_an_error_without_its_call() {
-    let error = MapOptions::new(page()).hint(at(page() + 1)).place().unwrap_err();
+    let error = page_at(Place::Exact(at(page() + 1))).unwrap_err();
     let said = error.to_string();
     let call = format!(
         "mmap({:#x}, {}, PROT_READ|PROT_WRITE, \
@@ -313,16 +321,19 @@ fn failure_12_an_error_without_its_call() {
 /// every bit is kept and passed on.
 #[test]
 fn failure_13_flag_lag() {
-    let flags = MapFlags::from_bits(1 << 40);
-    // Before the watch: to find it takes calls where the kernel chooses it, and they'd be refused.
+    let flags = ANON | MapFlags::from_bits(1 << 40);
+    // Before the watch: what the owners ask once would be refused.
+    rawmap::prepare().unwrap();
     let page = page();
     let child = || {
-        let map: Mapping<Raw> = MapOptions::new(page).prot(RW).anonymous().unwrap();
+        let map = MapOptions::new(page).raw(RW, Sharing::Private).unwrap();
         watch();
         // SAFETY: no kernel knows it.
-        let _ = unsafe { map.advise_any(0, page, Advice::from_bits(777)) };
-        let _ = map.protect(0, page, Prot::from_bits(1 << 20));
-        let _ = MapOptions::new(page).flags(flags).anonymous();
+        let _ = unsafe { map.advise_any(.., Advice::from_bits(777)) };
+        let _ = map.protect(.., Prot::from_bits(1 << 20));
+        let nowhere = Place::Hint(std::ptr::null_mut());
+        // SAFETY: as above.
+        let _ = unsafe { MapOptions::new(page).at(nowhere, RW, flags, NO_FD, 0) };
         unwatch();
     };
     match supervise(child, |_, _| Some(Err(Errno::EINVAL))) {
@@ -340,16 +351,18 @@ fn failure_13_flag_lag() {
 /// about the owner's own memory.
 #[test]
 fn failure_14_process_wide_effects() {
+    // What is asked once by prctl changes nothing, and is asked here.
+    rawmap::prepare().unwrap();
     let child = || {
         watch();
         let mut map = MapOptions::new(4 * page()).align(4 * MIB).anonymous().unwrap();
-        map.grow(MIB).unwrap();
-        map.lock(0, page()).unwrap();
-        map.purge(0, page()).unwrap();
-        map.unlock(0, page()).unwrap();
+        map.resize(MIB).unwrap();
+        map.lock(..page()).unwrap();
+        map.purge(..page()).unwrap();
+        map.unlock(..).unwrap();
         let it = Reservation::new(MIB, Mode::Strict).unwrap();
-        it.commit(0, page()).unwrap();
-        it.decommit(0, page()).unwrap();
+        it.commit(..page()).unwrap();
+        it.decommit(..page()).unwrap();
         drop((Ring::new(1), Stack::new(1), DualMapping::new(1), map.seal().map(drop)));
         unwatch();
     };

@@ -32,7 +32,7 @@
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
-use rawmap::{Cursor, Mode, PageAlloc, Prot, Reservation, mprotect};
+use rawmap::{Mode, PageAlloc, Prot, Reservation, mprotect};
 
 /// The smallest class, and the step between the first eight, in bytes.
 const GRAIN: usize = 16;
@@ -195,8 +195,7 @@ impl Heap {
         if !start.is_null() {
             return Some(start);
         }
-        let cursor = &mut Cursor::new();
-        let space = Reservation::aligned(RESERVED, LARGEST, cursor, Mode::Strict).ok()?;
+        let space = Reservation::aligned(RESERVED, LARGEST, Mode::Strict).ok()?;
         let start = space.as_ptr();
         if let Err(theirs) = self.start.compare_exchange(null_mut(), start, AcqRel, Acquire) {
             return Some(theirs); // another thread or a handler was faster; `space` is unmapped

@@ -109,13 +109,17 @@ fn file_system(fd: RawFd) -> Result<usize, Error> {
     Ok(status[0])
 }
 
-/// How many bytes a file has from `offset` on.
+/// How many bytes a file has from `offset` on, and what it says of its blocks, for [`granule`].
 ///
 /// One call: `fstat`; and where it has none, one more, `fstatfs`, since a file of /proc says so too.
 ///
 /// # Errors
 /// What the thing is, if it is no file with a length; that it ends before `offset`.
-pub(super) fn bytes_from(operation: &'static str, fd: RawFd, offset: u64) -> Result<usize, Error> {
+pub(super) fn bytes_from(
+    operation: &'static str,
+    fd: RawFd,
+    offset: u64,
+) -> Result<(usize, usize), Error> {
     const PROC_SUPER_MAGIC: usize = 0x9fa0;
     let status = Status::of(fd)?;
     let no_file = |what| Error::wrong(operation, what, 0, Wrong::NotMappable, 0);
@@ -126,7 +130,7 @@ pub(super) fn bytes_from(operation: &'static str, fd: RawFd, offset: u64) -> Res
         return Err(no_file("a file of /proc has no length and can't be mapped; read it"));
     }
     match status.size.checked_sub(offset) {
-        Some(bytes) => Ok(bytes as usize),
+        Some(bytes) => Ok((bytes as usize, status.block)),
         None => {
             let (offset, size) = (offset as usize, status.size as usize);
             Err(Error::wrong(operation, "the offset", offset, Wrong::TooLarge, size))
@@ -149,13 +153,22 @@ pub(super) fn explained(operation: &'static str, fd: RawFd, error: Error) -> Err
 /// What a file's mapping at `addr` is made of: the page size, or on hugetlbfs the size of its pages.
 ///
 /// No call where the address tells: memory on huge pages begins at a multiple of their size, which is
-/// 64 KiB at least. Else `fstat`, and `fstatfs` where the blocks are larger than pages.
-pub(super) fn granule(fd: RawFd, addr: *mut u8, page: PageSize) -> Result<PageSize, Error> {
+/// 64 KiB at least. Else `fstat`, unless the size of the blocks is known, and `fstatfs` where they are
+/// larger than pages.
+pub(super) fn granule(
+    fd: RawFd,
+    addr: *mut u8,
+    page: PageSize,
+    block: Option<usize>,
+) -> Result<PageSize, Error> {
     const HUGETLBFS_MAGIC: usize = 0x9584_58f6;
     if addr.addr() & 0xffff != 0 {
         return Ok(page);
     }
-    let block = Status::of(fd)?.block;
+    let block = match block {
+        Some(block) => block,
+        None => Status::of(fd)?.block,
+    };
     match PageSize::new(block) {
         Some(size) if size > page && file_system(fd)? == HUGETLBFS_MAGIC => Ok(size),
         _ => Ok(page),

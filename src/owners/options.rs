@@ -325,8 +325,9 @@ impl MapOptions {
     /// Maps a file from byte `offset` on, as a `&[u8]`. The descriptor may be closed afterwards.
     ///
     /// One call: `mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, offset)`, with the offset rounded down to the
-    /// page, and the slice beginning where it was asked for. One in sixteen times, when the address alone does
-    /// not tell that the file's pages are not huge, `fstat`.
+    /// page, and the slice beginning where it was asked for. When the address alone does not tell that the
+    /// file's pages are not huge, since it is a multiple of 64 KiB (one in sixteen is, and most of files that
+    /// Linux aligns for transparent huge pages), one more, `fstat`, unless [`whole`](Self::whole) has asked.
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap): EACCES if it is not open for reading; ENODEV, or what the thing is, if
@@ -440,11 +441,11 @@ impl MapOptions {
         prot: Prot,
         sharing: Sharing,
     ) -> Result<Mapping<A>, Error> {
-        let len = match self.len {
-            Some(len) => len,
+        let (len, block) = match self.len {
+            Some(len) => (len, None),
             None => match bytes_from(operation, fd, offset)? {
-                0 => return Ok(Mapping::empty()),
-                len => len,
+                (0, _) => return Ok(Mapping::empty()),
+                (len, block) => (len, Some(block)),
             },
         };
         check_alignment(operation, self.align)?;
@@ -458,7 +459,7 @@ impl MapOptions {
         // SAFETY: a new mapping, in place of nothing: the flags have no FIXED.
         let addr = unsafe { issue(call) }.map_err(|error| explained(operation, fd, error))?;
         let backing = sharing.backing(true);
-        let granule = match granule(fd, addr, page) {
+        let granule = match granule(fd, addr, page, block) {
             Ok(granule) => granule,
             Err(error) => {
                 // SAFETY: mapped just now, and nobody's.

@@ -24,7 +24,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::fmt::Write;
-use rawmap::{MapOptions, PageSize, ReadOnly, set_page_size};
+use rawmap::{MapOptions, page_size, set_auxv};
 
 #[global_allocator]
 static HEAP: heap::Heap = heap::Heap::new();
@@ -37,11 +37,12 @@ macro_rules! say {
 extern "C" fn start(sp: *const usize) -> ! {
     // SAFETY: `_start` passes what Linux gave it.
     let stack = unsafe { sys::Stack::new(sp) };
-    const AT_PAGESZ: usize = 6;
-    if let Some(page) = stack.auxv(AT_PAGESZ).and_then(PageSize::new) {
-        // SAFETY: the kernel's own.
-        unsafe { set_page_size(page) };
-        say!("pages of {page} bytes");
+    // From here on, the owners ask the kernel for nothing that it has told the program already.
+    // SAFETY: it is the vector that Linux gave this program.
+    unsafe { set_auxv(stack.auxv()) };
+    match page_size() {
+        Ok(page) => say!("pages of {page} bytes"),
+        Err(why) => say!("{why}"),
     }
     // The program's own name is also its file's, as a rule: what to count if nothing else is given.
     let mut files: Vec<_> = stack.args().collect();
@@ -66,17 +67,12 @@ extern "C" fn start(sp: *const usize) -> ! {
 
 /// Prints a file's lines and most frequent words.
 fn count(path: &CStr) -> Result<(), String> {
-    let (fd, len) = sys::open(path).map_err(|errno| alloc::format!("{errno}"))?;
-    let options: MapOptions<ReadOnly> = MapOptions::new(len).read_only();
-    // A file of no bytes can't be mapped. (Its descriptor goes with the program.)
-    let file = match len {
-        0 => None,
-        // SAFETY: whoever calls this program doesn't change the file meanwhile.
-        _ => Some(unsafe { options.file(fd, 0) }.map_err(|error| alloc::format!("{error}"))?),
-    };
-    let bytes = file.as_deref().unwrap_or_default();
+    let file = sys::open(path).map_err(|errno| alloc::format!("{errno}"))?;
+    // SAFETY: whoever calls this program doesn't change the file meanwhile.
+    let bytes = unsafe { MapOptions::whole().file(file, 0) };
+    let bytes = bytes.map_err(|error| alloc::format!("{error}"))?;
     let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
-    say!("{lines} {len} {}", path.to_string_lossy());
+    say!("{lines} {} {}", bytes.len(), path.to_string_lossy());
 
     let mut words = BTreeMap::new();
     for word in bytes.split(|byte| !byte.is_ascii_alphabetic()).filter(|word| word.len() > 3) {

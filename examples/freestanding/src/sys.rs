@@ -3,12 +3,11 @@
 use core::arch::global_asm;
 use core::ffi::CStr;
 use core::fmt;
-use rawmap::{Errno, Word, arch};
+use rawmap::{Errno, Fd, RawFd, Word, arch};
 
 #[cfg(target_arch = "x86_64")]
 mod nr {
     pub(super) const WRITE: usize = 1;
-    pub(super) const LSEEK: usize = 8;
     pub(super) const IOCTL: usize = 16;
     pub(super) const GETPID: usize = 39;
     pub(super) const REBOOT: usize = 169;
@@ -19,7 +18,6 @@ mod nr {
 mod nr {
     pub(super) const IOCTL: usize = 29;
     pub(super) const OPENAT: usize = 56;
-    pub(super) const LSEEK: usize = 62;
     pub(super) const WRITE: usize = 64;
     pub(super) const EXIT_GROUP: usize = 94;
     pub(super) const REBOOT: usize = 142;
@@ -68,23 +66,15 @@ impl Stack {
         })
     }
 
-    /// The value of a type in the auxiliary vector.
-    pub(crate) fn auxv(self, wanted: usize) -> Option<usize> {
-        // SAFETY: argc, the arguments and their null, then the environment and its null, then the
-        // vector up to type 0.
+    /// The auxiliary vector: behind the arguments and their null, the environment and its null.
+    pub(crate) fn auxv(self) -> *const [usize; 2] {
+        // SAFETY: all of that is there.
         unsafe {
             let mut at = self.0.add(self.0.read() + 2);
             while at.read() != 0 {
                 at = at.add(1);
             }
-            at = at.add(1);
-            while at.read() != 0 {
-                if at.read() == wanted {
-                    return Some(at.add(1).read());
-                }
-                at = at.add(2);
-            }
-            None
+            at.add(1).cast()
         }
     }
 }
@@ -110,17 +100,15 @@ impl fmt::Write for Out {
     }
 }
 
-/// Opens a file for reading, and tells its length.
-pub(crate) fn open(path: &CStr) -> Result<(i32, usize), Errno> {
+/// Opens a file for reading. It is never closed: it goes with the program.
+pub(crate) fn open(path: &CStr) -> Result<Fd<'static>, Errno> {
     const AT_FDCWD: i32 = -100;
-    const SEEK_END: usize = 2;
     let path = Word::ptr(path.as_ptr().cast_mut().cast());
     // SAFETY: openat reads the path, which is a C string.
     let ret = unsafe { arch::syscall3(Word::signed(AT_FDCWD), path, Word::ZERO, nr::OPENAT) };
-    let fd = Errno::decode(ret)?;
-    // SAFETY: lseek changes no memory.
-    let ret = unsafe { arch::syscall3(fd, Word::ZERO, Word::int(SEEK_END), nr::LSEEK) };
-    Ok((fd.bits() as i32, Errno::decode(ret)?.bits()))
+    let fd = Errno::decode(ret)?.bits() as RawFd;
+    // SAFETY: opened just now, and never closed.
+    Ok(unsafe { Fd::borrow_raw(fd) })
 }
 
 /// Ends the program; if it is the first of the machine, the machine.
