@@ -20,7 +20,7 @@ use crate::errno::Errno;
 use crate::owners::error::Error;
 use crate::page_size::PageSize;
 use crate::word::Word;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The page size in bytes, once it is known; 0 before.
 static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
@@ -29,6 +29,8 @@ static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
 static GROUND: AtomicUsize = AtomicUsize::new(0);
 /// Where it ends: an address at the top of the stack. Written before `GROUND`, and always the same.
 static TOP: AtomicUsize = AtomicUsize::new(0);
+/// Whether it begins with a mapping that exec made, past which nothing grows. Written before `GROUND` too.
+static FENCED: AtomicBool = AtomicBool::new(false);
 
 /// The page size that the owners use: found by [`PageSize::find`] when one of them first needs it,
 /// and kept.
@@ -124,6 +126,21 @@ pub(super) fn is_stack_ground(start: usize, end: usize) -> Result<bool, Error> {
     Ok(end > ground && start < top)
 }
 
+/// Whether memory that ends at `end` and grows in place up to `new_end` may come to lie where the main
+/// thread's stack may grow. What lies below a mapping that exec made can't: that is in its way.
+///
+/// # Errors
+/// Those of [`prepare`].
+#[inline]
+pub(super) fn grows_into_stack_ground(end: usize, new_end: usize) -> Result<bool, Error> {
+    if new_end <= GROUND.load(Ordering::Acquire) {
+        return Ok(false);
+    }
+    let (ground, top) = stack_ground()?;
+    let stopped = FENCED.load(Ordering::Relaxed) && end <= ground;
+    Ok(new_end > ground && end < top && !stopped)
+}
+
 /// Where the stack ground begins and ends. It is empty where nothing can be known.
 #[cold]
 pub(super) fn stack_ground() -> Result<(usize, usize), Error> {
@@ -215,18 +232,19 @@ impl Auxv {
         }
         // The name that the program was started by is the last thing on its stack.
         let top = self.program_name;
-        let ground = if top == 0 { usize::MAX } else { self.ground(top) };
+        let (ground, fenced) = if top == 0 { (usize::MAX, false) } else { self.ground(top) };
         TOP.store(top, Ordering::Relaxed);
+        FENCED.store(fenced, Ordering::Relaxed);
         GROUND.store(ground, Ordering::Release);
     }
 
-    /// Where the ground begins that ends at `top`.
-    fn ground(&self, top: usize) -> usize {
+    /// Where the ground begins that ends at `top`, and whether something that exec mapped stands there.
+    fn ground(&self, top: usize) -> (usize, bool) {
         // Where addresses are given out upwards, the loader lies at a third of them, and stops nothing.
         let stops = |at: &usize| (top / 2..top).contains(at);
         match [self.loader, self.vdso].into_iter().filter(stops).max() {
-            Some(fence) => fence,
-            None => top - stack_limit().max(128 << 20).min(top / 8),
+            Some(fence) => (fence, true),
+            None => (top - stack_limit().max(128 << 20).min(top / 8), false),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::flags::{MremapFlags, Prot};
 use crate::owners::access::{Access, Raw};
 use crate::owners::error::{Error, Refused, Wrong, issue};
 use crate::owners::place::{self, give_back, retaken, rounded};
-use crate::owners::process::page_size;
+use crate::owners::process::{grows_into_stack_ground, page_size};
 use core::mem::ManuallyDrop;
 use core::ptr::{NonNull, null_mut};
 
@@ -142,12 +142,9 @@ impl<A: Access> Mapping<A> {
         let mut grown = Call::mremap(base, old_len, new_len, flags, null_mut());
         let mut room = None;
         // In place the kernel looks only at what is mapped there, and not at the stack's distance (6).
-        if crate::owners::process::is_stack_ground(
-            base.addr(),
-            base.addr().saturating_add(new_len),
-        )? {
+        let end = base.addr().saturating_add(new_len);
+        if grows_into_stack_ground(base.addr() + old_len, end)? {
             if !flags.contains(MremapFlags::MAYMOVE) {
-                let end = base.addr().saturating_add(new_len);
                 return Err(Error::wrong(operation, "the end", end, Wrong::StackGround, 0));
             }
             let elsewhere = place::anonymous(operation, new_len, Prot::NONE, Default::default())?;
