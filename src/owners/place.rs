@@ -210,14 +210,11 @@ pub(super) fn move_over<A: Access>(
 /// A range again over which the kernel refused to move something with this error; or nothing, if it may
 /// belong to somebody else by now.
 ///
-/// The kernel unmaps the target of an `mremap` before the last things that can go wrong: memory
-/// (ENOMEM), locked memory (EAGAIN), a source in several parts (EFAULT) (`mm/mremap.c`: `mremap_to`,
-/// `vma_to_resize`). With any other error it has changed nothing; and a filter, which can give any
-/// error, never does.
+/// Where [`may_be_unmapped`] says so, and it is no filter's answer: a filter, which can give any error,
+/// unmaps nothing.
 #[cold]
 pub(super) fn retaken(target: Mapping<Raw>, errno: Errno) -> Option<Mapping<Raw>> {
-    if !matches!(errno, Errno::ENOMEM | Errno::EAGAIN | Errno::EFAULT) || a_filter_answers_mremap()
-    {
+    if !may_be_unmapped(errno) || a_filter_answers_mremap() {
         return Some(target);
     }
     let target = ManuallyDrop::new(target);
@@ -235,6 +232,14 @@ pub(super) fn retaken(target: Mapping<Raw>, errno: Errno) -> Option<Mapping<Raw>
         // Something is mapped there: the target still, or what another thread has mapped since.
         Err(_) => None,
     }
+}
+
+/// Whether an `mremap` that was refused with this error may have unmapped its target. The kernel does so
+/// before the last things that can go wrong: memory (ENOMEM), locked memory (EAGAIN), a source in several
+/// parts (EFAULT) (`mm/mremap.c`: `mremap_to`, `vma_to_resize`). With any other error it has changed
+/// nothing.
+pub(super) const fn may_be_unmapped(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOMEM | Errno::EAGAIN | Errno::EFAULT)
 }
 
 /// Whether a filter answers `mremap` in the kernel's stead: the kernel says EINVAL to an address that is

@@ -8,7 +8,7 @@ use crate::owners::access::Raw;
 use crate::owners::descriptor::MemoryFile;
 use crate::owners::error::{Error, Wrong, issue};
 use crate::owners::mapping::{Backing, Mapping, RW};
-use crate::owners::place::retaken;
+use crate::owners::place::{may_be_unmapped, retaken};
 use crate::owners::process::page_size;
 use crate::raw::{NO_FD, RawFd};
 use core::mem::{ManuallyDrop, forget};
@@ -166,17 +166,22 @@ fn is_mremap(call: Call) -> bool {
 
 /// Twice `len` bytes of anonymous memory, the second half of which is the first once more.
 fn mirrored(len: usize) -> Result<Mapping<Raw>, Error> {
-    let mut first = twice(len, MapFlags::SHARED.union(MapFlags::ANONYMOUS), NO_FD)?;
-    let second = ManuallyDrop::new(first.split_off(len)?);
+    let both = twice(len, MapFlags::SHARED.union(MapFlags::ANONYMOUS), NO_FD)?;
+    let mut both = ManuallyDrop::new(both);
+    let (first, second) = (both.as_ptr(), both.as_ptr().wrapping_add(len));
     let flags = MremapFlags::MAYMOVE.union(MremapFlags::FIXED);
     // SAFETY: with an old length of 0 nothing moves; what is replaced is the second half, which is ours.
-    match unsafe { issue(Call::mremap(first.as_ptr(), 0, len, flags, second.as_ptr())) } {
-        Ok(_) => Ok(joined(first, ManuallyDrop::into_inner(second))),
-        Err(error) => {
-            drop(retaken(ManuallyDrop::into_inner(second), error.errno()));
-            Err(error)
-        }
+    let mirrored = unsafe { issue(Call::mremap(first, 0, len, flags, second)) };
+    let Err(error) = mirrored else {
+        return Ok(ManuallyDrop::into_inner(both));
+    };
+    // If the second half still continues the first, which no other memory does, then all is as it was.
+    if may_be_unmapped(error.errno()) && both.is_in_one_part().is_err() {
+        let second = both.split_off(len)?;
+        drop(retaken(second, error.errno()));
     }
+    drop(ManuallyDrop::into_inner(both));
+    Err(error)
 }
 
 /// The same, of a memory file.
