@@ -85,10 +85,7 @@ pub fn supervise(
     let pid = fork(|| {
         let listener = install_filter();
         (&writer).write_all(&listener.to_ne_bytes()).unwrap();
-        if listener >= 0 {
-            child();
-        }
-        0
+        if listener >= 0 { super::claim(child) } else { 0 }
     });
     drop(writer);
     let mut number = [0; 4];
