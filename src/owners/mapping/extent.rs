@@ -39,8 +39,9 @@ impl<A: Access> Mapping<A> {
         }
     }
 
-    /// Makes the mapping `len` bytes long, where it is or elsewhere, without copying. What it gains of
-    /// private anonymous memory is zeroes; what it loses is unmapped. At length 0, all of it is.
+    /// Makes the mapping `len` bytes long, where it is or elsewhere, without copying. What a `&mut [u8]`
+    /// gains is zeroes; of other mappings the new granules are, and the rest of the last one is as it was.
+    /// What it loses is unmapped, whole granules of it. At length 0, all of it is.
     ///
     /// A slice grows only if it is private anonymous memory on ordinary pages: of anything else the kernel
     /// promises no page behind what is new. As a raw mapping it does: a file shows more of itself, or
