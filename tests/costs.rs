@@ -4,8 +4,8 @@ mod common;
 use common::traced::{is_traced, mark, trace};
 use common::*;
 use rawmap::{
-    Advice, Cursor, DualMapping, MapFlags, MapOptions, Mode, MremapFlags, PageAlloc, Placed, Prot,
-    Reservation, Ring, Stack, madvise, mmap, mprotect, mremap, munmap,
+    Advice, DualMapping, MapFlags, MapOptions, Mapping, Mode, MremapFlags, NO_FD, PageAlloc, Place,
+    Prot, Reservation, Ring, Stack, madvise, mmap, mprotect, mremap, munmap,
 };
 use std::alloc::{GlobalAlloc, Layout};
 use std::fmt::Debug;
@@ -117,13 +117,7 @@ fn jobs() -> Vec<Job> {
     vec![
         (
             "reserve 64 KiB aligned to 2 MiB, on average of 1,000",
-            vec![|| {
-                counted(Cursor::new(), |mut cursor| {
-                    let (len, mode) = (64 * KIB, Mode::Overcommit);
-                    let mut one = || Reservation::aligned(len, 2 * MIB, &mut cursor, mode);
-                    (0..N).try_for_each(|_| one().map(forget))
-                });
-            }],
+            vec![|| reserved(64 * KIB, 2 * MIB)],
             vec![|| {
                 let trim = |_| over_allocate_and_trim(64 * KIB, 2 * MIB);
                 counted((), |()| done(|| (0..N).for_each(trim)));
@@ -131,23 +125,34 @@ fn jobs() -> Vec<Job> {
             "over-allocate and trim",
         ),
         (
-            "the same, keeping the slack",
-            vec![|| counted((), |()| Reservation::keep_slack(64 * KIB, 2 * MIB, Mode::Strict))],
+            "reserve 4 MiB aligned to 4 MiB, on average of 1,000",
+            vec![|| reserved(4 * MIB, 4 * MIB)],
+            vec![|| {
+                let trim = |_| over_allocate_and_trim(4 * MIB, 4 * MIB);
+                counted((), |()| done(|| (0..N).for_each(trim)));
+            }],
+            "over-allocate and trim",
+        ),
+        (
+            "cut an aligned 64 KiB out of a reservation",
+            vec![|| {
+                counted(overcommitted(), |mut it| it.split_off(64 * KIB).map(|rest| (it, rest)))
+            }],
             vec![],
             "",
         ),
         (
             "commit and decommit, overcommitting",
-            vec![|| counted(overcommitted(), |it| it.commit(0, MIB).map(|()| it)), || {
-                counted(overcommitted(), |it| it.decommit(0, MIB).map(|()| it))
+            vec![|| counted(overcommitted(), |it| it.commit(..).map(|()| it)), || {
+                counted(overcommitted(), |it| it.decommit(..).map(|()| it))
             }],
             vec![],
             "",
         ),
         (
             "commit and decommit, strict",
-            vec![|| counted(strict(), |it| it.commit(0, MIB).map(|()| it)), || {
-                counted(strict(), |it| it.decommit(0, MIB).map(|()| it))
+            vec![|| counted(strict(), |it| it.commit(..).map(|()| it)), || {
+                counted(strict(), |it| it.decommit(..).map(|()| it))
             }],
             vec![
                 || {
@@ -174,14 +179,14 @@ fn jobs() -> Vec<Job> {
         ),
         (
             "grow memory, moving it",
-            vec![|| counted(anon(), |mut map| map.grow(64 * MIB).map(|()| map))],
+            vec![|| counted(anon(), |mut map| map.resize(64 * MIB).map(|()| map))],
             vec![|| counted(anonymous(MIB, RW), |old| done(|| copy_and_unmap(old)))],
             "and a copy",
         ),
         (
-            "move memory to an exact place, without and with room behind it",
-            vec![|| counted(two(false), |(map, at)| map.move_into(at)), || {
-                counted(two(true), |(map, at)| map.move_into(at))
+            "move memory to a place that is held, without and with room behind it",
+            vec![|| counted(two(false), |(mut map, at)| at.place(&mut map).map(|()| map)), || {
+                counted(two(true), |(mut map, at)| at.place(&mut map).map(|()| map))
             }],
             vec![|| {
                 counted((anonymous(MIB, RW), anonymous(MIB, RW)), |it| done(|| move_by_hand(it)))
@@ -191,9 +196,10 @@ fn jobs() -> Vec<Job> {
         (
             "map at an address, if it is free",
             vec![|| {
-                counted(free(), |hint| match MapOptions::new(page()).hint(hint).place() {
-                    Ok(Placed::Placed(map)) => Ok(map),
-                    otherwise => Err(otherwise),
+                counted(free(), |place| {
+                    let (options, flags) = (MapOptions::new(page()), ANON);
+                    // SAFETY: where the kernel had placed a mapping, far from any stack.
+                    unsafe { options.at(Place::Exact(place), RW, flags, NO_FD, 0) }
                 });
             }],
             vec![],
@@ -201,12 +207,12 @@ fn jobs() -> Vec<Job> {
         ),
         (
             "guard a page, from Linux 6.13 on",
-            vec![|| counted(anon().into_raw_access(), |map| map.guard(0, page()).map(|_| map))],
+            vec![|| counted(anon().into_raw(), |map| map.guard(..page()).map(|_| map))],
             vec![|| counted(anonymous(MIB, RW), |map| done(|| guard_by_protection(map)))],
             "and two mappings more",
         ),
         (
-            "stack with a guard",
+            "stack with a guard, from Linux 6.13 on",
             vec![|| counted((), |()| Stack::new(MIB))],
             vec![|| counted((), |()| done(stack_by_hand))],
             "leaks the mapping if the second fails",
@@ -216,9 +222,8 @@ fn jobs() -> Vec<Job> {
             vec![
                 // SAFETY: a layout of more than 0 bytes.
                 || counted((), |()| some(unsafe { PageAlloc.alloc(LAYOUT) })),
-                // SAFETY: a block of this layout.
                 || {
-                    // SAFETY: as above, and not used again.
+                    // SAFETY: a block of this layout, not used again.
                     let grown = |it| some(unsafe { PageAlloc.realloc(it, LAYOUT, 64 * MIB) });
                     counted(block(LAYOUT), grown);
                 },
@@ -231,14 +236,21 @@ fn jobs() -> Vec<Job> {
     ]
 }
 
-fn anon() -> rawmap::Mapping {
+fn anon() -> Mapping {
     MapOptions::new(MIB).anonymous().unwrap()
 }
 
+/// So many aligned reservations.
+fn reserved(len: usize, align: usize) {
+    let one = |_| Reservation::aligned(len, align, Mode::Overcommit).map(forget);
+    counted((), |()| (0..N).try_for_each(one));
+}
+
 /// A mapping behind which there is room or none, and a place for it.
-fn two(room: bool) -> (rawmap::Mapping, rawmap::Mapping<rawmap::Raw>) {
-    let place = anon().into_raw_access();
-    let (map, behind) = MapOptions::new(2 * MIB).anonymous().unwrap().split_at(MIB).unwrap();
+fn two(room: bool) -> (Mapping, Reservation) {
+    let place = strict();
+    let mut map = MapOptions::new(2 * MIB).anonymous().unwrap();
+    let behind = map.split_off(MIB).unwrap();
     if !room {
         forget(behind);
     }
@@ -260,8 +272,7 @@ fn block(layout: Layout) -> *mut u8 {
 
 /// An address at which nothing is mapped.
 fn free() -> *mut u8 {
-    let map = MapOptions::new(page()).anonymous().unwrap();
-    map.as_ptr()
+    MapOptions::new(page()).anonymous().unwrap().as_mut_ptr()
 }
 
 /// A cell of the table: the calls of each part of the job.
@@ -272,8 +283,9 @@ fn cell(counts: &[f64], average: bool) -> String {
 
 #[test]
 fn the_readmes_table_is_what_strace_counts() {
-    // The page size is asked for once in a program, where it isn't known.
-    drop(anon());
+    // What is asked for once in a program is known from here on; also whether guards work.
+    rawmap::prepare().unwrap();
+    drop(Stack::new(MIB));
     let jobs = jobs();
     if is_traced() {
         for (_, ours, theirs, _) in &jobs {

@@ -1,87 +1,81 @@
-//! Each call of each operation of several steps is made to fail in turn: the error is that call's, and
-//! nothing is left mapped.
+//! Each call of each operation is refused in turn, with each error that a filter can give: once, and from
+//! there on as a filter does, every call of that kind.
+//!
+//! After a failed operation the owner is as it was and works, or is given up as its documentation says.
+//! When all owners are dropped, as much is mapped as before, and as much memory is resident; what may
+//! stay, where the kernel takes nothing back, is listed in [`may_stay`].
 mod common;
 use common::supervised::{Seen, supervise, unwatch, watch};
 use common::*;
 use rawmap::{
-    Call, Cursor, DualMapping, Errno, Error, Limits, MapFlags, MapOptions, Mapping, Mode,
-    PageAlloc, PageSize, Placed, Raw, Reservation, Ring, Stack,
+    Advice, DualMapping, Errno, Error, Fd, Limits, MapFlags, MapOptions, Mapping, Mode,
+    MremapFlags, NO_FD, Operation, PageAlloc, PageSize, Place, Prot, Raw, ReadOnly, Refused,
+    Reservation, Ring, Sharing, Stack,
 };
 use std::alloc::{GlobalAlloc, Layout};
 use std::os::fd::AsRawFd;
 
 const MIB: usize = 1 << 20;
+/// How large the owners are whose memory is looked at, and how much of the difference is the test's own.
+const PAYLOAD: usize = 4 * MIB;
+const NOISE: usize = MIB;
+
+/// What a filter may answer, and some that the kernel gives as well.
+const ERRNOS: [Errno; 9] = [
+    Errno::EPERM,
+    Errno::ENOSYS,
+    Errno::EACCES,
+    Errno::EINVAL,
+    Errno::ENOMEM,
+    Errno::EAGAIN,
+    Errno::EFAULT,
+    Errno::EBUSY,
+    Errno::EINTR,
+];
 
 /// What a child tells of an operation: by memory that it shares.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Told {
-    result: Option<Result<(), Error>>,
-    /// Bytes that are mapped afterwards and were not before, and those that are missing.
-    gained: usize,
-    lost: usize,
+    error: Option<Error>,
+    came_back: bool,
+    /// Bytes that are mapped and were not, and those that are missing: after a failure whose owner came
+    /// back, and at the end, when all is dropped.
+    failed: (usize, usize),
+    end: (usize, usize),
+    /// Resident bytes at the end beyond those before.
+    resident: isize,
 }
 
-/// One run of an operation, with one of its calls refused.
-struct Run {
-    /// The call's name and place among the operation's calls.
-    refused: (usize, String),
-    call: Option<Call>,
-    told: Told,
-}
+/// How an operation ended: with something new, or with an error and what it was done to.
+type Outcome<P, T> = Result<T, (Error, Option<P>)>;
 
-/// Runs the operation once for each call that it makes, which is refused with `errno`; and last
-/// without a refusal, when it must succeed. `None` where calls can't be refused.
-fn each_refused<T>(errno: Errno, operation: impl Fn() -> Result<T, Error>) -> Option<Vec<Run>> {
-    each_refused_of(errno, || (), |()| operation())
-}
-
-/// The same of an operation on something, which is made before without a refusal.
-fn each_refused_of<P, T>(
-    errno: Errno,
-    prepare: impl Fn() -> P,
-    operation: impl Fn(&mut P) -> Result<T, Error>,
-) -> Option<Vec<Run>> {
-    let shared = anonymous_shared();
-    let mut runs = Vec::new();
-    loop {
-        let which = runs.len();
-        let child = || {
-            let told = told(&prepare, &operation);
-            // SAFETY: a page that is shared with the parent, which reads it when this has ended.
-            unsafe { shared.write(told) };
-        };
-        let (end, seen) = supervise(child, |n, _| (n == which).then_some(Err(errno)))?;
-        assert_eq!(end, OK, "the child with call {which} refused");
-        // SAFETY: as above.
-        let told = unsafe { shared.read() };
-        let Some(refused) = seen.get(which) else {
-            assert_eq!(told.result, Some(Ok(())), "without a refusal");
-            assert_eq!((told.gained, told.lost), (0, 0), "without a refusal");
-            return Some(runs);
-        };
-        let (refused, call) = ((which, refused.name()), refused.call);
-        runs.push(Run { refused, call, told });
+/// The outcome of an operation by `&mut`: what it was done to comes back whatever happens.
+fn by_ref<P, T>(mut it: P, f: impl FnOnce(&mut P) -> Result<T, Error>) -> Outcome<P, (P, T)> {
+    match f(&mut it) {
+        Ok(result) => Ok((it, result)),
+        Err(error) => Err((error, Some(it))),
     }
 }
 
-/// Room for what a child tells.
-fn anonymous_shared() -> *mut Told {
-    let map = MapOptions::new(size_of::<Told>()).shared().anonymous().unwrap();
-    map.into_raw().0.as_ptr().cast()
+fn by_value<P, T>(result: Result<T, Refused<P>>) -> Outcome<P, T> {
+    result.map_err(|refused| (refused.error(), refused.into_owner()))
 }
 
-fn told<P, T>(prepare: impl Fn() -> P, operation: impl Fn(&mut P) -> Result<T, Error>) -> Told {
-    // The page size is known from here on.
-    drop(MapOptions::new(page()).anonymous());
-    let mut prepared = prepare();
-    let (mut before, mut after) = (Space::new(), Space::new());
-    before.look();
-    watch();
-    let result = operation(&mut prepared);
-    unwatch();
-    let result = Some(result.map(drop));
-    after.look();
-    Told { result, gained: missing(&before, &after), lost: missing(&after, &before) }
+/// Resident bytes of the process that belong to no file on a disk. Allocates nothing.
+fn resident() -> usize {
+    let mut text = [0; 4096];
+    // SAFETY: reads as much as there is room for.
+    let text = unsafe {
+        let fd = libc::open(c"/proc/self/status".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        let len = libc::read(fd, text.as_mut_ptr().cast(), text.len());
+        libc::close(fd);
+        std::str::from_utf8(&text[..len as usize]).unwrap()
+    };
+    let kib = |name| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap()
+    };
+    (kib("RssAnon:") + kib("RssShmem:")) << 10
 }
 
 /// How many bytes of `there` are not mapped `here`.
@@ -95,323 +89,695 @@ fn missing(here: &Space, there: &Space) -> usize {
     there.bytes() - both
 }
 
-/// The same, and every refusal is the operation's error and undoes all of it.
-macro_rules! undone {
-    ($operation:expr) => {{
-        let operation = $operation;
-        let mut counts = Vec::new();
-        for errno in [Errno::ENOMEM, Errno::EPERM] {
-            let Some(runs) = each_refused(errno, &operation) else {
-                skip!("calls can't be refused here: no seccomp");
-                return;
-            };
-            for Run { refused, call, told, .. } in &runs {
-                let error = Error::Refused { call: call.unwrap(), errno };
-                assert_eq!(told.result, Some(Err(error)), "{refused:?} refused with {errno}");
-                assert_eq!((told.gained, told.lost), (0, 0), "{refused:?} refused with {errno}");
-            }
-            counts.push(runs.into_iter().map(|run| run.refused.1).collect::<Vec<_>>());
-        }
-        counts.pop().unwrap()
-    }};
+fn changes(before: &Space, after: &Space) -> (usize, usize) {
+    (missing(before, after), missing(after, before))
 }
 
-/// `EINVAL` for the first call makes the second, which succeeds; anything else is the error.
-macro_rules! falls_back_on_einval_alone {
-    ($prepare:expr, $operation:expr, $calls:expr) => {
-        for errno in [Errno::EINVAL, Errno::ENOMEM] {
-            let mut first = None;
-            let shared = anonymous_shared();
-            let child = || {
-                let told = told($prepare, $operation);
-                // SAFETY: as in each_refused.
-                unsafe { shared.write(told) };
-            };
-            let refuse = |n: usize, seen: &Seen| {
-                first = first.or(seen.call);
-                (n == 0).then_some(Err(errno))
-            };
-            let Some((end, seen)) = supervise(child, refuse) else {
-                skip!("calls can't be refused here: no seccomp");
-                return;
-            };
-            let names: Vec<_> = seen.iter().map(Seen::name).collect();
-            // SAFETY: as in each_refused.
-            let told = unsafe { shared.read() };
-            assert_eq!((end, told.gained, told.lost), (OK, 0, 0));
-            if errno == Errno::EINVAL {
-                assert_eq!((names, told.result), ($calls.map(String::from).into(), Some(Ok(()))));
-            } else {
-                let error = Error::Refused { call: first.unwrap(), errno };
-                assert_eq!(names, $calls[..1]);
-                assert_eq!(told.result, Some(Err(error)));
+fn tell<P, T>(
+    prepare: impl Fn() -> P,
+    operation: impl Fn(P) -> Outcome<P, T>,
+    works: impl Fn(&mut P),
+) -> Told {
+    // What is asked for once in a process is known from here on.
+    rawmap::prepare().unwrap();
+    drop(Stack::new(1));
+    let (mut before, mut prepared, mut after) = (Space::new(), Space::new(), Space::new());
+    let (mut failed, mut came_back, mut error) = ((0, 0), true, None);
+    before.look();
+    let was = resident();
+    let it = prepare();
+    prepared.look();
+    watch();
+    let outcome = operation(it);
+    unwatch();
+    match outcome {
+        Ok(result) => drop(result),
+        Err((what, back)) => {
+            error = Some(what);
+            came_back = back.is_some();
+            if let Some(mut it) = back {
+                after.look();
+                failed = changes(&prepared, &after);
+                works(&mut it);
             }
+        }
+    }
+    after.look();
+    let resident = resident() as isize - was as isize;
+    Told { error, came_back, failed, end: changes(&before, &after), resident }
+}
+
+/// One run: which call was refused, and how it went.
+struct Run {
+    errno: Errno,
+    /// Only that call, or also those like it behind it.
+    once: bool,
+    seen: Vec<Seen>,
+    told: Told,
+}
+
+impl Run {
+    fn refused(&self) -> &Seen {
+        self.seen.iter().find(|seen| seen.refused.is_some()).unwrap()
+    }
+
+    fn what(&self) -> String {
+        let calls: Vec<_> = self.seen.iter().map(|it| (it.name(), it.refused)).collect();
+        format!("{calls:?} once: {}: {:?}", self.once, self.told)
+    }
+}
+
+/// Runs an operation with each of its calls refused in each way; and at first without, when it must
+/// succeed and leave nothing. `None` where calls can't be refused.
+fn runs<P, T>(
+    prepare: impl Fn() -> P,
+    operation: impl Fn(P) -> Outcome<P, T>,
+    works: impl Fn(&mut P),
+) -> Option<Vec<Run>> {
+    let shared = MapOptions::new(size_of::<Told>()).raw(RW, Sharing::Shared).unwrap();
+    let place: *mut Told = shared.as_ptr().cast();
+    let run = |judge: &dyn Fn(usize, &Seen) -> Option<Errno>| {
+        let child = || {
+            let told = tell(&prepare, &operation, &works);
+            // SAFETY: memory that is shared with the parent, which reads it when this has ended.
+            unsafe { place.write(told) };
+        };
+        let (end, seen) = supervise(child, |n, seen| judge(n, seen).map(Err))?;
+        let calls: Vec<_> = seen.iter().map(|it| (it.name(), it.refused)).collect();
+        assert_eq!(end, OK, "the child, with {calls:?}");
+        // SAFETY: as above.
+        Some((seen, unsafe { place.read() }))
+    };
+    let (seen, told) = run(&|_, _| None)?;
+    assert_eq!((told.error, told.end), (None, (0, 0)), "without a refusal: {seen:?}");
+    assert!(told.resident < NOISE as isize, "without a refusal: {told:?}");
+    let mut runs = Vec::new();
+    for (which, call) in seen.iter().enumerate() {
+        for errno in ERRNOS {
+            for once in [true, false] {
+                let like =
+                    |n, seen: &Seen| n == which || !once && n > which && seen.number == call.number;
+                let judge = |n: usize, seen: &Seen| like(n, seen).then_some(errno);
+                let (seen, told) = run(&judge)?;
+                // How many ends are trimmed depends on where the kernel places it.
+                if seen.iter().any(|it| it.refused.is_some()) {
+                    runs.push(Run { errno, once, seen, told });
+                }
+            }
+        }
+    }
+    Some(runs)
+}
+
+/// How many bytes may stay mapped in such a run, and how many of them resident, since the kernel takes
+/// nothing back or nobody can know whose they are.
+fn may_stay(run: &Run) -> (usize, usize) {
+    let (mut mapped, mut held) = (0, 0);
+    let is_mremap = |seen: &&Seen| seen.name() == "mremap";
+    // After the move, a filter is told from the kernel by one more mremap.
+    let looks_late = run.seen.iter().rev().find(is_mremap).is_some_and(|it| it.refused.is_none());
+    for seen in run.seen.iter().filter(|seen| seen.refused.is_some()) {
+        match seen.call.map(|call| call.operation()) {
+            // Private memory is freed all the same.
+            Some(Operation::Munmap { len, .. }) => mapped += len,
+            // The kernel may have unmapped the target, and somebody else may have mapped something there.
+            // Where it had not, and that wasn't seen to be a filter's answer, the target stays.
+            Some(Operation::Mremap { new_len, flags, .. })
+                if flags.contains(MremapFlags::FIXED) && looks_late && is_late(run.errno) =>
+            {
+                (mapped, held) = (mapped + new_len, held + new_len);
+            }
+            Some(Operation::Mmap { len, flags, .. })
+                if flags.contains(MapFlags::FIXED) && is_late(run.errno) =>
+            {
+                mapped += len;
+            }
+            _ => {}
+        }
+    }
+    (mapped, held)
+}
+
+/// What the kernel may say after it has unmapped the target.
+fn is_late(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOMEM | Errno::EAGAIN | Errno::EFAULT)
+}
+
+/// The claims of this file, of one operation; says which calls were refused.
+#[track_caller]
+fn check(runs: &[Run], shared: bool) -> Vec<String> {
+    let mut names = Vec::new();
+    for run in runs {
+        let refused = run.refused();
+        let what = run.what();
+        if names.last() != Some(&refused.name()) && run.errno == Errno::EPERM && run.once {
+            names.push(refused.name());
+        }
+        if let Some(error) = run.told.error {
+            assert_eq!(error.errno(), run.errno, "{what}");
+            if let Some(call) = error.call() {
+                assert!(run.seen.iter().any(|it| it.call == Some(call)), "{error}: {what}");
+            }
+        }
+        let (mapped, held) = may_stay(run);
+        // Memory that is shared is not emptied for all that share it.
+        let held = held + if shared { mapped } else { 0 };
+        if run.told.came_back {
+            let (gained, lost) = run.told.failed;
+            assert!(gained <= mapped && lost == 0, "{what}");
+        }
+        assert!(run.told.end.0 <= mapped && run.told.end.1 == 0, "{mapped}: {what}");
+        assert!(run.told.resident < (held + NOISE) as isize, "{held}: {what}");
+    }
+    names
+}
+
+/// [`runs`], checked: which calls there were. Where calls can't be refused, the test says so and returns.
+macro_rules! faults {
+    ($prepare:expr, $operation:expr, $works:expr) => {
+        faults!(false, $prepare, $operation, $works)
+    };
+    ($shared:expr, $prepare:expr, $operation:expr, $works:expr) => {
+        match runs($prepare, $operation, $works) {
+            Some(runs) => {
+                check(&runs, $shared);
+                runs
+            }
+            None => return skip!("calls can't be refused here: no seccomp"),
         }
     };
 }
 
-#[test]
-fn a_mapping_leaves_nothing() {
-    assert_eq!(undone!(|| MapOptions::new(3 * page()).anonymous()), ["mmap"]);
+/// What makes something new, of nothing.
+macro_rules! new {
+    ($make:expr) => {
+        new!(false, $make)
+    };
+    ($shared:expr, $make:expr) => {
+        faults!($shared, || (), |()| ($make)().map_err(|error: Error| (error, Some(()))), |()| ())
+    };
+}
+
+fn page() -> usize {
+    rawmap::page_size().unwrap().bytes()
+}
+
+fn seven() -> Mapping {
+    let mut map = MapOptions::new(PAYLOAD).anonymous().unwrap();
+    map.fill(7);
+    map
+}
+
+fn raw() -> Mapping<Raw> {
+    seven().into_raw()
+}
+
+/// It has its bytes, and can be written.
+fn is_seven(map: &mut Mapping) {
+    assert_eq!((map.len(), map.mapped_len()), (PAYLOAD, PAYLOAD));
+    assert!(map.iter().all(|byte| *byte == 7));
+    map.fill(8);
+}
+
+/// Each page can be written, whatever it holds.
+fn is_writable(map: &mut Mapping<Raw>) {
+    assert_eq!(map.len(), PAYLOAD);
+    // SAFETY: ours, and nobody else's.
+    unsafe { map.as_ptr().write_bytes(8, PAYLOAD) };
 }
 
 #[test]
-fn an_aligned_mapping_leaves_nothing() {
-    let aligned = MapOptions::new(page()).align(4 * MIB);
-    assert_eq!(undone!(move || aligned.anonymous()), ["mmap", "munmap", "mmap"]);
-    assert_eq!(undone!(move || aligned.populate().anonymous()), ["mmap", "munmap", "mmap"]);
-    assert_eq!(undone!(move || aligned.locked().anonymous()), ["mmap", "munmap", "mmap"]);
+fn a_new_mapping_leaves_nothing() {
+    new!(|| MapOptions::new(PAYLOAD).populate().anonymous());
+    let aligned = MapOptions::new(PAYLOAD / 2).align(PAYLOAD);
+    for options in [aligned, aligned.populate(), aligned.locked()] {
+        new!(|| options.anonymous());
+    }
+    new!(|| MapOptions::new(page()).align(PAYLOAD).raw(Prot::NONE, Sharing::Private));
+    new!(true, || aligned.populate().raw(RW, Sharing::Shared));
 }
 
 #[test]
-fn an_aligned_mapping_of_a_file_leaves_nothing() {
+fn a_new_mapping_of_a_file_leaves_nothing() {
     let file = file_of_pages(2);
-    let aligned = MapOptions::new(2 * page()).align(4 * MIB).read_only();
-    // SAFETY: nobody else has the file.
-    let mapped = || unsafe { aligned.file(file.as_raw_fd(), 0) };
-    assert_eq!(undone!(mapped), ["mmap", "munmap", "mmap"]);
-}
-
-#[test]
-fn an_aligned_mapping_whose_place_is_always_taken_gives_up_and_leaves_nothing() {
-    let aligned = MapOptions::new(page()).align(4 * MIB).populate();
-    let shared = anonymous_shared();
-    let child = || {
-        let told = told(|| (), |()| aligned.anonymous());
-        // SAFETY: as in each_refused.
-        unsafe { shared.write(told) };
-    };
-    // Each third call is the one that takes the place.
-    let taken = |n: usize, _: &Seen| (n % 3 == 2).then_some(Err(Errno::EEXIST));
-    let Some((end, seen)) = supervise(child, taken) else {
-        skip!("calls can't be refused here: no seccomp");
-        return;
-    };
-    assert_eq!((end, seen.len()), (OK, 24));
-    // SAFETY: as in each_refused.
-    let told = unsafe { shared.read() };
-    let call = seen[23].call.unwrap();
-    assert_eq!(told.result, Some(Err(Error::Refused { call, errno: Errno::EEXIST })));
-    assert_eq!((told.gained, told.lost), (0, 0));
+    // SAFETY: the file stays open, and nobody else has it.
+    let fd = unsafe { Fd::borrow_raw(file.as_raw_fd()) };
+    let aligned = MapOptions::new(2 * page()).align(PAYLOAD);
+    // SAFETY: as above.
+    unsafe {
+        new!(true, || aligned.file(fd, 0));
+        new!(true, || MapOptions::whole().file(fd, 1));
+        new!(true, || aligned.file_mut(fd, 0));
+    }
 }
 
 #[test]
 fn a_reservation_leaves_nothing() {
     for mode in [Mode::Overcommit, Mode::Strict] {
-        assert_eq!(undone!(move || Reservation::new(MIB, mode)), ["mmap"]);
-        assert_eq!(undone!(move || Reservation::keep_slack(page(), 4 * MIB, mode)), ["mmap"]);
-    }
-}
-
-#[test]
-fn an_aligned_reservation_leaves_nothing() {
-    for mode in [Mode::Overcommit, Mode::Strict] {
-        let new = || Reservation::aligned(page(), 4 * MIB, &mut Cursor::new(), mode);
-        let calls = undone!(new);
-        assert!(calls[0] == "mmap" && calls.len() <= 7, "{calls:?}");
-    }
-}
-
-#[test]
-fn an_aligned_reservation_that_falls_back_to_trimming_leaves_nothing() {
-    const ALIGN: usize = 64 * MIB;
-    // The place that the cursor leads to is taken, and the next one to where the kernel places it then.
-    let prepare = || {
-        let mut cursor = Cursor::new();
-        let last = Reservation::aligned(ALIGN, ALIGN, &mut cursor, Mode::Strict).unwrap();
-        let take = |at: usize| MapOptions::new(page()).hint(common::at(at)).place().unwrap();
-        let first = take(last.as_ptr().addr() - ALIGN);
-        let placed = MapOptions::new(page()).anonymous().unwrap().as_ptr().addr();
-        assert_ne!(placed % ALIGN, 0);
-        let second = take(placed & !(ALIGN - 1));
-        let third = take(placed.next_multiple_of(ALIGN));
-        (cursor, last, [first, second, third])
-    };
-    // The cursor is copied, so that it leads there each time.
-    fn new<T, U>(prepared: &mut (Cursor, T, U)) -> Result<Reservation, Error> {
-        Reservation::aligned(page(), ALIGN, &mut prepared.0.clone(), Mode::Strict)
-    }
-    for errno in [Errno::ENOMEM, Errno::EPERM] {
-        let Some(runs) = each_refused_of(errno, prepare, new) else {
-            skip!("calls can't be refused here: no seccomp");
-            return;
-        };
-        for Run { refused, call, told, .. } in &runs {
-            let error = Error::Refused { call: call.unwrap(), errno };
-            assert_eq!(told.result, Some(Err(error)), "{refused:?} refused with {errno}");
-            assert_eq!((told.gained, told.lost), (0, 0), "{refused:?} refused with {errno}");
-        }
-        let names: Vec<_> = runs.iter().map(|run| &*run.refused.1).collect();
-        assert_eq!(names[..5], ["mmap", "munmap", "mmap", "munmap", "mmap"]);
-        assert!(names[5..].iter().all(|name| *name == "munmap"), "{names:?}");
+        new!(|| Reservation::new(PAYLOAD, mode));
+        new!(|| Reservation::aligned(page(), PAYLOAD, mode));
     }
 }
 
 #[test]
 fn a_ring_leaves_nothing() {
-    assert_eq!(undone!(|| Ring::new(3 * page())), ["mmap", "mremap"]);
+    let runs = new!(true, || Ring::new(PAYLOAD));
+    // Whatever refuses the mirror, a file makes one.
+    for run in runs.iter().filter(|run| run.refused().name() == "mremap") {
+        assert_eq!(run.told.error, None, "{}", run.what());
+        assert_eq!(run.told.end, (0, 0), "{}", run.what());
+    }
+}
+
+#[test]
+fn a_ring_without_its_mirror_and_without_a_file_is_the_mirrors_error() {
+    let child = || {
+        let mut space = Space::new();
+        let before = space.bytes();
+        watch();
+        let failed = Ring::new(PAYLOAD).map(drop).unwrap_err();
+        unwatch();
+        space.look();
+        assert_eq!(space.bytes(), before);
+        assert_eq!(failed.errno(), Errno::EPERM);
+        assert!(matches!(failed.call().unwrap().operation(), Operation::Mremap { .. }));
+    };
+    let judge = |_: usize, seen: &Seen| match &*seen.name() {
+        "mremap" => Some(Err(Errno::EPERM)),
+        "memfd_create" => Some(Err(Errno::EACCES)),
+        _ => None,
+    };
+    match supervise(child, judge) {
+        Some((end, seen)) => assert_eq!(end, OK, "{seen:?}"),
+        None => skip!("calls can't be refused here: no seccomp"),
+    }
+}
+
+/// A ring of a file, with each of that file's steps refused.
+#[test]
+fn a_ring_of_a_file_leaves_nothing() {
+    let shared = MapOptions::new(size_of::<Told>()).raw(RW, Sharing::Shared).unwrap();
+    let place: *mut Told = shared.as_ptr().cast();
+    for which in 3..8 {
+        for errno in ERRNOS {
+            let child = || {
+                let make = |()| Ring::new(PAYLOAD).map_err(|error| (error, Some(())));
+                let told = tell(|| (), make, |()| ());
+                // SAFETY: memory that is shared with the parent, which reads it when this has ended.
+                unsafe { place.write(told) };
+            };
+            let judge = |n: usize, seen: &Seen| match n {
+                _ if n == which => Some(Err(errno)),
+                _ => (seen.name() == "mremap").then_some(Err(Errno::EPERM)),
+            };
+            let Some((end, seen)) = supervise(child, judge) else {
+                return skip!("calls can't be refused here: no seccomp");
+            };
+            // SAFETY: as above.
+            let told = unsafe { place.read() };
+            let names: Vec<_> = seen.iter().map(Seen::name).collect();
+            let fixed = names[which] == "mmap"
+                && which == 6
+                && matches!(errno, Errno::ENOMEM | Errno::EAGAIN);
+            // Behind the first half's mapping: what may be another's.
+            let stayed = if fixed { PAYLOAD } else { 0 };
+            assert_eq!((end, told.end), (OK, (stayed, 0)), "{errno} for {which} of {names:?}");
+            // A file that can't be closed is made and mapped all the same.
+            let made = names[which] == "close";
+            assert_eq!(told.error.is_none(), made, "{errno} for {which} of {names:?}");
+        }
+    }
 }
 
 #[test]
 fn a_dual_mapping_leaves_nothing() {
-    assert_eq!(undone!(|| DualMapping::new(3 * page())), ["mmap", "mremap", "mprotect"]);
+    let runs = new!(true, || DualMapping::new(PAYLOAD));
+    // Any of its steps refused once, a file does it.
+    assert!(runs.iter().filter(|run| run.once).all(|run| run.told.error.is_none()));
 }
 
 #[test]
 fn a_stack_leaves_nothing() {
-    assert_eq!(undone!(|| Stack::new(3 * page())), ["mmap", "mprotect"]);
+    let runs = new!(|| Stack::new(PAYLOAD));
+    for run in runs.iter().filter(|run| run.refused().name() == "madvise") {
+        // A guard that is refused is one by protection.
+        assert_eq!(run.told.error, None, "{}", run.what());
+        assert_eq!(run.seen.last().unwrap().name(), "mprotect", "{}", run.what());
+    }
+}
+
+/// The memory of a stack is its owner's to drop: also where the guard fails in both ways.
+#[test]
+fn a_stack_without_a_guard_is_none() {
+    let child = || {
+        let mut space = Space::new();
+        let before = space.bytes();
+        watch();
+        let failed = Stack::new(PAYLOAD).map(drop).unwrap_err();
+        unwatch();
+        space.look();
+        assert_eq!((failed.errno(), space.bytes()), (Errno::EPERM, before));
+    };
+    let judge = |_: usize, seen: &Seen| {
+        matches!(&*seen.name(), "madvise" | "mprotect").then_some(Err(Errno::EPERM))
+    };
+    match supervise(child, judge) {
+        Some((end, seen)) => assert_eq!(end, OK, "{seen:?}"),
+        None => skip!("calls can't be refused here: no seccomp"),
+    }
 }
 
 #[test]
 fn a_place_leaves_nothing() {
-    let hole = MapOptions::new(page()).anonymous().unwrap();
-    let hint = hole.as_ptr().addr();
-    drop(hole);
     // In the child, nobody else comes to lie there.
-    assert_eq!(undone!(move || MapOptions::new(page()).hint(at(hint)).place()), ["mmap"]);
-}
-
-#[test]
-fn a_place_that_is_taken_is_no_error() {
-    let taken = seven();
-    let hint = taken.as_ptr().addr();
-    let place = || MapOptions::new(page()).hint(at(hint)).place();
-    let Some(runs) = each_refused(Errno::EAGAIN, place) else {
-        skip!("calls can't be refused here: no seccomp");
-        return;
+    let hole = || {
+        let hole = MapOptions::new(PAYLOAD).raw(RW, Sharing::Private).unwrap();
+        Place::Exact(hole.as_ptr())
     };
-    assert_eq!(runs[0].told.result.unwrap().unwrap_err().errno(), Errno::EAGAIN);
-    assert_eq!((runs.len(), runs[0].told.gained, runs[0].told.lost), (1, 0, 0));
+    let options = MapOptions::new(PAYLOAD).populate();
+    let at = |place| {
+        // SAFETY: where the kernel had placed a mapping, far from any stack.
+        let placed = unsafe { options.at(place, RW, ANON, NO_FD, 0) };
+        placed.map_err(|error| (error, Some(place)))
+    };
+    for run in faults!(hole, at, |_| ()) {
+        assert!(run.told.error.is_some() && run.seen.len() == 1, "{}", run.what());
+    }
 }
 
 /// A kernel before 4.17 takes `MAP_FIXED_NOREPLACE` for a hint. Here the supervisor answers for it, with
 /// a place that the child has mapped elsewhere.
-fn answered_elsewhere(request: impl Fn(*mut u8), fake: usize) -> Option<Vec<String>> {
-    let elsewhere = seven();
+#[test]
+fn what_an_old_kernel_places_elsewhere_is_unmapped() {
+    let elsewhere = MapOptions::new(page()).raw(RW, Sharing::Private).unwrap();
     let stray = elsewhere.as_ptr();
     let child = || {
         let taken = seven();
         let mut space = Space::new();
         watch();
-        request(taken.as_ptr());
+        let place = Place::Exact(taken.as_ptr().cast_mut());
+        // SAFETY: the place is no stack's.
+        let placed = unsafe { MapOptions::new(page()).at(place, RW, ANON, NO_FD, 0) };
         unwatch();
+        assert_eq!(placed.unwrap_err().errno(), Errno::EEXIST);
         space.look();
         assert!(space.lacks(stray, page()), "the stray is unmapped");
-        assert!(space.has(taken.as_ptr(), 4 * page()) && taken[0] == 7);
+        assert!(space.has(taken.as_ptr().cast_mut(), PAYLOAD) && taken[0] == 7);
     };
-    let answer = |n: usize, _: &Seen| (n == fake).then_some(Ok(stray.addr()));
-    let (end, seen) = supervise(child, answer)?;
-    assert_eq!(end, OK);
-    Some(seen.iter().map(Seen::name).collect())
+    let answer = |n: usize, _: &Seen| (n == 0).then_some(Ok(stray.addr()));
+    match supervise(child, answer) {
+        Some((end, seen)) => {
+            let names: Vec<_> = seen.iter().map(Seen::name).collect();
+            assert_eq!((end, names), (OK, vec!["mmap".to_owned(), "munmap".to_owned()]));
+        }
+        None => skip!("calls can't be answered here: no seccomp"),
+    }
 }
 
 #[test]
-fn what_an_old_kernel_places_elsewhere_is_unmapped() {
-    let place = |taken| {
-        let placed = MapOptions::new(page()).hint(taken).place().unwrap();
-        assert!(matches!(placed, Placed::Occupied));
-    };
-    let Some(calls) = answered_elsewhere(place, 0) else {
-        skip!("calls can't be answered here: no seccomp");
-        return;
-    };
-    assert_eq!(calls, ["mmap", "munmap"]);
+fn what_the_kernel_does_not_unmap_costs_no_memory() {
+    for runs in [
+        faults!(seven, |map| by_value(map.unmap()), is_seven),
+        faults!(seven, |map| Ok(drop(map)), |_| ()),
+        faults!(raw, |map| Ok(drop(map)), |_| ()),
+        faults!(seven, |map| by_ref(map, |map| map.resize(1)), is_seven),
+        faults!(seven, |map| by_ref(map, |map| map.resize(0)), is_seven),
+    ] {
+        assert!(runs.iter().all(|run| run.refused().name() == "munmap"));
+        for run in &runs {
+            assert!(run.told.resident < NOISE as isize, "{}", run.what());
+        }
+    }
 }
 
+/// Locked memory too, which MADV_DONTNEED does not free.
 #[test]
-fn an_aligned_mapping_that_an_old_kernel_places_elsewhere_is_tried_again() {
-    let align = |_| {
-        let map = MapOptions::new(page()).align(4 * MIB).anonymous().unwrap();
-        assert_eq!(map.as_ptr().addr() % (4 * MIB), 0);
-        std::mem::forget(map);
+fn what_is_locked_and_not_unmapped_costs_no_memory() {
+    let locked = || {
+        let map = seven();
+        map.lock(..).unwrap();
+        map
     };
-    let Some(calls) = answered_elsewhere(align, 2) else {
-        skip!("calls can't be answered here: no seccomp");
-        return;
-    };
-    assert_eq!(calls, ["mmap", "munmap", "mmap", "munmap", "mmap", "munmap", "mmap"]);
+    let runs = faults!(locked, |map| Ok(drop(map)), |_| ());
+    let names: Vec<_> = runs[0].seen.iter().map(Seen::name).collect();
+    // And no guard, which locked memory does not take.
+    assert_eq!(names, ["munmap", "madvise", "madvise", "madvise"]);
 }
 
+/// What is not unmapped can't be read by a stray pointer, where the kernel has guards.
 #[test]
-fn a_refused_guard_falls_back_on_einval_alone() {
-    let raw = || MapOptions::new(2 * page()).prot(RW).anonymous().unwrap();
-    let guard = |map: &mut Mapping<Raw>| map.guard(0, page());
-    falls_back_on_einval_alone!(raw, guard, ["madvise", "madvise", "mprotect"]);
-}
-
-#[test]
-fn a_refused_purge_falls_back_on_einval_alone() {
-    let purge = |map: &mut Mapping| map.purge(0, page());
-    falls_back_on_einval_alone!(seven, purge, ["madvise", "madvise"]);
-    let purge = |it: &mut Reservation| it.purge(0, page());
-    let new = || Reservation::new(MIB, Mode::Overcommit).unwrap();
-    falls_back_on_einval_alone!(new, purge, ["madvise", "madvise"]);
-}
-
-/// What an operation says when each of its calls is refused with the error given, or made.
-fn with_refusals<P, T>(
-    refusals: &[Option<Errno>],
-    prepare: impl Fn() -> P,
-    operation: impl Fn(&mut P) -> Result<T, Error>,
-) -> Option<(Told, Vec<Seen>)> {
-    let shared = anonymous_shared();
+fn what_the_kernel_does_not_unmap_is_guarded() {
     let child = || {
-        let told = told(&prepare, &operation);
-        // SAFETY: as in each_refused.
-        unsafe { shared.write(told) };
+        let map = seven();
+        let start = map.as_ptr();
+        watch();
+        drop(map);
+        unwatch();
+        // SAFETY: the kernel reads it as a path, or answers EFAULT.
+        unsafe { libc::access(start.cast(), libc::F_OK) };
+        let errno = std::io::Error::last_os_error().raw_os_error();
+        // SAFETY: a range of length 0 holds no memory.
+        let guards = unsafe { rawmap::madvise(at(0), 0, Advice::GUARD_INSTALL) }.is_ok();
+        assert_eq!(errno == Some(libc::EFAULT), guards);
     };
-    let (end, seen) = supervise(child, |n, _| refusals.get(n).copied().flatten().map(Err))?;
-    assert_eq!((end, seen.len()), (OK, refusals.len()), "{seen:?}");
-    // SAFETY: as in each_refused.
-    Some((unsafe { shared.read() }, seen))
-}
-
-/// The error is that of the call that was refused last.
-macro_rules! last_error {
-    ($refusals:expr, $prepare:expr, $operation:expr) => {
-        let Some((told, seen)) = with_refusals(&$refusals, $prepare, $operation) else {
-            return skip!("calls can't be refused here: no seccomp");
-        };
-        let last = seen.iter().rfind(|it| it.refused.is_some()).unwrap();
-        let error = Error::Refused { call: last.call.unwrap(), errno: last.refused.unwrap() };
-        assert_eq!(told.result, Some(Err(error)));
-        assert_eq!((told.gained, told.lost), (0, 0));
-    };
+    let judge = |_: usize, seen: &Seen| (seen.name() == "munmap").then_some(Err(Errno::ENOMEM));
+    match supervise(child, judge) {
+        Some((end, seen)) => assert_eq!(end, OK, "{seen:?}"),
+        None => skip!("calls can't be refused here: no seccomp"),
+    }
 }
 
 #[test]
-fn the_last_step_of_a_fallback_refused_is_its_error() {
-    let (einval, eperm) = (Some(Errno::EINVAL), Some(Errno::EPERM));
-    let raw = || MapOptions::new(2 * page()).prot(RW).anonymous().unwrap();
-    let guard = |map: &mut Mapping<Raw>| map.guard(0, page());
-    last_error!([einval, None, eperm], raw, guard);
-    last_error!([einval, einval, eperm], raw, guard);
-    last_error!([einval, eperm], seven, |map: &mut Mapping| map.purge(0, page()));
-    let new = || Reservation::new(MIB, Mode::Overcommit).unwrap();
-    last_error!([einval, eperm], new, |it: &mut Reservation| it.purge(0, page()));
-    let strict = || Reservation::new(MIB, Mode::Strict).unwrap();
-    // And the call that takes the range again, had the kernel unmapped it.
-    last_error!([eperm, None], strict, |it: &mut Reservation| it.decommit(0, page()));
-    last_error!([eperm], strict, |it: &mut Reservation| it.commit(0, page()));
-}
-
-/// The memory is there, only without its name.
-#[test]
-fn a_refused_name_is_no_error() {
-    let named = |_: &mut ()| MapOptions::new(page()).name(c"rawmap").anonymous();
-    let Some((told, _)) = with_refusals(&[None, Some(Errno::EINVAL)], || (), named) else {
+fn a_mapping_comes_back_from_a_refused_resize_or_seal() {
+    for run in faults!(seven, |map| by_ref(map, |map| map.resize(16 * PAYLOAD)), is_seven) {
+        assert!(run.told.error.is_some(), "{}", run.what());
+    }
+    for run in faults!(seven, |map| by_ref(map, |map| map.resize_in_place(1)), is_seven) {
+        assert!(run.told.error.is_some(), "{}", run.what());
+    }
+    let seal = |map: Mapping| by_value(map.seal().map(|_| ()));
+    let Some(runs) = runs(seven, |map| Ok::<_, (Error, Option<Mapping>)>(map), |_| ()) else {
         return skip!("calls can't be refused here: no seccomp");
     };
-    assert_eq!((told.result, told.gained, told.lost), (Some(Ok(())), 0, 0));
+    assert!(runs.is_empty());
+    // What is sealed can't be dropped, so only the refusals are run.
+    let child = || {
+        let map = seven();
+        watch();
+        let (error, back) = seal(map).unwrap_err();
+        unwatch();
+        assert_eq!(error.errno(), Errno::EPERM);
+        is_seven(&mut back.unwrap());
+    };
+    let (end, seen) = supervise(child, |_, _| Some(Err(Errno::EPERM))).unwrap();
+    assert_eq!((end, seen.len()), (OK, 1));
 }
 
-/// A ring whose second half the kernel had unmapped before it failed: another mapping, which lies there
-/// by then, stays. The supervisor answers with a half that is followed by such a one.
+/// The protection is put back, or where that is refused too, the mapping is lost, and unmapped.
+#[test]
+fn a_mapping_comes_back_from_a_refused_conversion_or_is_given_up() {
+    let read_only = |map: Mapping| by_value(map.make_read_only());
+    let writable = |map: Mapping<ReadOnly>| by_value(map.make_writable());
+    let frozen = || seven().make_read_only().unwrap();
+    let is_frozen = |map: &mut Mapping<ReadOnly>| assert!(map.iter().all(|byte| *byte == 7));
+    let Some(all) = runs(seven, read_only, is_seven) else {
+        return skip!("calls can't be refused here: no seccomp");
+    };
+    let all = all.into_iter().chain(runs(frozen, writable, is_frozen).unwrap());
+    for run in all {
+        let names: Vec<_> = run.seen.iter().map(Seen::name).collect();
+        assert_eq!(names[..2], ["mprotect", "mprotect"], "{}", run.what());
+        assert_eq!((run.told.error.unwrap().errno(), run.told.came_back), (run.errno, run.once));
+        if run.told.came_back {
+            assert_eq!((run.told.failed, run.told.end), ((0, 0), (0, 0)), "{}", run.what());
+        }
+        assert!(
+            run.told.resident < NOISE as isize,
+            "what is given up costs memory: {}",
+            run.what()
+        );
+    }
+}
+
+#[test]
+fn a_purge_falls_back_on_einval_alone() {
+    let purge = |map| by_ref(map, |map: &mut Mapping| map.purge(..));
+    let of_reserved = |it| by_ref(it, |it: &mut Reservation| it.purge(..));
+    let reserved = || Reservation::new(PAYLOAD, Mode::Overcommit).unwrap();
+    for runs in [faults!(seven, purge, |_| ()), faults!(reserved, of_reserved, |_| ())] {
+        for run in runs {
+            let names: Vec<_> = run.seen.iter().map(Seen::name).collect();
+            let again = if run.errno == Errno::EINVAL { 2 } else { 1 };
+            assert_eq!(names, vec!["madvise"; again], "{}", run.what());
+            let done = run.errno == Errno::EINVAL && run.once;
+            assert_eq!(run.told.error.is_none(), done, "{}", run.what());
+        }
+    }
+}
+
+#[test]
+fn a_guard_falls_back_on_protection() {
+    let guard = |map| by_ref(map, |map: &mut Mapping<Raw>| map.guard(..page()));
+    for run in faults!(raw, guard, is_writable) {
+        assert_eq!(run.told.error, None, "{}", run.what());
+        assert_eq!(run.seen.last().unwrap().name(), "mprotect", "{}", run.what());
+    }
+}
+
+#[test]
+fn committing_and_decommitting_leave_the_reservation_as_it_is() {
+    let new = |mode| {
+        move || {
+            let it = Reservation::new(PAYLOAD, mode).unwrap();
+            it.commit(..).unwrap();
+            // SAFETY: ours, and committed.
+            unsafe { it.as_ptr().write_bytes(7, PAYLOAD) };
+            it
+        }
+    };
+    let works = |it: &mut Reservation| {
+        it.commit(..).unwrap();
+        // SAFETY: ours, and committed.
+        unsafe { it.as_ptr().write_bytes(7, PAYLOAD) };
+        it.decommit(..).unwrap();
+    };
+    for mode in [Mode::Overcommit, Mode::Strict] {
+        let fresh = || Reservation::new(PAYLOAD, mode).unwrap();
+        faults!(fresh, |it| by_ref(it, |it| it.commit(..)), works);
+        faults!(fresh, |it| by_value(it.into_mapping()), works);
+        let runs = faults!(new(mode), |it| by_ref(it, |it| it.decommit(..)), works);
+        for run in runs.iter().filter(|run| run.refused().name() == "mmap") {
+            // The memory is freed all the same.
+            assert_eq!(run.told.error, None, "{}", run.what());
+            assert!(run.seen.iter().any(|it| it.name() == "madvise"), "{}", run.what());
+        }
+    }
+}
+
+#[test]
+fn a_mapping_comes_back_from_a_refused_reservation() {
+    for mode in [Mode::Overcommit, Mode::Strict] {
+        faults!(seven, |map| by_value(map.into_reservation(mode)), is_seven);
+    }
+}
+
+/// Both come back, or the place is given up where the kernel may have unmapped it.
+#[test]
+fn a_refused_move_gives_the_place_back_or_says_that_it_is_lost() {
+    let place = |(mut map, place): (Mapping, Option<Reservation>)| {
+        let done = place.unwrap().place(&mut map);
+        match done {
+            Ok(()) => Ok(map),
+            Err(refused) => {
+                let error = refused.error();
+                Err((error, Some((map, refused.into_owner()))))
+            }
+        }
+    };
+    let works = |it: &mut (Mapping, Option<Reservation>)| {
+        is_seven(&mut it.0);
+        if let Some(place) = &mut it.1 {
+            place.commit(..).unwrap();
+            // SAFETY: ours, and committed.
+            unsafe { place.as_ptr().write_bytes(7, PAYLOAD) };
+        }
+    };
+    let two = || (seven(), Some(Reservation::new(PAYLOAD, Mode::Strict).unwrap()));
+    for run in faults!(two, place, works) {
+        assert!(run.told.came_back, "{}", run.what());
+    }
+}
+
+#[test]
+fn an_overlay_that_is_refused_leaves_the_range() {
+    let overlay = |map| {
+        // SAFETY: no file; and in the child nobody else maps anything.
+        by_ref(map, |map: &mut Mapping<Raw>| unsafe { map.overlay(.., RW, ANON, NO_FD, 0) })
+    };
+    for run in faults!(raw, overlay, is_writable) {
+        assert_eq!((run.told.failed, run.told.end), ((0, 0), (0, 0)), "{}", run.what());
+    }
+}
+
+#[test]
+fn one_call_methods_tell_their_error_and_change_nothing() {
+    type Method = fn(&mut Mapping<Raw>) -> Result<(), Error>;
+    let methods: [Method; 6] = [
+        |map| map.lock(..),
+        |map| map.unlock(..),
+        |map| map.populate_write(..),
+        |map| map.advise(.., Advice::NOHUGEPAGE),
+        |map| map.protect(.., RW),
+        |map| map.resident(.., &mut vec![0; PAYLOAD / page()]).map(|_| ()),
+    ];
+    for method in methods {
+        for run in faults!(raw, |map| by_ref(map, method), is_writable) {
+            assert!(run.told.error.is_some() && run.seen.len() == 1, "{}", run.what());
+        }
+    }
+}
+
+/// An allocator's failure is a null pointer.
+fn allocation(layout: Layout, new_size: Option<usize>) -> Outcome<(), Block> {
+    // SAFETY: sizes are not 0, and blocks are of their own layout.
+    unsafe {
+        let block = PageAlloc.alloc_zeroed(layout);
+        if block.is_null() {
+            return Ok(Block(block, layout));
+        }
+        block.write_bytes(7, layout.size());
+        let Some(size) = new_size else { return Ok(Block(block, layout)) };
+        let moved = PageAlloc.realloc(block, layout, size);
+        if moved.is_null() {
+            assert_eq!(block.add(layout.size() - 1).read(), 7, "the block is as it was");
+            return Ok(Block(block, layout));
+        }
+        assert_eq!(moved.add(layout.size().min(size) - 1).read(), 7, "the contents are kept");
+        Ok(Block(moved, Layout::from_size_align(size, layout.align()).unwrap()))
+    }
+}
+
+struct Block(*mut u8, Layout);
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: allocated with this layout.
+            unsafe { PageAlloc.dealloc(self.0, self.1) };
+        }
+    }
+}
+
+#[test]
+fn the_allocator_leaves_nothing_but_addresses_that_the_kernel_refuses_to_unmap() {
+    let layout = |align| Layout::from_size_align(PAYLOAD, align).unwrap();
+    for (layout, new_size) in [
+        (layout(1), None),
+        (layout(1), Some(page())),
+        (layout(1), Some(2 * PAYLOAD)),
+        (layout(4 * PAYLOAD), None),
+        (layout(4 * PAYLOAD), Some(page())),
+        (layout(4 * PAYLOAD), Some(2 * PAYLOAD)),
+    ] {
+        faults!(|| (), |()| allocation(layout, new_size), |()| ());
+    }
+    let Some(runs) = runs(|| (), |()| allocation(layout(1), Some(2 * PAYLOAD)), |()| ()) else {
+        return skip!("calls can't be refused here: no seccomp");
+    };
+    for run in runs.iter().filter(|run| run.refused().name() == "mremap") {
+        // It copies then.
+        let names: Vec<_> = run.seen.iter().map(Seen::name).collect();
+        assert_eq!(names, ["mmap", "mremap", "mmap", "munmap"], "{}", run.what());
+    }
+}
+
+/// What may be another's by now is left alone: a ring whose second half the kernel had unmapped before it
+/// failed. The supervisor answers with a half that is followed by somebody else's memory.
 #[test]
 fn a_ring_that_failed_half_way_leaves_what_came_to_lie_there() {
-    let first = MapOptions::new(2 * page()).shared().anonymous().unwrap();
+    let mut first = MapOptions::new(2 * page()).raw(RW, Sharing::Shared).unwrap();
     let (half, behind) = (first.as_ptr(), first.as_ptr().wrapping_add(page()));
-    let (first, second) = first.split_at(page()).unwrap();
+    let second = first.split_off(page()).unwrap();
     std::mem::forget((first, second));
     // SAFETY: the second half, given up by the line above.
     let mine = unsafe { rawmap::mmap_anonymous(behind, page(), RW, ANON | MapFlags::FIXED) };
@@ -425,251 +791,131 @@ fn a_ring_that_failed_half_way_leaves_what_came_to_lie_there() {
         space.look();
         assert!(space.has(behind, page()) && !space.has(half, page()));
     };
-    let judge = |n: usize, _: &Seen| match n {
+    let judge = |n: usize, seen: &Seen| match n {
         0 => Some(Ok(half.addr())),
         1 => Some(Err(Errno::ENOMEM)),
-        _ => None,
+        _ => (seen.name() == "memfd_create").then_some(Err(Errno::EPERM)),
     };
     match supervise(child, judge) {
-        Some((end, seen)) => assert_eq!((end, seen.len()), (OK, 4), "{seen:?}"),
+        Some((end, seen)) => assert_eq!(end, OK, "{seen:?}"),
         None => skip!("calls can't be refused here: no seccomp"),
     }
 }
 
-/// Does something to a mapping, and says whether its error is the last call's.
-fn refused_method<T>(
-    errno: Errno,
-    prepare: fn() -> Mapping,
-    method: fn(Mapping) -> Result<T, (Mapping, Error)>,
-) -> Option<()> {
-    let shared = anonymous_shared();
-    let child = || {
-        let map = prepare();
-        let (start, len) = (map.as_ptr(), map.len());
-        let (mut before, mut after) = (Space::new(), Space::new());
-        before.look();
-        watch();
-        let result = method(map);
-        unwatch();
-        after.look();
-        let result = match result {
-            Ok(_) => Some(Ok(())),
-            Err((map, error)) => {
-                assert_eq!((map.as_ptr(), map.len(), map[0]), (start, len, 7), "it came back");
-                Some(Err(error))
-            }
+/// The kernel has unmapped the place before it failed, and nobody has mapped anything there: it is taken
+/// again, and comes back.
+#[test]
+fn a_place_that_the_kernel_unmapped_is_taken_again() {
+    for errno in [Errno::ENOMEM, Errno::EAGAIN, Errno::EFAULT] {
+        let place = Reservation::new(PAYLOAD, Mode::Strict).unwrap().into_raw();
+        let at = place.as_ptr();
+        let child = || {
+            // SAFETY: the child's own copy of the owner.
+            let place = unsafe { std::ptr::read(&place) };
+            // SAFETY: a strict reservation made it.
+            let place = unsafe { Reservation::from_raw(place, Mode::Strict) };
+            let mut map = seven();
+            // SAFETY: as the kernel would.
+            unsafe { rawmap::munmap(at, PAYLOAD) }.unwrap();
+            watch();
+            let refused = place.place(&mut map).unwrap_err();
+            unwatch();
+            assert_eq!(refused.error().errno(), errno);
+            let place = refused.into_owner().expect("taken again");
+            is_seven(&mut map);
+            assert_eq!(place.as_ptr(), at);
+            let mut space = Space::new();
+            space.look();
+            assert!(space.has(at, PAYLOAD));
+            drop(place);
+            space.look();
+            assert!(space.lacks(at, PAYLOAD));
         };
-        let told =
-            Told { result, gained: missing(&before, &after), lost: missing(&after, &before) };
-        // SAFETY: as in each_refused.
-        unsafe { shared.write(told) };
-    };
-    let (end, seen) = supervise(child, |_, _| Some(Err(errno)))?;
-    assert_eq!((end, seen.len()), (OK, 1));
-    // SAFETY: as in each_refused.
-    let told = unsafe { shared.read() };
-    let error = Error::Refused { call: seen[0].call.unwrap(), errno };
-    assert_eq!(told.result, Some(Err(error)));
-    assert_eq!((told.gained, told.lost), (0, 0), "{}", seen[0].name());
-    Some(())
-}
-
-/// The page size, without asking for it each time: that would be refused too.
-fn page() -> usize {
-    static PAGE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
-    *PAGE.get_or_init(common::page)
-}
-
-fn seven() -> Mapping {
-    let mut map = MapOptions::new(4 * page()).anonymous().unwrap();
-    map[0] = 7;
-    map
-}
-
-#[test]
-fn a_mapping_comes_back_from_a_refused_unmap_seal_grow_or_shrink() {
-    let all = || {
-        refused_method(Errno::ENOMEM, seven, Mapping::unmap)?;
-        if mseal_is_filtered() {
-            skip!("the part about sealing: a filter hides mseal");
-        } else {
-            refused_method(Errno::EPERM, seven, Mapping::seal)?;
-        }
-        refused_method(Errno::ENOMEM, seven, |mut map| match map.grow(64 * MIB) {
-            Ok(()) => Ok(()),
-            Err(error) => Err((map, error)),
-        })?;
-        refused_method(Errno::ENOMEM, seven, |mut map| match map.shrink(1) {
-            Ok(()) => Ok(()),
-            Err(error) => Err((map, error)),
-        })
-    };
-    if all().is_none() {
-        skip!("calls can't be refused here: no seccomp");
-    }
-}
-
-/// The call and the one that holds the range, should the kernel have unmapped it.
-#[test]
-fn the_range_of_a_refused_overlay_stays() {
-    let operation = |map: &mut Mapping<Raw>| {
-        // SAFETY: no file.
-        let done = unsafe { map.overlay(page(), page(), RW, ANON, -1, 0) };
-        assert!(done.is_ok() || byte(map, 0) == 7);
-        done
-    };
-    let raw = || seven().into_raw_access();
-    let Some(runs) = each_refused_of(Errno::ENOMEM, raw, operation) else {
-        return skip!("calls can't be refused here: no seccomp");
-    };
-    let told = runs.iter().map(|run| (run.told.gained, run.told.lost)).collect::<Vec<_>>();
-    assert_eq!(told, [(0, 0)]);
-}
-
-fn byte(map: &Mapping<Raw>, at: usize) -> u8 {
-    // SAFETY: mapped, readable, and nobody else's.
-    unsafe { map.as_ptr().add(at).read() }
-}
-
-/// A move with one of its calls refused: whether the place came back, and the calls. The mapping does
-/// in any case.
-fn refused_move(
-    errno: Errno,
-    judge: impl FnMut(usize, &Seen) -> Option<Result<usize, Errno>>,
-) -> Option<(bool, Vec<String>)> {
-    let shared = anonymous_shared();
-    let child = || {
-        let (map, place) = (seven(), seven().into_raw_access());
-        let (from, to) = (map.as_ptr(), place.as_ptr());
-        let mut space = Space::new();
-        space.look();
-        watch();
-        let (map, place, error) = map.move_into(place).unwrap_err();
-        unwatch();
-        assert_eq!((error.errno(), map.as_ptr(), map[0]), (errno, from, 7));
-        let came_back = place.is_some();
-        drop((map, place));
-        space.look();
-        assert!(space.lacks(from, 4 * page()));
-        // What may be another's by now is left alone.
-        assert!(if came_back { space.lacks(to, page()) } else { space.has(to, 4 * page()) });
-        let told = Told { result: Some(Err(error)), gained: usize::from(came_back), lost: 0 };
-        // SAFETY: as in each_refused.
-        unsafe { shared.write(told) };
-    };
-    let (end, seen) = supervise(child, judge)?;
-    assert_eq!(end, OK, "refused with {errno}");
-    // SAFETY: as in each_refused.
-    let told = unsafe { shared.read() };
-    Some((told.gained == 1, seen.iter().map(Seen::name).collect()))
-}
-
-#[test]
-fn a_refused_move_gives_the_place_back_where_the_kernel_left_it_alone() {
-    let first = |n: usize, _: &Seen| (n == 0).then_some(Err(Errno::EFAULT));
-    let Some((came_back, calls)) = refused_move(Errno::EFAULT, first) else {
-        return skip!("calls can't be refused here: no seccomp");
-    };
-    assert_eq!((came_back, &*calls), (true, &["mremap".to_owned()][..]));
-    // ENOMEM for the first: it can't grow where it is. Then the second is the move itself.
-    for (errno, back) in [(Errno::ENOMEM, false), (Errno::EFAULT, false), (Errno::EPERM, true)] {
-        let last = |n: usize, _: &Seen| match n {
-            0 => Some(Err(Errno::ENOMEM)),
-            1 => Some(Err(errno)),
+        let judge = |_: usize, seen: &Seen| match seen.call?.operation() {
+            Operation::Mremap { flags, .. } if flags.contains(MremapFlags::FIXED) => {
+                Some(Err(errno))
+            }
             _ => None,
         };
-        let (came_back, calls) = refused_move(errno, last).unwrap();
-        assert_eq!((came_back, calls.len()), (back, 2), "{errno}");
-    }
-}
-
-/// The owners' calls are the kernel's; an allocator's failure is a null pointer.
-fn allocation(layout: Layout, new_size: Option<usize>) -> Result<Block, Error> {
-    let failed = Err(Error::BadAlignment { align: 0 });
-    // SAFETY: sizes are not 0, and blocks are of their own layout.
-    unsafe {
-        let block = PageAlloc.alloc_zeroed(layout);
-        if block.is_null() {
-            return failed;
+        match supervise(child, judge) {
+            Some((end, seen)) => assert_eq!(end, OK, "{errno}: {seen:?}"),
+            None => return skip!("calls can't be refused here: no seccomp"),
         }
-        block.write(7);
-        let Some(size) = new_size else { return Ok(Block(block, layout)) };
-        let moved = PageAlloc.realloc(block, layout, size);
-        if moved.is_null() {
-            assert_eq!(block.read(), 7, "the block is as it was");
-            drop(Block(block, layout));
-            return failed;
-        }
-        assert_eq!(moved.read(), 7, "the contents are kept");
-        Ok(Block(moved, Layout::from_size_align(size, layout.align()).unwrap()))
     }
 }
 
-struct Block(*mut u8, Layout);
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        // SAFETY: allocated with this layout.
-        unsafe { PageAlloc.dealloc(self.0, self.1) };
-    }
-}
-
-/// A refused `munmap` is the exception: what it would have unmapped stays mapped, and nothing else.
+/// The same, and somebody has mapped something there meanwhile: that stays, and the place is lost.
 #[test]
-fn the_allocator_leaves_nothing_but_what_the_kernel_refuses_to_unmap() {
-    let page = page();
-    let layout = |align| Layout::from_size_align(3 * page, align).unwrap();
-    for (layout, new_size) in [
-        (layout(1), None),
-        (layout(1), Some(page)),
-        (layout(1), Some(64 * MIB)),
-        (layout(4 * MIB), None),
-        (layout(4 * MIB), Some(page)),
-        (layout(4 * MIB), Some(64 * MIB)),
-    ] {
-        let Some(runs) = each_refused(Errno::ENOMEM, || allocation(layout, new_size)) else {
-            skip!("calls can't be refused here: no seccomp");
-            return;
-        };
-        for Run { refused, call, told, .. } in runs {
-            let kept = match (&*refused.1, call.unwrap().operation()) {
-                ("munmap", rawmap::Operation::Munmap { len, .. }) => len,
-                _ => 0,
-            };
-            let what = (layout, new_size, refused, told.result);
-            assert_eq!((told.gained, told.lost), (kept, 0), "{what:?}");
-        }
-    }
-}
-
-#[test]
-fn a_refused_mremap_makes_realloc_copy() {
-    let layout = Layout::from_size_align(3 * page(), 1).unwrap();
-    let Some(runs) = each_refused(Errno::EFAULT, || allocation(layout, Some(MIB))) else {
-        skip!("calls can't be refused here: no seccomp");
-        return;
+fn a_place_that_is_somebody_elses_by_now_is_given_up() {
+    let place = Reservation::new(PAYLOAD, Mode::Strict).unwrap().into_raw();
+    let at = place.as_ptr();
+    let child = || {
+        // SAFETY: the child's own copy of the owner, which a strict reservation made.
+        let place = unsafe { Reservation::from_raw(std::ptr::read(&place), Mode::Strict) };
+        let mut map = seven();
+        // SAFETY: as the kernel and another thread would.
+        let other = unsafe { rawmap::mmap_anonymous(at, PAYLOAD, RW, ANON | MapFlags::FIXED) };
+        assert_eq!(other, Ok(at));
+        // SAFETY: mapped just now.
+        unsafe { at.write(9) };
+        watch();
+        let refused = place.place(&mut map).unwrap_err();
+        unwatch();
+        assert!(refused.into_owner().is_none());
+        is_seven(&mut map);
+        // SAFETY: if it was unmapped, then this is SIGSEGV.
+        assert_eq!(unsafe { at.read() }, 9);
     };
-    assert_eq!(runs[1].refused.1, "mremap");
-    assert_eq!(runs[1].told.result, Some(Ok(())));
+    let judge = |_: usize, seen: &Seen| match seen.call?.operation() {
+        Operation::Mremap { flags, .. } if flags.contains(MremapFlags::FIXED) => {
+            Some(Err(Errno::ENOMEM))
+        }
+        _ => None,
+    };
+    match supervise(child, judge) {
+        Some((end, seen)) => assert_eq!(end, OK, "{seen:?}"),
+        None => skip!("calls can't be refused here: no seccomp"),
+    }
+}
+
+/// A ring under RLIMIT_AS, which the kernel counts before or after it has unmapped the second half.
+#[test]
+fn a_ring_over_the_limit_of_addresses_leaves_nothing() {
+    alone(|| {
+        let mut space = Space::new();
+        for more in [1, 2, 3] {
+            space.look();
+            let before = space.bytes();
+            let now = std::fs::read_to_string("/proc/self/statm").unwrap();
+            let now: usize = now.split(' ').next().unwrap().parse().unwrap();
+            let limit = (now * page() + more * PAYLOAD + PAYLOAD / 2) as u64;
+            let limit = libc::rlimit { rlim_cur: limit, rlim_max: libc::RLIM_INFINITY };
+            let none =
+                libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+            // SAFETY: plain calls.
+            unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) };
+            let ring = Ring::new(PAYLOAD);
+            // SAFETY: as above.
+            unsafe { libc::setrlimit(libc::RLIMIT_AS, &none) };
+            drop(ring);
+            space.look();
+            assert_eq!(space.bytes(), before, "{more}");
+        }
+    });
 }
 
 #[test]
 fn finding_the_limits_leaves_nothing_but_a_page_that_the_kernel_refuses_to_unmap() {
-    let found = || {
-        let to_error = |errno| Error::Refused { call: Call::munlockall(), errno };
-        let limits = Limits::find().map_err(to_error)?;
-        std::hint::black_box(limits);
-        Ok(())
+    let found = |()| Ok::<_, (Error, Option<()>)>(Limits::find().ok());
+    faults!(|| (), found, |()| ());
+    let child = || {
+        watch();
+        let found = Limits::find();
+        unwatch();
+        assert_eq!(found.err(), Some(Errno::EPERM));
     };
-    let Some(runs) = each_refused(Errno::EPERM, found) else {
-        skip!("calls can't be refused here: no seccomp");
-        return;
-    };
-    for Run { refused, told, .. } in runs {
-        let kept = if refused.1 == "munmap" { page() } else { 0 };
-        assert_eq!((told.gained, told.lost), (kept, 0), "{refused:?}");
-        assert_eq!(told.result.unwrap().unwrap_err().errno(), Errno::EPERM, "{refused:?}");
-    }
+    let (end, _) = supervise(child, |_, _| Some(Err(Errno::EPERM))).unwrap();
+    assert_eq!(end, OK);
 }
 
 #[test]

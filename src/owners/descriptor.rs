@@ -3,6 +3,7 @@
 use crate::arch::{self, STAT_MODE, nr};
 use crate::errno::Errno;
 use crate::owners::error::{Error, Wrong};
+use crate::owners::process::file_size_limit;
 use crate::page_size::PageSize;
 use crate::raw::RawFd;
 use crate::word::Word;
@@ -181,9 +182,13 @@ pub(super) struct MemoryFile(RawFd);
 impl MemoryFile {
     /// A file of `len` bytes: zeroes.
     ///
-    /// Two calls: `memfd_create("rawmap", MFD_CLOEXEC)` and `ftruncate`.
+    /// Three calls: `prlimit64(RLIMIT_FSIZE)`, since to make a file longer than that is a signal,
+    /// `memfd_create("rawmap", MFD_CLOEXEC)` and `ftruncate`.
     pub(super) fn new(len: usize) -> Result<Self, Error> {
         const MFD_CLOEXEC: usize = 1;
+        if len > file_size_limit() {
+            return Err(Error::refused_beyond("ftruncate", Errno::EFBIG));
+        }
         let name = Word::ptr(c"rawmap".as_ptr().cast_mut().cast());
         // SAFETY: the kernel reads the name, which ends with a zero.
         let made = unsafe { arch::syscall2(name, Word::int(MFD_CLOEXEC), nr::MEMFD_CREATE) };

@@ -23,8 +23,8 @@ use core::slice;
 /// Three calls, no file descriptor: `mmap(NULL, len, PROT_READ|PROT_EXEC, MAP_SHARED|MAP_ANONYMOUS, -1, 0)`,
 /// `mremap(start, 0, len, MREMAP_MAYMOVE, NULL)`, which maps the same pages again, and `mprotect(second, len,
 /// PROT_READ|PROT_WRITE)`. No view gains the right to be run, so it works where the system forbids that
-/// (`PR_SET_MDWE`). Where one of the three is refused, by a filter, a security module or an emulator, five
-/// others: `memfd_create`, `ftruncate`, `mmap` twice, `close`.
+/// (`PR_SET_MDWE`). Where one of the three is refused, by a filter, a security module or an emulator, six
+/// others: `prlimit64`, `memfd_create`, `ftruncate`, `mmap` twice, `close`.
 ///
 /// A forked child shares the pages; whoever forks sees to it that only one of both writes them.
 ///
@@ -62,9 +62,8 @@ impl DualMapping {
         let len = rounded("DualMapping::new", len, page_size()?)?;
         match Self::anonymous(len) {
             Ok(dual) => Ok(dual),
-            // A length of 0 is refused whatever it is of; and where there is no memory file either, what was
-            // refused first is what to mend.
-            Err(refused) if len != 0 => Self::of_file(len).map_err(|_| refused),
+            // Where there is no memory file either, what was refused first is what to mend.
+            Err(refused) if refused.is_by_policy() => Self::of_file(len).map_err(|_| refused),
             Err(refused) => Err(refused),
         }
     }

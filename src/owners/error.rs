@@ -1,6 +1,6 @@
 //! What the owners' operations fail with.
 
-use crate::call::Call;
+use crate::call::{Call, Operation};
 use crate::check::{Limits, Reason};
 use crate::errno::Errno;
 use crate::owners::process;
@@ -135,6 +135,19 @@ impl Error {
         let Kind::Refused { call, errno } = self.0 else { return None };
         let refusal = call.check(&Limits::new(process::known_page_size()?)).err()?;
         (refusal.errno() == errno).then_some(refusal.reason())
+    }
+
+    /// Whether a filter, a security module or an emulator may have refused the call, and not a lack of
+    /// something: then the same can perhaps be had otherwise. (QEMU's user mode says ENOMEM to each mremap of
+    /// length 0.)
+    pub(super) fn is_by_policy(&self) -> bool {
+        let lacks_nothing =
+            matches!(self.errno(), Errno::EPERM | Errno::EACCES | Errno::ENOSYS | Errno::EINVAL);
+        match self.call().map(Call::operation) {
+            Some(Operation::Mmap { len: 0, .. }) => false,
+            Some(Operation::Mremap { .. }) => true,
+            _ => lacks_nothing,
+        }
     }
 
     /// The argument that was wrong before any call was made, its value, and the limit that it missed,

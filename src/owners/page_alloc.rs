@@ -5,7 +5,7 @@ use crate::flags::{MapFlags, MremapFlags};
 use crate::owners::error::issue;
 use crate::owners::mapping::{Backing, RW};
 use crate::owners::place::{self, give_back, rounded};
-use crate::owners::process::{is_stack_ground, page_size};
+use crate::owners::process::{grows_into_stack_ground, page_size};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::null_mut;
 
@@ -88,8 +88,8 @@ unsafe impl GlobalAlloc for PageAlloc {
             return block;
         }
         // Where the kernel may let it grow in place, it does not look at the stack's distance.
-        let (start, end) = (block.addr(), block.addr().saturating_add(new));
-        if is_stack_ground(start, end) == Ok(false) {
+        let (end, new_end) = (block.addr() + old, block.addr().saturating_add(new));
+        if grows_into_stack_ground(end, new_end) == Ok(false) {
             let movable = page_size().is_ok_and(|page| layout.align() <= page.bytes());
             let flags = if movable { MremapFlags::MAYMOVE } else { MremapFlags::default() };
             // SAFETY: by the caller's promise the block is of this layout, and nothing refers to it but what

@@ -115,8 +115,11 @@ pub(super) fn aligned(
             return Ok(lucky);
         }
     }
-    let most = len.checked_add(align - page.bytes()).filter(|most| *most <= isize::MAX as usize);
-    let most = most.ok_or_else(|| too_long(operation, len))?;
+    let room = isize::MAX as usize - len;
+    if align - page.bytes() > room {
+        return Err(Error::wrong(operation, "the alignment", align, Wrong::TooLong, room));
+    }
+    let most = len + align - page.bytes();
     let mut slack = anonymous(operation, most, prot, flags)?;
     let before = slack.base().addr().wrapping_neg() & (align - 1);
     // Both are granules within the mapping, so neither split fails. Where the kernel doesn't take an end
@@ -129,10 +132,10 @@ pub(super) fn aligned(
     Ok(kept)
 }
 
-/// Unmaps a range. What the kernel doesn't take back costs no memory: where it refuses, since the process
-/// has as many mappings as it may have (ENOMEM), or the range is part of a huge page (EINVAL), or is
-/// sealed (EPERM), private memory is freed and, where the kernel has guards, made inaccessible. What is
-/// left are address space, page tables, and the charge.
+/// Unmaps a range. What the kernel doesn't take back costs no memory: where it refuses, since the process has
+/// as many mappings as it may have (ENOMEM), or the range is part of a huge page (EINVAL), or is sealed
+/// (EPERM), private memory is freed. What is left are address space, page tables, and what was counted. (It
+/// stays accessible: a guard over it would cost page tables for all of it, 2 MiB for each GiB.)
 ///
 /// # Safety
 /// The range belongs to the caller, whole granules of what is mapped, and nothing refers to it.
@@ -140,17 +143,8 @@ pub(super) fn aligned(
 pub(super) unsafe fn give_back(addr: *mut u8, len: usize, backing: Backing) {
     // SAFETY: the caller's promise.
     if unsafe { issue(Call::munmap(addr, len)) }.is_err() && backing.is_private() {
-        // SAFETY: the caller's promise.
-        unsafe { give_back_memory(addr, len) };
-    }
-}
-
-#[cold]
-unsafe fn give_back_memory(addr: *mut u8, len: usize) {
-    // SAFETY: the caller's promise; both drop what the range held, and touch nothing else.
-    unsafe {
-        let _ = purge_private(addr, len);
-        let _ = issue(Call::madvise(addr, len, Advice::GUARD_INSTALL));
+        // SAFETY: the caller's promise. That this is refused as well leaves nothing more to do.
+        let _ = unsafe { purge_private(addr, len) };
     }
 }
 
@@ -186,6 +180,7 @@ pub(super) unsafe fn purge_private(addr: *mut u8, len: usize) -> Result<(), Erro
 pub(super) fn move_over<A: Access>(
     source: &mut Mapping<A>,
     target: Mapping<Raw>,
+    as_before: (Prot, MapFlags),
 ) -> Result<(), Refused<Mapping<Raw>>> {
     let (from, to, len) = (source.base(), target.base(), source.mapped_len());
     debug_assert_eq!(len, target.mapped_len());
@@ -198,7 +193,7 @@ pub(super) fn move_over<A: Access>(
         Ok(_) => unsafe { source.set_base(to) },
         Err(error) => {
             let target = ManuallyDrop::into_inner(target);
-            return Err(match retaken(target, error.errno()) {
+            return Err(match retaken(target, as_before) {
                 Some(target) => Refused::new(target, error),
                 None => Refused::without_owner(error),
             });
@@ -207,20 +202,25 @@ pub(super) fn move_over<A: Access>(
     Ok(())
 }
 
-/// A range again over which the kernel refused to move something with this error; or nothing, if it may
-/// belong to somebody else by now.
+/// A range again over which the kernel refused to move something; or nothing, if it may belong to somebody
+/// else by now.
 ///
-/// Where [`may_be_unmapped`] says so, and it is no filter's answer: a filter, which can give any error,
-/// unmaps nothing.
+/// The kernel unmaps the target of an `mremap` before the last things that can go wrong: memory, a source in
+/// several parts, what a driver says to the new address (`mm/mremap.c`: `mremap_to`); and no error tells how
+/// far it came. So the target is taken again, as it was before, by what replaces nothing. If something is mapped there, it is the
+/// target still, or what another thread has mapped since: then it is given up, and never unmapped. Only a
+/// filter has certainly changed nothing.
 #[cold]
-pub(super) fn retaken(target: Mapping<Raw>, errno: Errno) -> Option<Mapping<Raw>> {
-    if !may_be_unmapped(errno) || a_filter_answers_mremap() {
+pub(super) fn retaken(
+    target: Mapping<Raw>,
+    (prot, flags): (Prot, MapFlags),
+) -> Option<Mapping<Raw>> {
+    if a_filter_answers_mremap() {
         return Some(target);
     }
     let target = ManuallyDrop::new(target);
-    // FIXED_NOREPLACE takes what was unmapped, and nothing that somebody has mapped there since.
-    let flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE).union(MapFlags::FIXED_NOREPLACE);
-    let call = Call::mmap_anonymous(target.base(), target.mapped_len(), Prot::NONE, flags);
+    let flags = flags.union(MapFlags::PRIVATE).union(MapFlags::FIXED_NOREPLACE);
+    let call = Call::mmap_anonymous(target.base(), target.mapped_len(), prot, flags);
     // SAFETY: it replaces nothing. A kernel that takes the flag for a hint places it elsewhere.
     match unsafe { issue(call) } {
         Ok(addr) if addr == target.base() => Some(ManuallyDrop::into_inner(target)),
@@ -229,27 +229,26 @@ pub(super) fn retaken(target: Mapping<Raw>, errno: Errno) -> Option<Mapping<Raw>
             unsafe { give_back(stray, target.mapped_len(), Backing::Anonymous) };
             None
         }
-        // Something is mapped there: the target still, or what another thread has mapped since.
         Err(_) => None,
     }
 }
 
-/// Whether an `mremap` that was refused with this error may have unmapped its target. The kernel does so
-/// before the last things that can go wrong: memory (ENOMEM), locked memory (EAGAIN), a source in several
-/// parts (EFAULT), and whatever the source's driver says to the new address (io_uring: EINVAL)
-/// (`mm/mremap.c`: `mremap_to`). What is sealed (EPERM) it finds out before.
-const fn may_be_unmapped(errno: Errno) -> bool {
-    !matches!(errno, Errno::EPERM | Errno::ENOSYS)
+/// Whether a filter answers `mremap` in the kernel's stead. To an address that is no page's, the kernel says
+/// EINVAL, and to a page behind every address space EFAULT; a filter gives one answer to both.
+fn a_filter_answers_mremap() -> bool {
+    let answer = |addr, len| {
+        let addr = without_provenance_mut(addr);
+        let call = Call::mremap(addr, len, len, MremapFlags::default(), null_mut());
+        // SAFETY: the kernel refuses it.
+        unsafe { issue(call) }.err().map(|error| error.errno())
+    };
+    let page = PageSize::SMALLEST.bytes();
+    let no_page = answer(1, page);
+    no_page != Some(Errno::EINVAL) || answer(LAST_PAGE, page) == no_page
 }
 
-/// Whether a filter answers `mremap` in the kernel's stead: the kernel says EINVAL to an address that is
-/// no page's, whatever else is wrong.
-fn a_filter_answers_mremap() -> bool {
-    let no_page = without_provenance_mut(1);
-    // SAFETY: the kernel refuses it.
-    let asked = unsafe { issue(Call::mremap(no_page, 0, 0, MremapFlags::default(), null_mut())) };
-    !matches!(asked, Err(error) if error.errno() == Errno::EINVAL)
-}
+/// A page that no process has: a multiple of every page size.
+const LAST_PAGE: usize = usize::MAX << 20;
 
 /// Memory at `addr` that a call has mapped just now, or an error that has unmapped it again: at address
 /// 0, where no owner can hold anything.
@@ -289,7 +288,10 @@ pub(super) fn moved_to_alignment(
     if mapping.base().addr() & (align - 1) == 0 || mapping.is_empty() {
         return Ok(mapping);
     }
-    let room = aligned(operation, mapping.mapped_len(), align, Prot::NONE, MapFlags::NORESERVE)?;
-    move_over(&mut mapping, room)?;
+    let room = aligned(operation, mapping.mapped_len(), align, NOTHING.0, NOTHING.1)?;
+    move_over(&mut mapping, room, NOTHING)?;
     Ok(mapping)
 }
+
+/// Address space that holds nothing: room for what is moved there.
+pub(super) const NOTHING: (Prot, MapFlags) = (Prot::NONE, MapFlags::NORESERVE);

@@ -20,7 +20,7 @@ use crate::errno::Errno;
 use crate::owners::error::Error;
 use crate::page_size::PageSize;
 use crate::word::Word;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The page size in bytes, once it is known; 0 before.
 static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
@@ -29,6 +29,8 @@ static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
 static GROUND: AtomicUsize = AtomicUsize::new(0);
 /// Where it ends: an address at the top of the stack. Written before `GROUND`, and always the same.
 static TOP: AtomicUsize = AtomicUsize::new(0);
+/// Whether it begins with a mapping that exec made, past which nothing grows. Written before `GROUND` too.
+static FENCED: AtomicBool = AtomicBool::new(false);
 
 /// The page size that the owners use: found by [`PageSize::find`] when one of them first needs it,
 /// and kept.
@@ -124,6 +126,21 @@ pub(super) fn is_stack_ground(start: usize, end: usize) -> Result<bool, Error> {
     Ok(end > ground && start < top)
 }
 
+/// Whether memory that ends at `end` and grows in place up to `new_end` may come to lie where the main
+/// thread's stack may grow. What lies below a mapping that exec made can't: that is in its way.
+///
+/// # Errors
+/// Those of [`prepare`].
+#[inline]
+pub(super) fn grows_into_stack_ground(end: usize, new_end: usize) -> Result<bool, Error> {
+    if new_end <= GROUND.load(Ordering::Acquire) {
+        return Ok(false);
+    }
+    let (ground, top) = stack_ground()?;
+    let stopped = FENCED.load(Ordering::Relaxed) && end <= ground;
+    Ok(new_end > ground && end < top && !stopped)
+}
+
 /// Where the stack ground begins and ends. It is empty where nothing can be known.
 #[cold]
 pub(super) fn stack_ground() -> Result<(usize, usize), Error> {
@@ -215,18 +232,19 @@ impl Auxv {
         }
         // The name that the program was started by is the last thing on its stack.
         let top = self.program_name;
-        let ground = if top == 0 { usize::MAX } else { self.ground(top) };
+        let (ground, fenced) = if top == 0 { (usize::MAX, false) } else { self.ground(top) };
         TOP.store(top, Ordering::Relaxed);
+        FENCED.store(fenced, Ordering::Relaxed);
         GROUND.store(ground, Ordering::Release);
     }
 
-    /// Where the ground begins that ends at `top`.
-    fn ground(&self, top: usize) -> usize {
+    /// Where the ground begins that ends at `top`, and whether something that exec mapped stands there.
+    fn ground(&self, top: usize) -> (usize, bool) {
         // Where addresses are given out upwards, the loader lies at a third of them, and stops nothing.
         let stops = |at: &usize| (top / 2..top).contains(at);
         match [self.loader, self.vdso].into_iter().filter(stops).max() {
-            Some(fence) => fence,
-            None => top - stack_limit().max(128 << 20).min(top / 8),
+            Some(fence) => (fence, true),
+            None => (top - stack_limit().max(128 << 20).min(top / 8), false),
         }
     }
 }
@@ -234,11 +252,24 @@ impl Auxv {
 /// How far the stack may grow, in bytes, as far as its limit says now.
 fn stack_limit() -> usize {
     const RLIMIT_STACK: usize = 3;
+    limit(RLIMIT_STACK)
+}
+
+/// How long a file may become that this process makes longer, in bytes, as its limit says now. It is the
+/// signal SIGXFSZ if it is longer.
+pub(super) fn file_size_limit() -> usize {
+    const RLIMIT_FSIZE: usize = 1;
+    limit(RLIMIT_FSIZE)
+}
+
+/// A limit of this process, as it is now. One call: `prlimit64`. Where that is refused, it is as large as can
+/// be.
+fn limit(resource: usize) -> usize {
     let mut limit = [usize::MAX; 2];
     let out = Word::ptr(limit.as_mut_ptr().cast());
-    // SAFETY: the kernel writes two words there. Where it refuses, they stay as large as can be.
+    // SAFETY: the kernel writes two words there, or none.
     unsafe {
-        arch::syscall4(Word::ZERO, Word::int(RLIMIT_STACK), Word::ZERO, out, nr::PRLIMIT64);
+        arch::syscall4(Word::ZERO, Word::int(resource), Word::ZERO, out, nr::PRLIMIT64);
     }
     limit[0]
 }

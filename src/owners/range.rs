@@ -92,7 +92,7 @@ impl Lent {
         let unaligned = |argument, value| {
             Error::wrong(operation, argument, value, Wrong::NotAMultiple, self.granule.bytes())
         };
-        if bytes.start != 0 && !self.granule.is_aligned(start) {
+        if bytes.start != 0 && bytes.start != self.len && !self.granule.is_aligned(start) {
             Err(unaligned("the range's start", bytes.start))
         } else if bytes.end != self.len && bytes.end != 0 && !self.granule.is_aligned(end) {
             Err(unaligned("the range's end", bytes.end))
@@ -169,6 +169,7 @@ mod tests {
                         assert!(inner.is_empty() || (start <= inner.start && inner.end <= end));
                         let whole = lent.exactly("test", inner.clone()).unwrap();
                         assert!(whole.len() >= inner.len() && whole.len() % PAGE == 0);
+                        assert_eq!(lent.exactly("test", len..).unwrap(), 0..0);
                         // A granule more at either end is not within the range.
                         if !inner.is_empty() && inner.start >= PAGE {
                             assert!(inner.start - PAGE < start);

@@ -38,6 +38,17 @@ pub enum Mode {
     Strict,
 }
 
+impl Mode {
+    /// How memory is mapped that is not in use, and by which flags besides.
+    const fn protection(self) -> (Prot, MapFlags) {
+        match self {
+            Self::Overcommit => (RW, MapFlags::NORESERVE),
+            // Not NORESERVE: what is mapped so is never counted, when it is committed either.
+            Self::Strict => (Prot::NONE, MapFlags::from_bits(0)),
+        }
+    }
+}
+
 /// Reserved address space: had in one call, then committed and given back by parts.
 ///
 /// There are two ways to use it, which may be mixed:
@@ -120,11 +131,7 @@ impl Reservation {
         const OPERATION: &str = "reserve";
         check_alignment(OPERATION, align)?;
         let len = rounded(OPERATION, len, page_size()?)?;
-        let (prot, flags) = match mode {
-            Mode::Overcommit => (RW, MapFlags::NORESERVE),
-            // Not NORESERVE: what is mapped so is never counted, when it is committed either.
-            Mode::Strict => (Prot::NONE, MapFlags::default()),
-        };
+        let (prot, flags) = mode.protection();
         Ok(Self { all: place::aligned(OPERATION, len, align, prot, flags)?, mode })
     }
 
@@ -353,17 +360,19 @@ impl Reservation {
     /// at which the place is nobody's, so nothing else comes to lie there, and no other thread's mapping is
     /// lost.
     ///
-    /// One call, `mremap(mapping, len, len, MREMAP_MAYMOVE|MREMAP_FIXED, place)`; and for more than a page
-    /// one or two before it: `mremap(mapping, len, len + page, 0, NULL)`, which fails if the kernel holds the
+    /// Two calls: `madvise(place, len, MADV_DONTNEED)`, so that a place that is lost costs no memory, and
+    /// `mremap(mapping, len, len, MREMAP_MAYMOVE|MREMAP_FIXED, place)`. For more than a page there are one or
+    /// two before them: `mremap(mapping, len, len + page, 0, NULL)`, which fails if the kernel holds the
     /// mapping in several parts, of which it might move some and not all, and `munmap` of that page in case it
     /// succeeds.
     ///
     /// # Errors
-    /// That the mapping does not take up as many bytes as the place, or lies on huge pages. Those of
-    /// [`mremap`](crate::mremap): EFAULT if the mapping's parts differ, see [`Mapping::resize`], or if it is a
+    /// That the mapping does not take up as many bytes as the place, or lies on huge pages; that the place lies
+    /// where the main thread's stack may grow. Those of [`mremap`](crate::mremap): EFAULT if the mapping's parts differ, see [`Mapping::resize`], or if it is a
     /// driver's memory of more than a page; EINVAL if its driver does not let it be moved. The mapping stays
-    /// where it was. The place comes back; it is lost if the kernel has unmapped it before it failed, and
-    /// another thread's mapping lies there already.
+    /// where it was. The place comes back, without what it held; but it is lost if the kernel's own error does
+    /// not tell whether the place was unmapped before, and something is mapped there, be it the place still or
+    /// what another thread has mapped since. So it is where the process has as many mappings as it may have.
     ///
     /// ```
     /// use rawmap::{MapOptions, Mode, Reservation};
@@ -397,17 +406,26 @@ impl Reservation {
         if len == 0 {
             return Ok(());
         }
-        if let Err(error) = mapping.is_in_one_part() {
+        if let Err(error) = self.check_place(OPERATION).and_then(|()| mapping.is_in_one_part()) {
             return Err(Refused::new(self, error));
         }
         let mode = self.mode;
-        move_over(mapping, self.all).map_err(|refused| {
+        move_over(mapping, self.all, mode.protection()).map_err(|refused| {
             let error = refused.error();
             match refused.into_owner() {
                 Some(all) => Refused::new(Self { all, mode }, error),
                 None => Refused::without_owner(error),
             }
         })
+    }
+
+    /// Frees what a place holds over which something is to be moved.
+    fn check_place(&self, operation: &'static str) -> Result<(), Error> {
+        if self.all.is_stack_ground()? {
+            let at = self.as_ptr().addr();
+            return Err(Error::wrong(operation, "the place", at, Wrong::StackGround, 0));
+        }
+        self.purge(..)
     }
 
     /// The same range, of which the type promises nothing any more: to be kept in a static
@@ -450,7 +468,7 @@ impl<A: Access> Mapping<A> {
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap): ENOMEM where the process has as many mappings as it may have. That it
-    /// lies on huge pages; in strict mode, that it lies where the main thread's stack may grow. The mapping
+    /// lies on huge pages, or where the main thread's stack may grow. The mapping
     /// comes back.
     ///
     /// ```
@@ -466,7 +484,7 @@ impl<A: Access> Mapping<A> {
     /// ```
     pub fn into_reservation(self, mode: Mode) -> Result<Reservation, Refused<Self>> {
         const OPERATION: &str = "into_reservation";
-        match self.check_reservable(OPERATION, mode) {
+        match self.check_reservable(OPERATION) {
             Ok(()) => {}
             Err(error) => return Err(Refused::new(self, error)),
         }
@@ -485,12 +503,12 @@ impl<A: Access> Mapping<A> {
         Ok(Reservation { all, mode })
     }
 
-    fn check_reservable(&self, operation: &'static str, mode: Mode) -> Result<(), Error> {
+    fn check_reservable(&self, operation: &'static str) -> Result<(), Error> {
         let (granule, page) = (self.granule().bytes(), page_size()?.bytes());
         let base = self.base().addr();
         if granule != page && self.mapped_len() != 0 {
             Err(Error::wrong(operation, "the granule", granule, Wrong::Differs, page))
-        } else if mode == Mode::Strict && self.is_stack_ground()? {
+        } else if self.is_stack_ground()? {
             Err(Error::wrong(operation, "the memory", base, Wrong::StackGround, 0))
         } else {
             Ok(())
@@ -511,10 +529,7 @@ impl<A: Access> Mapping<A> {
 /// # Safety
 /// The range belongs to the caller, is not of length 0, and nothing refers to its bytes.
 unsafe fn replace(addr: *mut u8, len: usize, mode: Mode) -> Result<(), Error> {
-    let (prot, reserve) = match mode {
-        Mode::Overcommit => (RW, MapFlags::NORESERVE),
-        Mode::Strict => (Prot::NONE, MapFlags::default()),
-    };
+    let (prot, reserve) = mode.protection();
     let flags = MapFlags::PRIVATE.union(reserve);
     let over = Call::mmap_anonymous(addr, len, prot, flags.union(MapFlags::FIXED));
     // SAFETY: what is replaced is the caller's, by its promise.

@@ -8,7 +8,7 @@ use crate::owners::access::Raw;
 use crate::owners::descriptor::MemoryFile;
 use crate::owners::error::{Error, Wrong, issue};
 use crate::owners::mapping::{Backing, Mapping, RW};
-use crate::owners::place::retaken;
+use crate::owners::place::{NOTHING, retaken};
 use crate::owners::process::page_size;
 use crate::raw::{NO_FD, RawFd};
 use core::mem::{ManuallyDrop, forget};
@@ -19,8 +19,8 @@ use core::slice;
 ///
 /// Two calls, no file descriptor: `mmap(NULL, 2 * len, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1,
 /// 0)`, and `mremap(start, 0, len, MREMAP_MAYMOVE|MREMAP_FIXED, start + len)`, which maps the first half's
-/// pages over the second. Where that is refused, by a filter or an emulator, four more: the pages of a
-/// `memfd_create`, which is `ftruncate`d, mapped twice by `mmap`, and closed.
+/// pages over the second. Where that is refused, by a filter or an emulator, these are unmapped, and five
+/// more map the pages of a file twice: `memfd_create`, `ftruncate`, `mmap` twice, `close`.
 ///
 /// A forked child shares the buffer; whoever forks sees to it that only one of both uses it.
 ///
@@ -63,7 +63,7 @@ impl Ring {
         };
         let both = match mirrored(len) {
             Ok(both) => both,
-            Err(refused) if refused.call().is_some_and(is_mremap) => match mirrored_file(len) {
+            Err(refused) if refused.is_by_policy() => match mirrored_file(len) {
                 Ok(both) => both,
                 // Nor can that be had here: what was refused first is what to mend.
                 Err(_) => return Err(refused),
@@ -160,23 +160,24 @@ impl Ring {
     }
 }
 
-fn is_mremap(call: Call) -> bool {
-    call.number() == arch::nr::MREMAP
-}
-
 /// Twice `len` bytes of anonymous memory, the second half of which is the first once more.
 fn mirrored(len: usize) -> Result<Mapping<Raw>, Error> {
-    let mut first = twice(len, MapFlags::SHARED.union(MapFlags::ANONYMOUS), NO_FD)?;
-    let second = ManuallyDrop::new(first.split_off(len)?);
+    let both = twice(len, MapFlags::SHARED.union(MapFlags::ANONYMOUS), NO_FD)?;
+    let mut both = ManuallyDrop::new(both);
+    let (first, second) = (both.as_ptr(), both.as_ptr().wrapping_add(len));
     let flags = MremapFlags::MAYMOVE.union(MremapFlags::FIXED);
     // SAFETY: with an old length of 0 nothing moves; what is replaced is the second half, which is ours.
-    match unsafe { issue(Call::mremap(first.as_ptr(), 0, len, flags, second.as_ptr())) } {
-        Ok(_) => Ok(joined(first, ManuallyDrop::into_inner(second))),
-        Err(error) => {
-            drop(retaken(ManuallyDrop::into_inner(second), error.errno()));
-            Err(error)
-        }
+    let mirrored = unsafe { issue(Call::mremap(first, 0, len, flags, second)) };
+    let Err(error) = mirrored else {
+        return Ok(ManuallyDrop::into_inner(both));
+    };
+    // If the second half still continues the first, which no other memory does, then all is as it was.
+    if both.is_in_one_part().is_err() {
+        let second = both.split_off(len)?;
+        drop(retaken(second, NOTHING));
     }
+    drop(ManuallyDrop::into_inner(both));
+    Err(error)
 }
 
 /// The same, of a memory file.

@@ -158,16 +158,19 @@ pub fn in_child(f: impl FnOnce() -> i32) -> End {
 /// space, which another thread could fill. A claim that fails there fails here, and is printed.
 #[track_caller]
 pub fn alone(claims: impl FnOnce()) {
-    let end = in_child(|| {
-        let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(claims)) else {
-            return 0;
-        };
-        // libtest, which captured the message, does not live in the child to tell it.
-        let message = panic.downcast_ref::<String>().map_or("a panic without a message", |it| it);
-        say("in a child", "a claim failed", format_args!("{message}"));
-        101
-    });
-    assert_eq!(end, OK, "how the child ended");
+    assert_eq!(in_child(|| claim(claims)), OK, "how the child ended");
+}
+
+/// Makes claims in a child: 0 if they hold, else 101, and the message is printed.
+pub fn claim(claims: impl FnOnce()) -> i32 {
+    let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(claims)) else {
+        return 0;
+    };
+    // libtest, which captured the message, does not live in the child to tell it.
+    let literal = panic.downcast_ref::<&str>().copied();
+    let message = panic.downcast_ref::<String>().map(String::as_str).or(literal);
+    say("in a child", "a claim failed", format_args!("{}", message.unwrap_or("no message")));
+    101
 }
 
 /// Starts `f` in a forked child, which ends with what `f` returns.

@@ -13,22 +13,29 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 use std::os::unix::net::UnixStream;
 
-/// Calls that are seen. `prctl`, and on riscv64 `riscv_flush_icache`, are none of the family.
-const WATCHED: [usize; 14] = [
-    nr::MMAP,
-    nr::MUNMAP,
-    nr::MPROTECT,
-    nr::MSYNC,
-    nr::MREMAP,
-    nr::MADVISE,
-    nr::MINCORE,
-    nr::MLOCK,
-    nr::MLOCK2,
-    nr::MUNLOCK,
-    nr::MLOCKALL,
-    nr::MUNLOCKALL,
-    nr::MSEAL,
-    nr::PRCTL,
+/// Calls that are seen, and the names of those that are none of the family.
+const WATCHED: [(usize, &str); 21] = [
+    (nr::MMAP, ""),
+    (nr::MUNMAP, ""),
+    (nr::MPROTECT, ""),
+    (nr::MSYNC, ""),
+    (nr::MREMAP, ""),
+    (nr::MADVISE, ""),
+    (nr::MINCORE, ""),
+    (nr::MLOCK, ""),
+    (nr::MLOCK2, ""),
+    (nr::MUNLOCK, ""),
+    (nr::MLOCKALL, ""),
+    (nr::MUNLOCKALL, ""),
+    (nr::MSEAL, ""),
+    (nr::PRCTL, "prctl"),
+    (nr::FSTAT, "fstat"),
+    (nr::FSTATFS, "fstatfs"),
+    (nr::MEMFD_CREATE, "memfd_create"),
+    (nr::FTRUNCATE, "ftruncate"),
+    (nr::CLOSE, "close"),
+    (nr::PRLIMIT64, "prlimit64"),
+    (nr::MEMBARRIER, "membarrier"),
 ];
 
 /// One call that the child made between [`watch`] and [`unwatch`].
@@ -46,8 +53,10 @@ impl Seen {
     pub fn name(&self) -> String {
         match self.call {
             Some(call) => call.to_string().split('(').next().unwrap().to_owned(),
-            None if self.number == nr::PRCTL => "prctl".to_owned(),
-            None => "riscv_flush_icache".to_owned(),
+            None => {
+                let known = WATCHED.iter().find(|(number, _)| *number == self.number);
+                known.map_or("riscv_flush_icache", |(_, name)| name).to_owned()
+            }
         }
     }
 }
@@ -79,12 +88,12 @@ pub fn supervise(
     mut judge: impl FnMut(usize, &Seen) -> Option<Result<usize, Errno>>,
 ) -> Option<(End, Vec<Seen>)> {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    let pid = fork(|| {
-        if let Some(listener) = install_filter() {
+    let pid = fork(|| match install_filter() {
+        Some(listener) => {
             send(&theirs, &listener);
-            child();
+            super::claim(child)
         }
-        0
+        None => 0,
     });
     drop(theirs);
     let Some(listener) = received(&ours) else {
@@ -149,7 +158,7 @@ fn install_filter() -> Option<File> {
     const ASK: u32 = 0x7fc0_0000; // SECCOMP_RET_USER_NOTIF
     const ALLOW: u32 = 0x7fff_0000;
     let line = |code, k, jt| libc::sock_filter { code, jt, jf: 0, k };
-    let mut numbers = WATCHED.to_vec();
+    let mut numbers = WATCHED.map(|(number, _)| number).to_vec();
     if std::env::consts::ARCH == "riscv64" {
         numbers.push(259); // riscv_flush_icache
     }

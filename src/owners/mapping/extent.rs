@@ -4,11 +4,11 @@ use super::{Backing, Mapping};
 use crate::arch;
 use crate::call::Call;
 use crate::errno::Errno;
-use crate::flags::{MremapFlags, Prot};
+use crate::flags::MremapFlags;
 use crate::owners::access::{Access, Raw};
 use crate::owners::error::{Error, Refused, Wrong, issue};
-use crate::owners::place::{self, give_back, retaken, rounded};
-use crate::owners::process::page_size;
+use crate::owners::place::{self, NOTHING, give_back, retaken, rounded};
+use crate::owners::process::{grows_into_stack_ground, page_size};
 use core::mem::ManuallyDrop;
 use core::ptr::{NonNull, null_mut};
 
@@ -39,8 +39,9 @@ impl<A: Access> Mapping<A> {
         }
     }
 
-    /// Makes the mapping `len` bytes long, where it is or elsewhere, without copying. What it gains of
-    /// private anonymous memory is zeroes; what it loses is unmapped. At length 0, all of it is.
+    /// Makes the mapping `len` bytes long, where it is or elsewhere, without copying. What a `&mut [u8]`
+    /// gains is zeroes; of other mappings the new granules are, and the rest of the last one is as it was.
+    /// What it loses is unmapped, whole granules of it. At length 0, all of it is.
     ///
     /// A slice grows only if it is private anonymous memory on ordinary pages: of anything else the kernel
     /// promises no page behind what is new. As a raw mapping it does: a file shows more of itself, or
@@ -142,15 +143,12 @@ impl<A: Access> Mapping<A> {
         let mut grown = Call::mremap(base, old_len, new_len, flags, null_mut());
         let mut room = None;
         // In place the kernel looks only at what is mapped there, and not at the stack's distance (6).
-        if crate::owners::process::is_stack_ground(
-            base.addr(),
-            base.addr().saturating_add(new_len),
-        )? {
+        let end = base.addr().saturating_add(new_len);
+        if grows_into_stack_ground(base.addr() + old_len, end)? {
             if !flags.contains(MremapFlags::MAYMOVE) {
-                let end = base.addr().saturating_add(new_len);
                 return Err(Error::wrong(operation, "the end", end, Wrong::StackGround, 0));
             }
-            let elsewhere = place::anonymous(operation, new_len, Prot::NONE, Default::default())?;
+            let elsewhere = place::anonymous(operation, new_len, NOTHING.0, NOTHING.1)?;
             let flags = flags.union(MremapFlags::FIXED);
             grown = Call::mremap(base, old_len, new_len, flags, elsewhere.base());
             room = Some(ManuallyDrop::new(elsewhere));
@@ -163,7 +161,7 @@ impl<A: Access> Mapping<A> {
             Ok(base) => unsafe { self.set_base(base) },
             Err(error) => {
                 if let Some(room) = room {
-                    drop(retaken(ManuallyDrop::into_inner(room), error.errno()));
+                    drop(retaken(ManuallyDrop::into_inner(room), NOTHING));
                 }
                 return Err(error);
             }

@@ -229,9 +229,11 @@ impl Mapping<Raw> {
     /// Makes every access to whole granules SIGSEGV. What they held may be lost.
     ///
     /// One call where the kernel has guards (Linux 6.13): `madvise(start, len, MADV_GUARD_INSTALL)`, which
-    /// splits no mapping. Else one more, `mprotect(start, len, PROT_NONE)`. The first time in a process, two
-    /// more: `madvise(start, page, MADV_POPULATE_READ)`, which fails if the guard is there (emulators say that
-    /// they have guards, and guard nothing), and `madvise(start, len, MADV_GUARD_REMOVE)` if it does not.
+    /// splits no mapping. Where it refuses that, two more: `madvise(start, len, MADV_GUARD_REMOVE)`, since it may
+    /// have guarded the front, and `mprotect(start, len, PROT_NONE)`. The first time in a process that it does
+    /// not, one more: `madvise(start, page, MADV_POPULATE_READ)`, which fails if the guard is there. Emulators
+    /// say that they have guards, and guard nothing; then `MADV_GUARD_REMOVE` and `mprotect` as well, and later
+    /// `mprotect` alone.
     ///
     /// [`advise`](Self::advise) with `GUARD_REMOVE`, or [`protect`](Self::protect), undoes it.
     ///
@@ -362,8 +364,18 @@ pub(in crate::owners) unsafe fn install_guard(addr: *mut u8, len: usize, granule
         Ok(_) => {
             // SAFETY: it changes no contents.
             let seen = unsafe { issue(Call::madvise(addr, granule, Advice::POPULATE_READ)) };
-            let works = matches!(seen, Err(error) if error.errno() == Errno::EFAULT);
-            GUARDS.store(if works { WORK } else { MISSING }, Ordering::Relaxed);
+            // Anything else is no verdict: inaccessible memory can't be read, guard or no guard.
+            let works = match seen {
+                Err(error) if error.errno() == Errno::EFAULT => {
+                    GUARDS.store(WORK, Ordering::Relaxed);
+                    true
+                }
+                Err(_) => false,
+                Ok(_) => {
+                    GUARDS.store(MISSING, Ordering::Relaxed);
+                    false
+                }
+            };
             if !works {
                 // SAFETY: as above.
                 let _ = unsafe { issue(Call::madvise(addr, len, Advice::GUARD_REMOVE)) };

@@ -4,7 +4,7 @@ use super::Mapping;
 use crate::call::Call;
 use crate::flags::MsealFlags;
 use crate::owners::access::Access;
-use crate::owners::error::{Refused, issue};
+use crate::owners::error::{Error, Refused, Wrong, issue};
 use core::ptr::NonNull;
 
 /// A mapping that is sealed: it stays as it is until the process ends.
@@ -55,7 +55,7 @@ impl<A: Access> Mapping<A> {
     /// One call: `mseal(start, mapped_len, 0)`.
     ///
     /// # Errors
-    /// Those of [`mseal`](crate::mseal): ENOSYS before Linux 6.10. The mapping comes back. If the kernel
+    /// Those of [`mseal`](crate::mseal): ENOSYS before Linux 6.10. That it is empty. The mapping comes back. If the kernel
     /// holds it in several parts, some of them may be sealed.
     ///
     /// ```
@@ -70,6 +70,10 @@ impl<A: Access> Mapping<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn seal(self) -> Result<Sealed, Refused<Self>> {
+        if self.mapped_len() == 0 {
+            let error = Error::wrong("seal", "the length", 0, Wrong::TooSmall, 1);
+            return Err(Refused::new(self, error));
+        }
         let call = Call::mseal(self.base(), self.mapped_len(), MsealFlags::default());
         // SAFETY: the range is ours (1), and no owner goes on using it.
         match unsafe { issue(call) } {
