@@ -114,9 +114,9 @@ pub mod nr {
     /// `fstatfs(2)`: whether a file lies on hugetlbfs.
     #[doc(alias("__NR_fstatfs", "SYS_fstatfs"))]
     pub const FSTATFS: usize = 44;
-    /// `ftruncate(2)`, of a memory file that was made just now.
-    #[doc(alias("__NR_ftruncate", "SYS_ftruncate"))]
-    pub const FTRUNCATE: usize = 46;
+    /// `fallocate(2)`: memory for a memory file that was made just now.
+    #[doc(alias("__NR_fallocate", "SYS_fallocate"))]
+    pub const FALLOCATE: usize = 47;
     /// `openat(2)`, of `/proc/self/auxv` on kernels before 6.4.
     #[doc(alias("__NR_openat", "SYS_openat"))]
     pub const OPENAT: usize = 56;

@@ -116,9 +116,6 @@ pub mod nr {
     /// `fstat(2)`: how long a file is, and what it is.
     #[doc(alias("__NR_fstat", "SYS_fstat"))]
     pub const FSTAT: usize = 5;
-    /// `ftruncate(2)`, of a memory file that was made just now.
-    #[doc(alias("__NR_ftruncate", "SYS_ftruncate"))]
-    pub const FTRUNCATE: usize = 77;
     /// `fstatfs(2)`: whether a file lies on hugetlbfs.
     #[doc(alias("__NR_fstatfs", "SYS_fstatfs"))]
     pub const FSTATFS: usize = 138;
@@ -128,6 +125,9 @@ pub mod nr {
     /// `openat(2)`, of `/proc/self/auxv` on kernels before 6.4.
     #[doc(alias("__NR_openat", "SYS_openat"))]
     pub const OPENAT: usize = 257;
+    /// `fallocate(2)`: memory for a memory file that was made just now.
+    #[doc(alias("__NR_fallocate", "SYS_fallocate"))]
+    pub const FALLOCATE: usize = 285;
     /// `prlimit64(2)`: how far the stack may grow, where nothing lies below it that would stop it.
     #[doc(alias("__NR_prlimit64", "SYS_prlimit64"))]
     pub const PRLIMIT64: usize = 302;

@@ -1391,8 +1391,9 @@ fn where_the_stack_may_grow_no_protection_changes_and_nothing_grows_in_place() {
         assert_eq!(reading(at), OK);
         let refused = inside.into_reservation(Mode::Strict).unwrap_err();
         let inside = refused.into_owner().unwrap();
-        let inside = inside.into_reservation(Mode::Overcommit).unwrap();
-        inside.commit(..).unwrap();
+        let refused = inside.into_reservation(Mode::Overcommit).unwrap_err();
+        assert_eq!(refused.error().errno(), Errno::ENOMEM);
+        assert_eq!(reading(refused.into_owner().unwrap().as_ptr()), OK);
     });
 }
 

@@ -180,14 +180,15 @@ pub(super) fn granule(
 pub(super) struct MemoryFile(RawFd);
 
 impl MemoryFile {
-    /// A file of `len` bytes: zeroes.
+    /// A file of `len` bytes: zeroes. All of them are allocated, since a page that could not be when it is
+    /// touched would be SIGBUS.
     ///
     /// Three calls: `prlimit64(RLIMIT_FSIZE)`, since to make a file longer than that is a signal,
-    /// `memfd_create("rawmap", MFD_CLOEXEC)` and `ftruncate`.
+    /// `memfd_create("rawmap", MFD_CLOEXEC)` and `fallocate`.
     pub(super) fn new(len: usize) -> Result<Self, Error> {
         const MFD_CLOEXEC: usize = 1;
         if len > file_size_limit() {
-            return Err(Error::refused_beyond("ftruncate", Errno::EFBIG));
+            return Err(Error::refused_beyond("fallocate", Errno::EFBIG));
         }
         let name = Word::ptr(c"rawmap".as_ptr().cast_mut().cast());
         // SAFETY: the kernel reads the name, which ends with a zero.
@@ -195,9 +196,10 @@ impl MemoryFile {
         let made =
             Errno::decode(made).map_err(|errno| Error::refused_beyond("memfd_create", errno))?;
         let file = Self(made.bits() as RawFd);
+        let (fd, all) = (Word::signed(file.0), Word::int(len));
         // SAFETY: it changes a file that was made just now.
-        let sized = unsafe { arch::syscall2(Word::signed(file.0), Word::int(len), nr::FTRUNCATE) };
-        Errno::decode(sized).map_err(|errno| Error::refused_beyond("ftruncate", errno))?;
+        let allocated = unsafe { arch::syscall4(fd, Word::ZERO, Word::ZERO, all, nr::FALLOCATE) };
+        Errno::decode(allocated).map_err(|errno| Error::refused_beyond("fallocate", errno))?;
         Ok(file)
     }
 

@@ -24,7 +24,7 @@ use core::slice;
 /// `mremap(start, 0, len, MREMAP_MAYMOVE, NULL)`, which maps the same pages again, and `mprotect(second, len,
 /// PROT_READ|PROT_WRITE)`. No view gains the right to be run, so it works where the system forbids that
 /// (`PR_SET_MDWE`). Where one of the three is refused, by a filter, a security module or an emulator, six
-/// others: `prlimit64`, `memfd_create`, `ftruncate`, `mmap` twice, `close`.
+/// others: `prlimit64`, `memfd_create`, `fallocate`, `mmap` twice, `close`; all of its memory is had at once then.
 ///
 /// A forked child shares the pages; whoever forks sees to it that only one of both writes them.
 ///

@@ -20,6 +20,11 @@
 //! that is passed through an empty `asm!`; so may memory that is mapped at two addresses be used through
 //! both, with such an `asm!` between.
 //!
+//! # What they take for granted of the kernel
+//! What `process.rs` says of the stack. And that a kernel before 6.12, which unmaps before it maps, does not run
+//! out of memory for its own bookkeeping just between the two, when a part of a reservation is given back, while
+//! another thread maps something at that very place.
+//!
 //! # Fork and signals
 //! A child has a copy of the owner and of private memory, and what it drops, it unmaps in its own address
 //! space only. Nothing here locks or allocates, so all of it may be called in a signal handler, as long as no

@@ -8,7 +8,7 @@ use crate::owners::descriptor::{AsDescriptor, bytes_from, explained, granule};
 use crate::owners::error::{Error, Wrong, issue};
 use crate::owners::mapping::{Backing, Mapping, RW};
 use crate::owners::place::{
-    self, AT_ONCE, check_alignment, give_back, moved_to_alignment, rounded,
+    self, AT_ONCE, check_alignment, give_back_granules, moved_to_alignment, rounded,
 };
 use crate::owners::process::page_size;
 use crate::page_size::PageSize;
@@ -463,7 +463,7 @@ impl MapOptions {
             Ok(granule) => granule,
             Err(error) => {
                 // SAFETY: mapped just now, and nobody's.
-                unsafe { give_back(addr, mapped, backing) };
+                unsafe { give_back_granules(addr, mapped, page) };
                 return Err(error);
             }
         };

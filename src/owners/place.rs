@@ -148,6 +148,27 @@ pub(super) unsafe fn give_back(addr: *mut u8, len: usize, backing: Backing) {
     }
 }
 
+/// Unmaps a new mapping of `len` bytes, whole pages, that lies on pages of some size which can't be asked for.
+///
+/// One call, or one for each size from the page's up: the kernel says EINVAL to a length that ends within a
+/// huge page. It never unmaps more than was mapped, since the lengths go up to that one and no further:
+/// rounded up to less than the huge page's size, they end within its last page, and rounded up to that size,
+/// at its end.
+///
+/// # Safety
+/// It begins at `addr` and belongs to the caller, and nothing refers to it.
+#[cold]
+pub(super) unsafe fn give_back_granules(addr: *mut u8, len: usize, page: PageSize) {
+    let sizes = (page.log2()..usize::BITS - 1).filter_map(|log2| PageSize::new(1 << log2));
+    for whole in sizes.map_while(|size| size.round_up(len)) {
+        // SAFETY: the caller's promise.
+        match unsafe { issue(Call::munmap(addr, whole)) } {
+            Err(error) if error.errno() == Errno::EINVAL => {}
+            _ => return,
+        }
+    }
+}
+
 /// Drops what a range holds of the process's own: `madvise(addr, len, MADV_DONTNEED)`; and if part of it
 /// is locked (EINVAL), one call more, `MADV_DONTNEED_LOCKED` (Linux 5.18).
 ///

@@ -11,6 +11,7 @@ use crate::owners::process::page_size;
 use crate::page_size::PageSize;
 use core::ffi::CStr;
 use core::ops::RangeBounds;
+use core::ptr::NonNull;
 
 /// How a [`Reservation`] holds memory that is not in use.
 ///
@@ -231,7 +232,7 @@ impl Reservation {
         let (addr, len) = self.pages("decommit", range)?;
         if self.mode == Mode::Strict && len != 0 {
             // SAFETY: the pages are ours; who uses the reservation's pointers has given them back.
-            if unsafe { replace(addr, len, self.mode) }.is_ok() {
+            if unsafe { empty(addr, len, self.mode.protection().1) }.is_ok() {
                 return Ok(());
             }
         }
@@ -462,14 +463,14 @@ impl<A: Access> Mapping<A> {
     /// Gives up what is mapped, and keeps the place: the way back from
     /// [`Reservation::into_mapping`] and [`Reservation::place`].
     ///
-    /// One call: `mmap(start, mapped_len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)`, or
-    /// `PROT_READ|PROT_WRITE` and `MAP_NORESERVE` in the other mode. Pages that were touched apart become one
-    /// with their neighbours again.
+    /// One call: `mmap(start, mapped_len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)`; for
+    /// [`Mode::Overcommit`] with `MAP_NORESERVE`, and one more, `mprotect(start, mapped_len,
+    /// PROT_READ|PROT_WRITE)`. Pages that were touched apart become one with their neighbours again.
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap): ENOMEM where the process has as many mappings as it may have. That it
-    /// lies on huge pages, or where the main thread's stack may grow. The mapping
-    /// comes back.
+    /// lies on huge pages, or where the main thread's stack may grow. The mapping comes back; but it is unmapped
+    /// if that mprotect is refused, under strict accounting (`vm.overcommit_memory` 2).
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
@@ -489,17 +490,23 @@ impl<A: Access> Mapping<A> {
             Err(error) => return Err(Refused::new(self, error)),
         }
         let (base, len) = (self.base(), self.mapped_len());
+        let (prot, reserve) = mode.protection();
         if len != 0 {
             // SAFETY: the range is ours (1), and by value nothing refers to it.
-            if let Err(error) = unsafe { replace(base, len, mode) } {
+            if let Err(error) = unsafe { empty(base, len, reserve) } {
                 return Err(Refused::new(self, error));
             }
         }
-        let mut parts = self.into_raw_parts();
-        // SAFETY: `base` is the start of its first granule, and so not null where there is one.
-        parts.start = unsafe { core::ptr::NonNull::new_unchecked(base) };
+        let granule = self.into_raw_parts().granule;
+        // SAFETY: `base` is the start of its first granule, or what stands for it where there is none; and so not
+        // null.
+        let start = unsafe { NonNull::new_unchecked(base) };
         // SAFETY: ours as before, whole pages of new private anonymous memory.
-        let all = unsafe { Mapping::new(parts.start, len, parts.granule, Backing::Anonymous) };
+        let all: Mapping<Raw> = unsafe { Mapping::new(start, len, granule, Backing::Anonymous) };
+        if prot != Prot::NONE {
+            // What it held is gone: where so much may not be counted, the place goes as well.
+            all.protect(.., prot).map_err(Refused::without_owner)?;
+        }
         Ok(Reservation { all, mode })
     }
 
@@ -516,29 +523,28 @@ impl<A: Access> Mapping<A> {
     }
 }
 
-/// Replaces whole pages by new private anonymous memory, as a reservation of this mode has it.
+/// Replaces whole pages by address space that holds nothing.
 ///
-/// One call: `mmap(addr, len, prot, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)`. No file is asked and
+/// One call: `mmap(addr, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)`. No file is asked and
 /// nothing is counted, so that the kernel refuses before it unmaps (the process has too many mappings), or
-/// because its own memory runs out: from Linux 6.12 on it then puts back what was there; before, one call
-/// more takes the range again, and that another thread is faster than that is not considered.
+/// because its own memory runs out. From Linux 6.12 on it then puts back what was there; before, one call
+/// more takes the range again. That this fails as well is not considered (`owners/mod.rs`).
 ///
 /// # Errors
 /// Those of mmap; the range is as it was.
 ///
 /// # Safety
 /// The range belongs to the caller, is not of length 0, and nothing refers to its bytes.
-unsafe fn replace(addr: *mut u8, len: usize, mode: Mode) -> Result<(), Error> {
-    let (prot, reserve) = mode.protection();
+unsafe fn empty(addr: *mut u8, len: usize, reserve: MapFlags) -> Result<(), Error> {
     let flags = MapFlags::PRIVATE.union(reserve);
-    let over = Call::mmap_anonymous(addr, len, prot, flags.union(MapFlags::FIXED));
+    let over = Call::mmap_anonymous(addr, len, Prot::NONE, flags.union(MapFlags::FIXED));
     // SAFETY: what is replaced is the caller's, by its promise.
     match unsafe { issue(over) } {
         Ok(_) => Ok(()),
         Err(error) if error.errno() == Errno::ENOMEM => {
             let free = flags.union(MapFlags::FIXED_NOREPLACE);
             // SAFETY: it replaces nothing. A kernel that takes the flag for a hint places it elsewhere.
-            match unsafe { issue(Call::mmap_anonymous(addr, len, prot, free)) } {
+            match unsafe { issue(Call::mmap_anonymous(addr, len, Prot::NONE, free)) } {
                 Ok(again) if again == addr => Ok(()),
                 Ok(stray) => {
                     // SAFETY: mapped just now, and nobody's.

@@ -32,7 +32,7 @@ const WATCHED: [(usize, &str); 21] = [
     (nr::FSTAT, "fstat"),
     (nr::FSTATFS, "fstatfs"),
     (nr::MEMFD_CREATE, "memfd_create"),
-    (nr::FTRUNCATE, "ftruncate"),
+    (nr::FALLOCATE, "fallocate"),
     (nr::CLOSE, "close"),
     (nr::PRLIMIT64, "prlimit64"),
     (nr::MEMBARRIER, "membarrier"),
