@@ -1369,11 +1369,13 @@ fn where_the_stack_may_grow_no_protection_changes_and_nothing_grows_in_place() {
         let (at, end) = (map.as_ptr(), map.as_ptr().wrapping_add(8 * page()));
         map.resize(2 * page()).unwrap();
         set(&map, 0, 7);
-        // Right behind it.
-        pretend_the_stack_may_grow_into(at.wrapping_add(3 * page()), end);
+        // A mapping of exec's right behind it stops it, in fact.
+        pretend_the_stack_may_grow_into(at.wrapping_add(2 * page()), end);
         map.protect(.., Prot::READ).unwrap();
         map.protect(.., RW).unwrap();
         map.resize_in_place(3 * page()).unwrap();
+        // It reaches into that ground.
+        pretend_the_stack_may_grow_into(at.wrapping_add(2 * page()), end);
         let said = map.resize_in_place(4 * page()).unwrap_err().to_string();
         assert!(said.starts_with("resize_in_place: the end 0x"), "{said}");
         assert!(said.contains("lies where the main thread's stack may grow"), "{said}");
