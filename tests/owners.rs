@@ -115,7 +115,7 @@ fn an_empty_mapping_owns_nothing_and_every_method_says_so() {
         map.lock(..).unwrap();
         map.unlock(..).unwrap();
         map.advise(.., Advice::RANDOM).unwrap();
-        assert_eq!(map.resident(.., &mut []).unwrap(), []);
+        assert_eq!(map.resident(.., &mut [2]).unwrap(), []);
         assert_eq!((map.inwards(..), map.purge(..)), (Ok(0..0), Ok(Purged::Zeroes)));
         assert_eq!(map.purge(..1).unwrap_err().argument(), Some(("the range's end", 1, Some(0))));
         map.resize(0).unwrap();
@@ -1364,6 +1364,9 @@ fn pretend_the_stack_may_grow_into(from: *mut u8, top: *mut u8) {
 
 #[test]
 fn where_the_stack_may_grow_no_protection_changes_and_nothing_grows_in_place() {
+    if emulator().is_some() {
+        return skip!("the emulator gives out places in an order of its own");
+    }
     alone(|| {
         let mut map = raw(8);
         let (at, end) = (map.as_ptr(), map.as_ptr().wrapping_add(8 * page()));
@@ -1400,6 +1403,9 @@ fn where_the_stack_may_grow_no_protection_changes_and_nothing_grows_in_place() {
 /// Where the kernel offers nothing else, it is asked once more for a place right below.
 #[test]
 fn a_reservation_does_not_lie_where_the_stack_may_grow() {
+    if emulator().is_some() {
+        return skip!("the emulator gives out places in an order of its own");
+    }
     alone(|| {
         let len = 64 * page();
         let mut below = Reservation::new(2 * len, Mode::Strict).unwrap();
