@@ -115,7 +115,7 @@ fn an_empty_mapping_owns_nothing_and_every_method_says_so() {
         map.lock(..).unwrap();
         map.unlock(..).unwrap();
         map.advise(.., Advice::RANDOM).unwrap();
-        assert_eq!(map.resident(.., &mut []).unwrap(), []);
+        assert_eq!(map.resident(.., &mut [2]).unwrap(), []);
         assert_eq!((map.inwards(..), map.purge(..)), (Ok(0..0), Ok(Purged::Zeroes)));
         assert_eq!(map.purge(..1).unwrap_err().argument(), Some(("the range's end", 1, Some(0))));
         map.resize(0).unwrap();
@@ -1364,24 +1364,27 @@ fn pretend_the_stack_may_grow_into(from: *mut u8, top: *mut u8) {
 
 #[test]
 fn where_the_stack_may_grow_no_protection_changes_and_nothing_grows_in_place() {
+    if emulator().is_some() {
+        return skip!("the emulator gives out places in an order of its own");
+    }
     alone(|| {
         let mut map = raw(8);
         let (at, end) = (map.as_ptr(), map.as_ptr().wrapping_add(8 * page()));
         map.resize(2 * page()).unwrap();
         set(&map, 0, 7);
-        // A mapping of exec's right behind it stops it, in fact.
+        // Below is ordinary ground.
         pretend_the_stack_may_grow_into(at.wrapping_add(2 * page()), end);
         map.protect(.., Prot::READ).unwrap();
         map.protect(.., RW).unwrap();
-        map.resize_in_place(3 * page()).unwrap();
-        // It reaches into that ground.
-        pretend_the_stack_may_grow_into(at.wrapping_add(2 * page()), end);
+        // Memory that reaches into it.
+        pretend_the_stack_may_grow_into(at.wrapping_add(page()), end);
         let said = map.resize_in_place(4 * page()).unwrap_err().to_string();
         assert!(said.starts_with("resize_in_place: the end 0x"), "{said}");
         assert!(said.contains("lies where the main thread's stack may grow"), "{said}");
-        assert_eq!((map.len(), map.as_ptr()), (3 * page(), at));
-        map.resize(4 * page()).unwrap();
-        assert!(map.as_ptr() >= end || map.as_ptr().wrapping_add(4 * page()) <= at, "it moves");
+        assert_eq!((map.len(), map.as_ptr()), (2 * page(), at));
+        // More than there is room in the hole that it leaves.
+        map.resize(16 * page()).unwrap();
+        assert!(map.as_ptr() >= end || map.as_ptr().wrapping_add(16 * page()) <= at, "it moves");
         assert_eq!(byte(&map, 0), 7);
 
         let inside = raw(2);
@@ -1391,17 +1394,25 @@ fn where_the_stack_may_grow_no_protection_changes_and_nothing_grows_in_place() {
         assert_eq!(said.errno(), Errno::ENOMEM);
         assert!(said.to_string().starts_with("protect: the memory 0x"), "{said}");
         assert_eq!(reading(at), OK);
-        let refused = inside.into_reservation(Mode::Strict).unwrap_err();
-        let inside = refused.into_owner().unwrap();
-        let refused = inside.into_reservation(Mode::Overcommit).unwrap_err();
-        assert_eq!(refused.error().errno(), Errno::ENOMEM);
-        assert_eq!(reading(refused.into_owner().unwrap().as_ptr()), OK);
+        let mut inside = inside;
+        for mode in [Mode::Strict, Mode::Overcommit] {
+            let refused = inside.into_reservation(mode).unwrap_err();
+            assert!(
+                refused.to_string().starts_with("into_reservation: the memory 0x"),
+                "{refused}"
+            );
+            inside = refused.into_owner().unwrap();
+        }
+        set(&inside, 0, 7);
     });
 }
 
 /// Where the kernel offers nothing else, it is asked once more for a place right below.
 #[test]
 fn a_reservation_does_not_lie_where_the_stack_may_grow() {
+    if emulator().is_some() {
+        return skip!("the emulator gives out places in an order of its own");
+    }
     alone(|| {
         let len = 64 * page();
         let mut below = Reservation::new(2 * len, Mode::Strict).unwrap();

@@ -487,7 +487,8 @@ impl MapOptions {
     /// with one more call. The options' own flags are added; [`align`](Self::align) is not looked at.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap); EEXIST if something is mapped at the exact place.
+    /// Those of [`mmap`](crate::mmap); EEXIST if something is mapped at the exact place. (To `MAP_SHARED_VALIDATE` of
+    /// a file at an exact place the kernel says EOPNOTSUPP always.)
     ///
     /// # Safety
     /// - `fd` is open, if `flags` are not `ANONYMOUS`, and not of a file on hugetlbfs, unless

@@ -97,7 +97,8 @@ pub(super) const fn is_accessible(prot: Prot) -> bool {
 ///
 /// One call, where the kernel's own choice is aligned: it is for an alignment of a page, and it may be
 /// for a length that is at least the alignment. Else one for `len + align - page` bytes, and one for
-/// each end that is too much, mostly one. The slack is never touched.
+/// each end that is too much, mostly one. The slack is never touched; where there is not so much memory, two
+/// more calls map it inaccessible and protect what is kept.
 pub(super) fn aligned(
     operation: &'static str,
     len: usize,
@@ -120,15 +121,26 @@ pub(super) fn aligned(
         return Err(Error::wrong(operation, "the alignment", align, Wrong::TooLong, room));
     }
     let most = len + align - page.bytes();
-    let mut slack = anonymous(operation, most, prot, flags)?;
-    let before = slack.base().addr().wrapping_neg() & (align - 1);
-    // Both are granules within the mapping, so neither split fails. Where the kernel doesn't take an end
-    // back, since the process has as many mappings as it may have, that end costs address space, and no
-    // memory: it was never touched.
-    let mut kept = if before == 0 { slack } else { slack.split_off(before)? };
-    if kept.mapped_len() > len {
-        drop(kept.split_off(len)?);
+    match anonymous(operation, most, prot, flags) {
+        Ok(slack) => trimmed(slack, len, align),
+        // There is not so much memory, or not so much may be counted: only what is kept has to be.
+        Err(error) if error.errno() == Errno::ENOMEM && is_accessible(prot) => {
+            let kept = trimmed(anonymous(operation, most, Prot::NONE, flags)?, len, align)?;
+            kept.protect(.., prot)?;
+            Ok(kept)
+        }
+        Err(error) => Err(error),
     }
+}
+
+/// `len` bytes of `slack` at a multiple of `align`. The rest is given back. Where the kernel doesn't take an
+/// end, since the process has as many mappings as it may have, that end costs address space, and no memory: it
+/// was never touched.
+fn trimmed(mut slack: Mapping<Raw>, len: usize, align: usize) -> Result<Mapping<Raw>, Error> {
+    let before = slack.base().addr().wrapping_neg() & (align - 1);
+    // Both are granules within the mapping, so neither split fails.
+    let mut kept = slack.split_off(before)?;
+    drop(kept.split_off(len)?);
     Ok(kept)
 }
 

@@ -16,10 +16,13 @@
 //! that nothing fills the address space.
 
 use crate::arch::{self, nr};
+use crate::call::Call;
 use crate::errno::Errno;
-use crate::owners::error::Error;
+use crate::flags::MsyncFlags;
+use crate::owners::error::{Error, issue};
 use crate::page_size::PageSize;
 use crate::word::Word;
+use core::ptr::without_provenance_mut;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The page size in bytes, once it is known; 0 before.
@@ -65,7 +68,7 @@ pub(super) fn known_page_size() -> Option<PageSize> {
 /// A program whose filter kills it for an unexpected call does this before it sets the filter; after
 /// it, the owners make only the calls that their documentation lists. The calls are those of
 /// [`page_size`]; `prctl(PR_GET_AUXV)`, or before Linux 6.4 `openat`, `read` and `close` of
-/// `/proc/self/auxv`; and `prlimit64(RLIMIT_STACK)` where nothing below the stack would stop it.
+/// `/proc/self/auxv`; and where nothing below the stack would stop it, `prlimit64(RLIMIT_STACK)` and `msync`.
 ///
 /// # Errors
 /// Those of [`page_size`], and what `openat` answers when there is no descriptor or no memory for it.
@@ -244,9 +247,23 @@ impl Auxv {
         let stops = |at: &usize| (top / 2..top).contains(at);
         match [self.loader, self.vdso].into_iter().filter(stops).max() {
             Some(fence) => (fence, true),
+            None if is_grown(top) => (usize::MAX, false),
             None => (top - stack_limit().max(128 << 20).min(top / 8), false),
         }
     }
+}
+
+/// Whether the stack that ends at `top` is as large as its limit allows, and so does not grow: an emulator's,
+/// which is mapped as a whole. One call: `msync` of all that it may take up, which is ENOMEM where there is
+/// nothing yet.
+fn is_grown(top: usize) -> bool {
+    let Some(page) = known_page_size() else { return false };
+    let len = page.round_down(stack_limit());
+    let Some(start) = page.round_up(top).and_then(|end| end.checked_sub(len)) else { return false };
+    // SAFETY: msync changes no memory.
+    let mapped =
+        unsafe { issue(Call::msync(without_provenance_mut(start), len, MsyncFlags::ASYNC)) };
+    mapped.is_ok()
 }
 
 /// How far the stack may grow, in bytes, as far as its limit says now.

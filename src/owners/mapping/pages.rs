@@ -131,6 +131,9 @@ impl<A: Access> Mapping<A> {
             let what = "the number of pages";
             return Err(Error::wrong(OPERATION, what, count, Wrong::TooLarge, room));
         };
+        if pages.is_empty() {
+            return Ok(pages);
+        }
         // SAFETY: `pages` has a byte for each page.
         unsafe { issue(Call::mincore(addr, len, pages.as_mut_ptr())) }?;
         Ok(pages)
