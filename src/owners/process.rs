@@ -13,13 +13,17 @@
 //! the rule. Two things are taken on trust: where exec made no mapping there (static programs on some
 //! kernels, addresses that are given out upwards), that the stack's limit is not raised after it was
 //! asked for; and where the auxiliary vector can't be had (a filter, no /proc on kernels before 6.4),
-//! that nothing fills the address space.
+//! that nothing fills the address space. A stack that is mapped up to its limit from the start, as QEMU's
+//! user mode has it, does not grow, and has no such ground.
 
 use crate::arch::{self, nr};
+use crate::call::Call;
 use crate::errno::Errno;
-use crate::owners::error::Error;
+use crate::flags::MsyncFlags;
+use crate::owners::error::{Error, issue};
 use crate::page_size::PageSize;
 use crate::word::Word;
+use core::ptr::without_provenance_mut;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The page size in bytes, once it is known; 0 before.
@@ -65,7 +69,7 @@ pub(super) fn known_page_size() -> Option<PageSize> {
 /// A program whose filter kills it for an unexpected call does this before it sets the filter; after
 /// it, the owners make only the calls that their documentation lists. The calls are those of
 /// [`page_size`]; `prctl(PR_GET_AUXV)`, or before Linux 6.4 `openat`, `read` and `close` of
-/// `/proc/self/auxv`; and `prlimit64(RLIMIT_STACK)` where nothing below the stack would stop it.
+/// `/proc/self/auxv`; and `prlimit64(RLIMIT_STACK)` and `msync` where nothing below the stack would stop it.
 ///
 /// # Errors
 /// Those of [`page_size`], and what `openat` answers when there is no descriptor or no memory for it.
@@ -244,9 +248,28 @@ impl Auxv {
         let stops = |at: &usize| (top / 2..top).contains(at);
         match [self.loader, self.vdso].into_iter().filter(stops).max() {
             Some(fence) => (fence, true),
+            None if is_all_mapped(top, stack_limit()) => (usize::MAX, false),
             None => (top - stack_limit().max(128 << 20).min(top / 8), false),
         }
     }
+}
+
+/// Whether all of a stack that ends at `top` and may be so long is mapped already, so that it does not grow.
+/// An emulator's is (QEMU user mode), and right below it are the places that it likes best. A stack of
+/// Linux's that has reached its limit is no different: more needs a higher limit.
+///
+/// One call: `msync(start, limit, MS_ASYNC)`, which does nothing, and is ENOMEM if there is a hole.
+fn is_all_mapped(top: usize, limit: usize) -> bool {
+    let Some((page, end)) = known_page_size().and_then(|page| Some((page, page.round_up(top)?)))
+    else {
+        return false;
+    };
+    let Some(start) = end.checked_sub(limit).map(|start| page.round_down(start)) else {
+        return false;
+    };
+    let sync = Call::msync(without_provenance_mut(start), end - start, MsyncFlags::ASYNC);
+    // SAFETY: msync changes no memory.
+    end != start && unsafe { issue(sync) }.is_ok()
 }
 
 /// How far the stack may grow, in bytes, as far as its limit says now.
