@@ -12,7 +12,7 @@
 //! No job touches more memory than it says. Where others do as well or better, it is in the table.
 
 use memmap2::{Mmap, MmapMut, MmapOptions};
-use rawmap::{Fd, MapOptions, Mode, PageAlloc, PageSize, Prot, Reservation, Ring, Sharing};
+use rawmap::{Fd, MapOptions, Mode, PageAlloc, PageSize, Pool, Prot, Reservation, Ring, Sharing};
 use rustix::mm::{MapFlags, ProtFlags};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
@@ -64,6 +64,10 @@ fn aligned_reservations(page: usize) {
     job("rawmap: Reservation::aligned", || {
         let make = |_| Reservation::aligned(64 * KIB, 2 * MIB, Mode::Overcommit).unwrap();
         black_box(std::array::from_fn::<_, COUNT, _>(make));
+    });
+    job("rawmap: a Pool of so many chunks", || {
+        let pool = Pool::new(COUNT, 64 * KIB, 2 * MIB).unwrap();
+        let _taken = black_box(std::array::from_fn::<_, COUNT, _>(|_| pool.take().unwrap()));
     });
     job("by hand: over-allocate and trim (libc)", || {
         let all =
@@ -339,7 +343,8 @@ fn main() {
     commit(page);
     println!(
         "
-Where this crate loses:
+Where this crate loses, or does no better:
+- Aligned reservations one by one cost the calls that trimming costs. Thousands come from a Pool.
 - Instructions. The owners' errors hold the whole call, so that a `Result` of theirs is large and goes
   through memory; and each call is a function of its own, lest a caller keep vector registers across
   it. That is some dozens more than libc's plain functions, where the kernel runs thousands.

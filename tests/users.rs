@@ -129,6 +129,7 @@ fn failure_05_unchecked_sub_ranges() {
         (Included(page()), Excluded(size + page())),
         (Included(page()), Included(size)),
         (Included(page()), Excluded(usize::MAX)),
+        (Included(0), Included(usize::MAX)),
         (Included(page()), Included(usize::MAX)),
         (Included(size), Included(size)),
         (Included(2 * size), Unbounded),

@@ -13,7 +13,8 @@
 //! the rule. Two things are taken on trust: where exec made no mapping there (static programs on some
 //! kernels, addresses that are given out upwards), that the stack's limit is not raised after it was
 //! asked for; and where the auxiliary vector can't be had (a filter, no /proc on kernels before 6.4),
-//! that nothing fills the address space.
+//! that nothing fills the address space. A stack that is mapped up to its limit from the start, as QEMU's
+//! user mode has it, does not grow, and has no such ground.
 
 use crate::arch::{self, nr};
 use crate::call::Call;
@@ -263,7 +264,7 @@ fn is_grown(top: usize) -> bool {
     // SAFETY: msync changes no memory.
     let mapped =
         unsafe { issue(Call::msync(without_provenance_mut(start), len, MsyncFlags::ASYNC)) };
-    mapped.is_ok()
+    len != 0 && mapped.is_ok()
 }
 
 /// How far the stack may grow, in bytes, as far as its limit says now.
