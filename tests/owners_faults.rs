@@ -685,6 +685,11 @@ fn a_refused_move_gives_the_place_back_or_says_that_it_is_lost() {
     let two = || (seven(), Some(Reservation::new(PAYLOAD, Mode::Strict).unwrap()));
     for run in faults!(two, place, works) {
         assert!(run.told.came_back, "{}", run.what());
+        // Asked whether it is in one part, the kernel says so by two errors.
+        let first = run.seen[0].refused.is_some() && run.once;
+        if first && matches!(run.errno, Errno::ENOMEM | Errno::EAGAIN) {
+            assert_eq!(run.told.error, None, "{}", run.what());
+        }
     }
 }
 
@@ -876,6 +881,108 @@ fn a_place_that_is_somebody_elses_by_now_is_given_up() {
         Some((end, seen)) => assert_eq!(end, OK, "{seen:?}"),
         None => skip!("calls can't be refused here: no seccomp"),
     }
+}
+
+/// A kernel before 4.17 takes FIXED_NOREPLACE for a hint: what it maps elsewhere is unmapped again.
+#[test]
+fn what_an_old_kernel_takes_again_elsewhere_is_unmapped() {
+    let elsewhere = MapOptions::new(PAYLOAD).raw(RW, Sharing::Private).unwrap();
+    let stray = elsewhere.as_ptr();
+    let child = || {
+        let (mut map, place) = (seven(), Reservation::new(PAYLOAD, Mode::Strict).unwrap());
+        watch();
+        let refused = place.place(&mut map).unwrap_err();
+        unwatch();
+        assert!(refused.into_owner().is_none());
+        is_seven(&mut map);
+        let mut space = Space::new();
+        space.look();
+        assert!(space.lacks(stray, PAYLOAD));
+    };
+    let judge = |_: usize, seen: &Seen| match seen.call?.operation() {
+        Operation::Mremap { flags, .. } if flags.contains(MremapFlags::FIXED) => {
+            Some(Err(Errno::ENOMEM))
+        }
+        Operation::Mmap { .. } => Some(Ok(stray.addr())),
+        _ => None,
+    };
+    match supervise(child, judge) {
+        Some((end, seen)) => assert_eq!(end, OK, "{seen:?}"),
+        None => skip!("calls can't be refused here: no seccomp"),
+    }
+}
+
+/// What a kernel before 6.12 had unmapped when its own memory ran out is taken again.
+#[test]
+fn what_a_refused_decommit_unmapped_is_taken_again() {
+    let child = || {
+        let it = Reservation::new(PAYLOAD, Mode::Strict).unwrap();
+        let at = it.as_ptr();
+        // SAFETY: as the kernel would.
+        unsafe { rawmap::munmap(at, PAYLOAD) }.unwrap();
+        watch();
+        let done = it.decommit(..);
+        unwatch();
+        assert_eq!(done, Ok(()));
+        let mut space = Space::new();
+        space.look();
+        assert!(space.has(at, PAYLOAD));
+    };
+    match supervise(child, |n, _| (n == 0).then_some(Err(Errno::ENOMEM))) {
+        Some((end, seen)) => assert_eq!(end, OK, "{seen:?}"),
+        None => skip!("calls can't be refused here: no seccomp"),
+    }
+}
+
+/// Uses up all mappings that the process may have.
+fn use_up_mappings() {
+    let most = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
+    let most: usize = most.trim().parse().unwrap();
+    // SAFETY: new memory, which nobody uses.
+    unsafe {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        let len = 2 * most * page();
+        let filler = rawmap::mmap_anonymous(at(0), len, Prot::NONE, flags).unwrap();
+        let one = |n: usize| rawmap::mprotect(filler.add(2 * n * page()), page(), Prot::READ);
+        (0..).take_while(|n| one(*n).is_ok()).for_each(drop);
+    }
+}
+
+/// With as many mappings as the process may have, what can't be split is freed all the same.
+#[test]
+fn at_the_limit_of_mappings_nothing_costs_more_memory_than_before() {
+    if emulator().is_some() {
+        return skip!("an emulator counts the mappings below it");
+    }
+    alone(|| {
+        let layout = Layout::from_size_align(PAYLOAD, 1).unwrap();
+        let strict = Reservation::new(PAYLOAD, Mode::Strict).unwrap();
+        strict.commit(..).unwrap();
+        let mut around = MapOptions::new(3 * PAYLOAD).anonymous().unwrap();
+        around.fill(7);
+        let mut middle = around.split_off(PAYLOAD).unwrap();
+        let behind = middle.split_off(PAYLOAD).unwrap();
+        // SAFETY: not of size 0, and used with its own layout.
+        let block = unsafe { PageAlloc.alloc(layout) };
+        // SAFETY: as long as that, and ours.
+        unsafe {
+            block.write_bytes(7, PAYLOAD);
+            strict.as_ptr().write_bytes(7, PAYLOAD);
+        }
+        use_up_mappings();
+        let full = resident();
+        // SAFETY: as above.
+        let shrunk = unsafe { PageAlloc.realloc(block, layout, PAYLOAD / 4) };
+        assert_eq!(shrunk, block);
+        let after_shrink = resident();
+        assert!(after_shrink + PAYLOAD / 2 < full, "{full} {after_shrink}");
+        drop(middle);
+        let after_drop = resident();
+        assert!(after_drop + PAYLOAD - NOISE < after_shrink, "{after_shrink} {after_drop}");
+        strict.decommit(PAYLOAD / 4..PAYLOAD / 2).unwrap();
+        assert!(resident() + PAYLOAD / 8 < after_drop);
+        assert!(around[PAYLOAD - 1] == 7 && behind[0] == 7);
+    });
 }
 
 /// A ring under RLIMIT_AS, which the kernel counts before or after it has unmapped the second half.
