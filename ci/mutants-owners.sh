@@ -48,6 +48,7 @@ done < <(printf '%s\n' "${lines[@]}" | sed -n 's/^\(--[^|]*[^| ]\) *|.*/\1/p' | 
 for line in "${lines[@]}"; do
   test=${line%% | *} change=${line#* | } file=
   file=${change%% | *}
+  cp "$work/tree/$file" "$work/kept"
   if ! what=$(python3 ci/mutant.py "$work/tree" "$change"); then
     fail "does not fit: $line"
   elif [[ $test != --* ]]; then
@@ -59,7 +60,7 @@ for line in "${lines[@]}"; do
   else
     passed=$((passed + 1)) && say "seen: $what ($test)"
   fi
-  cp "$file" "$work/tree/$file"
+  cp "$work/kept" "$work/tree/$file"
 done
 
 printf '%s passed, %s failed, 0 skipped; %s without a test, for the reasons above\n' "$passed" "$failed" "$reasons"
