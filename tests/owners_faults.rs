@@ -379,7 +379,7 @@ fn a_ring_of_a_file_leaves_nothing() {
     let shared = MapOptions::new(size_of::<Told>()).raw(RW, Sharing::Shared).unwrap();
     let place: *mut Told = shared.as_ptr().cast();
     // The first mmap is the one that has no mirror.
-    let steps = [("memfd_create", 0), ("ftruncate", 0), ("mmap", 1), ("mmap", 2), ("close", 0)];
+    let steps = [("memfd_create", 0), ("fallocate", 0), ("mmap", 1), ("mmap", 2), ("close", 0)];
     for (name, nth) in steps {
         for errno in ERRNOS {
             let child = || {
@@ -876,13 +876,14 @@ fn what_an_old_kernel_takes_again_elsewhere_is_unmapped() {
     let elsewhere = MapOptions::new(PAYLOAD).raw(RW, Sharing::Private).unwrap();
     let stray = elsewhere.as_ptr();
     let child = || {
+        // What it allocates must not come to lie where something was unmapped.
+        let mut space = Space::new();
         let (mut map, place) = (seven(), Reservation::new(PAYLOAD, Mode::Strict).unwrap());
         watch();
         let refused = place.place(&mut map).unwrap_err();
         unwatch();
         assert!(refused.into_owner().is_none());
         is_seven(&mut map);
-        let mut space = Space::new();
         space.look();
         assert!(space.lacks(stray, PAYLOAD));
     };
