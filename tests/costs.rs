@@ -306,6 +306,7 @@ fn the_readmes_table_is_what_strace_counts() {
         "munlock",
         "memfd_create",
         "ftruncate",
+        "fallocate",
         "close",
     ];
     let (seen, version) = match trace("the_readmes_table_is_what_strace_counts", &names) {

@@ -566,6 +566,7 @@ impl World {
                 // In several parts, as in resize; and so the move was not tried.
                 assert_eq!(refused.error().errno(), Errno::EFAULT, "{refused}");
                 place.own = Own::Reserved(refused.into_owner().expect("the place comes back"));
+                place.pages.iter_mut().for_each(Page::forget);
                 self.owners.push(place);
                 None
             }

@@ -291,3 +291,52 @@ fn limit(resource: usize) -> usize {
     }
     limit[0]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: usize = 4096;
+
+    #[test]
+    fn the_ground_is_between_what_exec_mapped_and_the_stacks_top() {
+        let (ground, top) = stack_ground().unwrap();
+        assert!(PAGE < ground && ground < top);
+        for (start, end, is) in [
+            (ground - PAGE, ground, false),
+            (ground - PAGE, ground + 1, true),
+            (ground, ground + PAGE, true),
+            (top - 1, top + PAGE, true),
+            (top, top + PAGE, false),
+        ] {
+            assert_eq!(is_stack_ground(start, end), Ok(is), "{start:#x} {end:#x}");
+        }
+    }
+
+    #[test]
+    fn nothing_grows_past_what_exec_mapped() {
+        let (ground, top) = stack_ground().unwrap();
+        let fenced = FENCED.load(Ordering::Relaxed);
+        for (end, new_end, does) in [
+            (ground - PAGE, ground, false),
+            (ground - PAGE, ground + PAGE, !fenced),
+            (ground, ground + PAGE, !fenced),
+            (ground + PAGE, ground + 2 * PAGE, true),
+            (top, top + PAGE, false),
+        ] {
+            assert_eq!(grows_into_stack_ground(end, new_end), Ok(does), "{end:#x} {new_end:#x}");
+        }
+    }
+
+    #[test]
+    fn the_highest_mapping_below_the_stack_is_the_fence() {
+        let top = 1 << 46;
+        let ground = |loader, vdso| Auxv { loader, vdso, ..Auxv::default() }.ground(top);
+        assert_eq!(ground(top - 2 * PAGE, top - PAGE), (top - PAGE, true));
+        assert_eq!(ground(top - PAGE, top + PAGE), (top - PAGE, true));
+        assert_eq!(ground(top / 2, 0), (top / 2, true));
+        // A third of the way up, as where addresses are given out upwards, it stops nothing.
+        let (limited, fenced) = ground(top / 3, top);
+        assert!(!fenced && top - top / 8 <= limited && limited <= top - (128 << 20));
+    }
+}

@@ -42,6 +42,7 @@ const WATCHED: [(usize, &str); 21] = [
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
     pub number: usize,
+    pub args: [u64; 6],
     /// The call, if it is one of the family.
     pub call: Option<Call>,
     /// What it was refused with.
@@ -105,7 +106,7 @@ pub fn supervise(
     while let Some(notice) = receive(&listener, pid) {
         let number = notice.number as usize;
         let call = Call::from_words(number, notice.args.map(|arg| Word::int(arg as usize)));
-        let mut it = Seen { number, call, refused: None };
+        let mut it = Seen { number, args: notice.args, call, refused: None };
         let mut judged = None;
         match (number == nr::MADVISE).then_some(notice.args[2] as i32) {
             Some(mark @ (WATCH | UNWATCH)) => {
