@@ -18,7 +18,7 @@ command -v python3 >/dev/null || need_packages python3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/tree"
-git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - | tar -xf - -C "$work/tree"
+git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - | tar -xmf - -C "$work/tree"
 export CARGO_TARGET_DIR=$ROOT/target/mutants-owners CARGO_TERM_COLOR=never
 
 # run_test TEST: `--test FILE NAME`, or `--lib NAME`. Fails when the test does, or when none is so named.

@@ -439,8 +439,7 @@ fn a_stack_costs_two_calls() {
     let first = || Stack::new(MIB).unwrap();
     let calls = calls_on!(first(), |_: &mut Stack| Stack::new(MIB).unwrap());
     assert_eq!(calls, [&["mmap"], guard_calls()].concat());
-    // SAFETY: nobody runs on it.
-    let reset = |stack: &mut Stack| unsafe { stack.reset() }.unwrap();
+    let reset = |stack: &mut Stack| stack.reset().unwrap();
     assert_eq!(calls_on!(first(), reset), ["madvise"]);
     assert_eq!(
         calls_on!(Some(first()), |stack: &mut Option<Stack>| drop(stack.take())),
