@@ -319,7 +319,7 @@ impl World {
                 18..=20 if mapping => self.convert(&mut owner),
                 2 | 3 | 13 if reserved => self.divide(&mut owner),
                 4..=9 if reserved => self.unite(&mut owner),
-                10 | 11 if reserved => self.into_mapping(&mut owner),
+                10 | 11 if reserved => self.becomes_mapping(&mut owner),
                 14 | 15 => self.purge(&mut owner),
                 16 => self.ask_outside(&mut owner),
                 17 => self.fill(&mut owner),
@@ -667,7 +667,7 @@ impl World {
         }
     }
 
-    fn into_mapping(&mut self, owner: &mut Owner) -> Done {
+    fn becomes_mapping(&mut self, owner: &mut Owner) -> Done {
         let Own::Reserved(it) = owner.own.take() else { unreachable!() };
         if self.numbers.one_in(4) {
             let mode = it.mode();
