@@ -2,7 +2,10 @@
 
 use crate::arch::{self, STAT_MODE, nr};
 use crate::errno::Errno;
+use crate::flags::MapFlags;
 use crate::owners::error::{Error, Wrong};
+use crate::owners::mapping::RW;
+use crate::owners::place;
 use crate::owners::process::file_size_limit;
 use crate::page_size::PageSize;
 use crate::raw::RawFd;
@@ -183,13 +186,15 @@ impl MemoryFile {
     /// A file of `len` bytes: zeroes. All of them are allocated, since a page that could not be when it is
     /// touched would be SIGBUS.
     ///
-    /// Three calls: `prlimit64(RLIMIT_FSIZE)`, since to make a file longer than that is a signal,
-    /// `memfd_create("rawmap", MFD_CLOEXEC)` and `fallocate`.
+    /// Five calls: `prlimit64(RLIMIT_FSIZE)`, since to make a file longer than that is a signal; `mmap` and
+    /// `munmap` of so much memory, since the kernel weighs that, and takes page after page for a memory file
+    /// until there is none; `memfd_create("rawmap", MFD_CLOEXEC)` and `fallocate`, once more if a signal comes.
     pub(super) fn new(len: usize) -> Result<Self, Error> {
         const MFD_CLOEXEC: usize = 1;
         if len > file_size_limit() {
             return Err(Error::refused_beyond("fallocate", Errno::EFBIG));
         }
+        drop(place::anonymous("mmap", len, RW, MapFlags::default())?);
         let name = Word::ptr(c"rawmap".as_ptr().cast_mut().cast());
         // SAFETY: the kernel reads the name, which ends with a zero.
         let made = unsafe { arch::syscall2(name, Word::int(MFD_CLOEXEC), nr::MEMFD_CREATE) };
@@ -197,10 +202,17 @@ impl MemoryFile {
             Errno::decode(made).map_err(|errno| Error::refused_beyond("memfd_create", errno))?;
         let file = Self(made.bits() as RawFd);
         let (fd, all) = (Word::signed(file.0), Word::int(len));
-        // SAFETY: it changes a file that was made just now.
-        let allocated = unsafe { arch::syscall4(fd, Word::ZERO, Word::ZERO, all, nr::FALLOCATE) };
-        Errno::decode(allocated).map_err(|errno| Error::refused_beyond("fallocate", errno))?;
-        Ok(file)
+        for _ in 0..8 {
+            // SAFETY: it changes a file that was made just now.
+            let allocated =
+                unsafe { arch::syscall4(fd, Word::ZERO, Word::ZERO, all, nr::FALLOCATE) };
+            match Errno::decode(allocated) {
+                Ok(_) => return Ok(file),
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error::refused_beyond("fallocate", errno)),
+            }
+        }
+        Err(Error::refused_beyond("fallocate", Errno::EINTR))
     }
 
     pub(super) const fn raw(&self) -> RawFd {

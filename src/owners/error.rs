@@ -200,11 +200,9 @@ impl fmt::Display for Error {
             Wrong::NotAPowerOfTwo => write!(f, "{argument} {value:#x} is not a power of two"),
             Wrong::Differs => write!(f, "{argument} {value:#x} is not {limit:#x}"),
             Wrong::NotOffered | Wrong::NotMappable => write!(f, "{argument}"),
-            Wrong::StackGround => write!(
-                f,
-                "{argument} {value:#x} lies where the main thread's stack may grow, and the kernel \
-                 offers no other place"
-            ),
+            Wrong::StackGround => {
+                write!(f, "{argument} {value:#x} lies where the main thread's stack may grow")
+            }
         }
     }
 }

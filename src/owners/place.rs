@@ -44,9 +44,6 @@ pub(super) fn check_alignment(operation: &'static str, align: usize) -> Result<(
 }
 
 /// Private anonymous memory, where the kernel likes. `len` is whole pages, at most `isize::MAX`.
-///
-/// What is inaccessible comes to lie outside the stack ground (`process.rs`): where the kernel chose a
-/// place in it, which it does only when all below is used up, it is asked once more for one right below.
 #[inline]
 pub(super) fn anonymous(
     operation: &'static str,
@@ -54,16 +51,30 @@ pub(super) fn anonymous(
     prot: Prot,
     flags: MapFlags,
 ) -> Result<Mapping<Raw>, Error> {
-    let flags = flags.union(MapFlags::PRIVATE);
+    without_file(operation, len, prot, flags.union(MapFlags::PRIVATE), Backing::Anonymous)
+}
+
+/// Anonymous memory, where the kernel likes.
+///
+/// What is inaccessible comes to lie outside the stack ground (`process.rs`): where the kernel chose a
+/// place in it, which it does only when all below is used up, it is asked once more for one right below.
+#[inline]
+fn without_file(
+    operation: &'static str,
+    len: usize,
+    prot: Prot,
+    flags: MapFlags,
+    backing: Backing,
+) -> Result<Mapping<Raw>, Error> {
     let page = page_size()?;
     let call = Call::mmap_anonymous(null_mut(), len, prot, flags);
     // SAFETY: a new mapping, in place of nothing: the flags have no FIXED.
-    let placed = unsafe { Mapping::adopt(issue(call)?, len, page, Backing::Anonymous) }?;
+    let placed = unsafe { Mapping::adopt(issue(call)?, len, page, backing) }?;
     if is_accessible(prot) || !placed.is_stack_ground()? {
         return Ok(placed);
     }
     drop(placed);
-    below_the_stack(operation, len, prot, flags)
+    below_the_stack(operation, len, prot, flags, backing)
 }
 
 /// The same once more, with a hint right below the stack ground.
@@ -73,12 +84,13 @@ fn below_the_stack(
     len: usize,
     prot: Prot,
     flags: MapFlags,
+    backing: Backing,
 ) -> Result<Mapping<Raw>, Error> {
     let (page, (ground, _)) = (page_size()?, stack_ground()?);
     let hint = without_provenance_mut(page.round_down(ground.saturating_sub(len)));
     let call = Call::mmap_anonymous(hint, len, prot, flags);
     // SAFETY: a new mapping, in place of nothing: with a hint, the kernel replaces nothing.
-    let placed = unsafe { Mapping::adopt(issue(call)?, len, page, Backing::Anonymous) }?;
+    let placed = unsafe { Mapping::adopt(issue(call)?, len, page, backing) }?;
     if placed.is_stack_ground()? {
         let at = placed.base().addr();
         return Err(Error::wrong(operation, "the place", at, Wrong::StackGround, 0));
@@ -311,8 +323,7 @@ pub(super) const AT_ONCE: MapFlags =
 
 /// Moves a mapping that was made just now to a multiple of `align`, unless it lies at one.
 ///
-/// Up to four calls: `mmap` of `len + align - page` inaccessible bytes, two `munmap` of what is too much,
-/// and `mremap`.
+/// Up to five calls: those of [`Room::new`], `mremap`, and `munmap` of a page behind it.
 pub(super) fn moved_to_alignment(
     operation: &'static str,
     mut mapping: Mapping<Raw>,
@@ -321,9 +332,73 @@ pub(super) fn moved_to_alignment(
     if mapping.base().addr() & (align - 1) == 0 || mapping.is_empty() {
         return Ok(mapping);
     }
-    let room = aligned(operation, mapping.mapped_len(), align, NOTHING.0, NOTHING.1)?;
-    move_over(&mut mapping, room, NOTHING)?;
+    let room = Room::new(operation, mapping.mapped_len(), align)?;
+    room.take(|place| {
+        let (from, len) = (mapping.base(), mapping.mapped_len());
+        let flags = MremapFlags::MAYMOVE.union(MremapFlags::FIXED);
+        Call::mremap(from, len, len, flags, place)
+    })
+    // SAFETY: the pages lie there now, in place of what was the room's.
+    .map(|place| unsafe { mapping.set_base(place) })?;
     Ok(mapping)
+}
+
+/// Address space that something is to be moved to. It is told from all other memory, so that it is known
+/// whether it is still there when the move is refused.
+pub(super) struct Room {
+    /// Of an object of its own, so that the kernel holds it with nobody's memory in one part; and one page
+    /// longer than what is moved there.
+    all: Mapping<Raw>,
+    len: usize,
+}
+
+impl Room {
+    /// Room for `len` bytes, whole pages, at a multiple of `align`.
+    ///
+    /// One call: `mmap` of `len + align` bytes, shared and inaccessible; and one for each end that is too much.
+    pub(super) fn new(operation: &'static str, len: usize, align: usize) -> Result<Self, Error> {
+        let page = page_size()?.bytes();
+        let align = align.max(page);
+        let limit = isize::MAX as usize - len;
+        if align > limit {
+            return Err(Error::wrong(operation, "the alignment", align, Wrong::TooLong, limit));
+        }
+        let flags = MapFlags::SHARED.union(MapFlags::NORESERVE);
+        let all =
+            without_file(operation, len + align, Prot::NONE, flags, Backing::SharedAnonymous)?;
+        Ok(Self { all: trimmed(all, len + page, align)?, len })
+    }
+
+    /// Makes the call that moves something to the room's address, and gives the rest of the room back. The
+    /// room is nobody's afterwards.
+    ///
+    /// # Errors
+    /// Those of the call. All of the room is given back then, but what may be somebody else's by now.
+    pub(super) fn take(self, call: impl FnOnce(*mut u8) -> Call) -> Result<*mut u8, Error> {
+        let Self { all: mut place, len } = self;
+        let behind = place.split_off(len)?;
+        // SAFETY: what is moved is the caller's, and what is replaced is the room.
+        match unsafe { issue(call(place.base())) } {
+            Ok(at) => {
+                drop(behind);
+                core::mem::forget(place);
+                Ok(at)
+            }
+            Err(error) => {
+                let mut room = ManuallyDrop::new(place);
+                let _ = room.try_unsplit(behind);
+                // If it still is what it was, the kernel has unmapped nothing.
+                if room.is_in_one_part().is_err() {
+                    let behind = room.split_off(len)?;
+                    let place = core::mem::take(&mut *room);
+                    drop((behind, retaken(place, NOTHING)));
+                } else {
+                    drop(ManuallyDrop::into_inner(room));
+                }
+                Err(error)
+            }
+        }
+    }
 }
 
 /// Address space that holds nothing: room for what is moved there.

@@ -7,7 +7,7 @@ use crate::errno::Errno;
 use crate::flags::MremapFlags;
 use crate::owners::access::{Access, Raw};
 use crate::owners::error::{Error, Refused, Wrong, issue};
-use crate::owners::place::{self, NOTHING, give_back, retaken, rounded};
+use crate::owners::place::{Room, give_back, rounded};
 use crate::owners::process::{grows_into_stack_ground, page_size};
 use core::mem::ManuallyDrop;
 use core::ptr::{NonNull, null_mut};
@@ -140,32 +140,22 @@ impl<A: Access> Mapping<A> {
         flags: MremapFlags,
     ) -> Result<(), Error> {
         let base = self.base();
-        let mut grown = Call::mremap(base, old_len, new_len, flags, null_mut());
-        let mut room = None;
         // In place the kernel looks only at what is mapped there, and not at the stack's distance (6).
         let end = base.addr().saturating_add(new_len);
-        if grows_into_stack_ground(base.addr() + old_len, end)? {
-            if !flags.contains(MremapFlags::MAYMOVE) {
-                return Err(Error::wrong(operation, "the end", end, Wrong::StackGround, 0));
-            }
-            let elsewhere = place::anonymous(operation, new_len, NOTHING.0, NOTHING.1)?;
+        let grown = if !grows_into_stack_ground(base.addr() + old_len, end)? {
+            // SAFETY: the range is ours (1), and by `&mut` nothing borrows it. The pages may move, and only the new
+            // address is kept.
+            unsafe { issue(Call::mremap(base, old_len, new_len, flags, null_mut())) }?
+        } else if flags.contains(MremapFlags::MAYMOVE) {
             let flags = flags.union(MremapFlags::FIXED);
-            grown = Call::mremap(base, old_len, new_len, flags, elsewhere.base());
-            room = Some(ManuallyDrop::new(elsewhere));
-        }
-        // SAFETY: the range is ours (1), and by `&mut` nothing borrows it; where the new place is given, that
-        // is ours as well. The pages may move, and only the new address is kept.
-        match unsafe { issue(grown) } {
-            // SAFETY: the pages lie there now. It is never null: where no address is given, the kernel looks
-            // for one from the first page's end on (`mm/mmap.c`: `low_limit`).
-            Ok(base) => unsafe { self.set_base(base) },
-            Err(error) => {
-                if let Some(room) = room {
-                    drop(retaken(ManuallyDrop::into_inner(room), NOTHING));
-                }
-                return Err(error);
-            }
-        }
+            let room = Room::new(operation, new_len, self.granule.bytes())?;
+            room.take(|place| Call::mremap(base, old_len, new_len, flags, place))?
+        } else {
+            return Err(Error::wrong(operation, "the end", end, Wrong::StackGround, 0));
+        };
+        // SAFETY: the pages lie there now. It is never null: where no address is given, the kernel looks for one
+        // from the first page's end on (`mm/mmap.c`: `low_limit`).
+        unsafe { self.set_base(grown) };
         Ok(())
     }
 
