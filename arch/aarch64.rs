@@ -26,6 +26,7 @@
 //!
 //! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
 
+use super::{Arch, Facts};
 use crate::errno::Errno;
 use crate::flags::{MapFlags, Prot};
 use crate::word::Word;
@@ -96,6 +97,7 @@ macro_rules! stubs {
     )*};
 }
 
+#[cfg(target_arch = "aarch64")]
 stubs! {
     syscall0(), "no argument";
     syscall1(a0 in "x0"), "one argument";
@@ -186,6 +188,9 @@ pub mod nr {
 /// `st_blksize` stand at 48 and 56 on each architecture.
 pub(crate) const STAT_MODE: usize = 16;
 
+/// This architecture, as a value.
+pub(crate) const ARCH: Arch = Arch::Aarch64;
+
 /// The page size in bytes where the architecture fixes it; `None` where the kernel chooses.
 pub const FIXED_PAGE_SIZE: Option<usize> = None;
 
@@ -198,35 +203,29 @@ pub const MAX_ADDRESS_SPACE: usize = 1 << 52;
 pub(crate) const ADDRESS_SPACES: &[usize] =
     &[1 << 36, 1 << 39, 1 << 42, 1 << 47, 1 << 48, MAX_ADDRESS_SPACE];
 
-/// An address as the kernel takes it from munmap, mprotect, msync, madvise, mincore, mlock, munlock,
-/// mseal and the first argument of mremap (`untagged_addr` in `arch/arm64/include/asm/uaccess.h`: bit 55 fills the top byte, and only what was set stays).
-pub(crate) const fn untagged(addr: usize) -> usize {
-    addr & (((addr << 8) as isize) >> 8) as usize
-}
-
-/// Whether huge pages of 2 to the power `log2` bytes can exist with pages of 2 to the power `page`
-/// (`arch/arm64/mm/hugetlbpage.c`: `__hugetlb_valid_size`; contiguous entries, then one table level up each).
-pub(crate) const fn huge_page_exists(log2: u32, page: u32) -> bool {
-    match page {
-        12 => matches!(log2, 16 | 21 | 25 | 30),
-        14 => matches!(log2, 21 | 25 | 30),
-        _ => matches!(log2, 21 | 29 | 34),
-    }
-}
-
-/// The `PROT_*` bits that `mprotect` knows or not depending on the CPU (`arch_validate_prot` in `arch/arm64/include/asm/mman.h`).
-pub(crate) const PROT_OF_CPU: usize = Prot::BTI.bits() | Prot::MTE.bits();
-
-/// The `MAP_*` bits that only this architecture has, and that `MAP_SHARED_VALIDATE` has always
-/// known (none here).
-pub(crate) const MAP_LEGACY: usize = 0;
-
-/// Those that it knows since Linux 6.6.
-pub(crate) const MAP_LEGACY_6_6: usize = 0;
-
-/// The version before which the kernel takes mmap's offset as a signed number; `None` where it never
-/// did.
-pub(crate) const OFFSETS_SIGNED_BEFORE: Option<(u16, u16)> = None;
+/// What the rules of `check` know of this architecture. The top byte of an address is a tag
+/// (`untagged_addr` in `arch/arm64/include/asm/uaccess.h`); huge pages are those of
+/// `__hugetlb_valid_size` in `arch/arm64/mm/hugetlbpage.c` (contiguous entries, then one table level
+/// up each); `DEFAULT_MAP_WINDOW` is in `arch/arm64/include/asm/processor.h` (kernels with the
+/// debugging option `ARM64_FORCE_52BIT` have none), and `TASK_SIZE_MAX` is the kernel's, not the CPU's.
+pub(crate) const FACTS: Facts = Facts {
+    name: "aarch64",
+    word_max: u64::MAX,
+    max_address_space: MAX_ADDRESS_SPACE as u64,
+    default_window: 1 << 48,
+    map_32bit: 0,
+    tag: 0xff << 56,
+    access_max: 1 << 52,
+    huge_log2s: [
+        1 << 16 | 1 << 21 | 1 << 25 | 1 << 30,
+        1 << 21 | 1 << 25 | 1 << 30,
+        1 << 21 | 1 << 29 | 1 << 34,
+    ],
+    prot_of_cpu: 0x10 | 0x20, // PROT_BTI, PROT_MTE
+    map_legacy: 0,
+    map_legacy_6_6: 0,
+    signed_offset: false,
+};
 
 /// Makes what was written at `written` run at `run`, `len` bytes: cleans the data cache to the point
 /// of unification and invalidates the instruction cache, line by line, on all cores (Arm ARM
@@ -237,6 +236,7 @@ pub(crate) const OFFSETS_SIGNED_BEFORE: Option<(u16, u16)> = None;
 ///
 /// # Safety
 /// Both must be mapped for `len` bytes, and of the same memory.
+#[cfg(target_arch = "aarch64")]
 pub(crate) unsafe fn sync_instructions(
     written: *const u8,
     run: *const u8,
@@ -268,12 +268,14 @@ pub(crate) unsafe fn sync_instructions(
 }
 
 /// Names of the `PROT_*` bits that only this architecture has.
+#[cfg(target_arch = "aarch64")]
 pub(crate) const PROT_NAMES: &[(&str, Prot)] = &[("PROT_BTI", Prot::BTI), ("PROT_MTE", Prot::MTE)];
 
 /// Names of the `MAP_*` bits that only this architecture has.
 pub(crate) const MAP_NAMES: &[(&str, MapFlags)] = &[];
 
 /// aarch64 only (`arch/arm64/include/uapi/asm/mman.h`).
+#[cfg(target_arch = "aarch64")]
 impl Prot {
     /// `PROT_BTI` (Linux 5.8): an indirect branch may only land on a BTI instruction. `mprotect`
     /// answers EINVAL where the CPU has no BTI; `mmap` ignores it there.

@@ -2,7 +2,8 @@
 //! right, the call numbers, and what only that architecture has.
 //!
 //! The files hold the same names in the same order, so any two can be read side by side. A port
-//! copies one, fills it in, and adds its two lines here.
+//! copies one, fills it in, and adds its lines here. What makes calls is compiled for the machine that
+//! it is for; numbers and facts are there on every host, for who asks about another machine.
 
 #[cfg(not(all(
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"),
@@ -14,19 +15,18 @@ compile_error!(
      a port to another architecture is one new file in `arch/`, named in `arch/mod.rs`"
 );
 
-#[cfg(target_arch = "aarch64")]
-mod aarch64;
+#[allow(dead_code, unused_imports, unused_macros)] // The stubs are the host's only.
+pub mod aarch64;
+#[allow(dead_code, unused_imports, unused_macros)]
+pub mod riscv64;
+#[allow(dead_code, unused_imports, unused_macros)]
+pub mod x86_64;
+
 #[cfg(target_arch = "aarch64")]
 pub use aarch64::*;
-
-#[cfg(all(target_arch = "riscv64", target_pointer_width = "64"))]
-mod riscv64;
-#[cfg(all(target_arch = "riscv64", target_pointer_width = "64"))]
+#[cfg(target_arch = "riscv64")]
 pub use riscv64::*;
-
-#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
-mod x86_64;
-#[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+#[cfg(target_arch = "x86_64")]
 pub use x86_64::*;
 
 /// The pointer `to`, which may also be used for what `with` may be used for, where that lies right behind:
@@ -43,4 +43,104 @@ pub(crate) fn launder(to: *mut u8, with: *mut u8) -> *mut u8 {
         core::arch::asm!("/* {0} {1} */", inout(reg) laundered, in(reg) with, options(nostack, preserves_flags));
     }
     laundered
+}
+
+/// An architecture, as a value: [`Call::check`](crate::Call::check) knows the kernels of all of them
+/// on each.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Arch {
+    /// arm64, in Linux's words.
+    Aarch64,
+    /// riscv with words of 64 bits.
+    Riscv64,
+    /// x86 with words of 64 bits, without x32.
+    X86_64,
+}
+
+impl Arch {
+    /// The one that this was compiled for.
+    pub const HOST: Self = ARCH;
+
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::Aarch64, Self::Riscv64, Self::X86_64];
+
+    /// Its name, as in Rust's targets: `"aarch64"`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// The largest address space in bytes that a process can have (`TASK_SIZE` with the widest page
+    /// tables).
+    #[must_use]
+    pub const fn max_address_space(self) -> u64 {
+        self.facts().max_address_space
+    }
+
+    pub(crate) const fn facts(self) -> &'static Facts {
+        match self {
+            Self::Aarch64 => &aarch64::FACTS,
+            Self::Riscv64 => &riscv64::FACTS,
+            Self::X86_64 => &x86_64::FACTS,
+        }
+    }
+}
+
+/// What the rules of `check` have to know of an architecture. Sizes and addresses are in bytes, and
+/// have 64 bits on every host.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) name: &'static str,
+    /// The largest number that a register holds.
+    pub(crate) word_max: u64,
+    /// The largest address space that a process can have (`TASK_SIZE` with the widest page tables).
+    pub(crate) max_address_space: u64,
+    /// The end of the range in which mmap places what has no hint above it (`DEFAULT_MAP_WINDOW`), if
+    /// every kernel has the same.
+    pub(crate) default_window: u64,
+    /// `MAP_32BIT`, or 0.
+    pub(crate) map_32bit: usize,
+    /// The bits of an address that are a tag, unless bit 55 is set: the kernel strips it in some calls
+    /// (`untagged_addr`). A process can ask for more (LAM on x86_64, pointer masking on riscv64),
+    /// which is not meant here.
+    pub(crate) tag: u64,
+    /// The largest end of a range that some version's `access_ok` lets through (`TASK_SIZE_MAX`).
+    pub(crate) access_max: u64,
+    /// log2 of the huge pages that can exist, as bits, with pages of 4, 16, and 64 KiB.
+    pub(crate) huge_log2s: [u64; 3],
+    /// The `PROT_*` bits that mprotect knows or not depending on the CPU (`arch_validate_prot`).
+    pub(crate) prot_of_cpu: usize,
+    /// The `MAP_*` bits that only this architecture has, and that `MAP_SHARED_VALIDATE` knows
+    /// (`LEGACY_MAP_MASK` in `include/linux/mman.h`): always, and since Linux 6.6.
+    pub(crate) map_legacy: usize,
+    pub(crate) map_legacy_6_6: usize,
+    /// Whether mmap took its offset as a signed number before Linux 6.18.
+    pub(crate) signed_offset: bool,
+}
+
+impl Facts {
+    /// An address as the kernel takes it from munmap, mprotect, msync, madvise, mincore, mlock, munlock,
+    /// mseal and the first argument of mremap.
+    pub(crate) const fn untagged(&self, addr: u64) -> u64 {
+        if addr >> 55 & 1 == 1 { addr } else { addr & !self.tag }
+    }
+
+    /// Whether huge pages of 2 to the power `log2` bytes can exist with pages of 2 to the power `page`.
+    pub(crate) const fn huge_page_exists(&self, log2: u32, page: u32) -> bool {
+        let [small, middle, large] = self.huge_log2s;
+        let log2s = match page {
+            12 => small,
+            14 => middle,
+            _ => large,
+        };
+        log2s >> log2 & 1 == 1
+    }
+}
+
+impl core::fmt::Debug for Facts {
+    /// Prints the architecture's name.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name)
+    }
 }

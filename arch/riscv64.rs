@@ -16,6 +16,7 @@
 //!
 //! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
 
+use super::{Arch, Facts};
 use crate::errno::Errno;
 use crate::flags::{MapFlags, Prot};
 use crate::word::Word;
@@ -57,6 +58,7 @@ macro_rules! stubs {
     )*};
 }
 
+#[cfg(target_arch = "riscv64")]
 stubs! {
     syscall0(), "no argument";
     syscall1(a0 in "a0"), "one argument";
@@ -150,6 +152,9 @@ pub mod nr {
 /// `st_blksize` stand at 48 and 56 on each architecture.
 pub(crate) const STAT_MODE: usize = 16;
 
+/// This architecture, as a value.
+pub(crate) const ARCH: Arch = Arch::Riscv64;
+
 /// The page size in bytes where the architecture fixes it; `None` where the kernel chooses.
 pub const FIXED_PAGE_SIZE: Option<usize> = None;
 
@@ -161,33 +166,24 @@ pub const MAX_ADDRESS_SPACE: usize = 1 << 56;
 /// tables).
 pub(crate) const ADDRESS_SPACES: &[usize] = &[1 << 38, 1 << 47, MAX_ADDRESS_SPACE];
 
-/// An address as the kernel takes it from munmap, mprotect, msync, madvise, mincore, mlock, munlock,
-/// mseal and the first argument of mremap (without pointer masking, which a process must ask for: as it is).
-pub(crate) const fn untagged(addr: usize) -> usize {
-    addr
-}
-
-/// Whether huge pages of 2 to the power `log2` bytes can exist with pages of 2 to the power `page`
-/// (`arch/riscv/mm/hugetlbpage.c`: `__hugetlb_valid_size`; 64 KiB with Svnapot).
-pub(crate) const fn huge_page_exists(log2: u32, page: u32) -> bool {
-    let _ = page;
-    matches!(log2, 16 | 21 | 30)
-}
-
-/// The `PROT_*` bits that `mprotect` knows or not depending on the CPU (none here).
-pub(crate) const PROT_OF_CPU: usize = 0;
-
-/// The `MAP_*` bits that only this architecture has, and that `MAP_SHARED_VALIDATE` has always
-/// known (none here).
-pub(crate) const MAP_LEGACY: usize = 0;
-
-/// Those that it knows since Linux 6.6.
-pub(crate) const MAP_LEGACY_6_6: usize = 0;
-
-/// The version before which the kernel takes mmap's offset as a signed number; `None` where it never
-/// did (`riscv_sys_mmap` in `arch/riscv/kernel/sys_riscv.c`;
-/// "riscv: mmap(): use unsigned offset type in riscv_sys_mmap").
-pub(crate) const OFFSETS_SIGNED_BEFORE: Option<(u16, u16)> = Some((6, 18));
+/// What the rules of `check` know of this architecture. Where a mapping without a hint may go differs
+/// by version; huge pages are those of `__hugetlb_valid_size` in `arch/riscv/mm/hugetlbpage.c` (64 KiB
+/// with Svnapot); `TASK_SIZE_MAX` is `LONG_MAX` in some versions; the offset is signed until "riscv:
+/// mmap(): use unsigned offset type in riscv_sys_mmap" (`arch/riscv/kernel/sys_riscv.c`).
+pub(crate) const FACTS: Facts = Facts {
+    name: "riscv64",
+    word_max: u64::MAX,
+    max_address_space: MAX_ADDRESS_SPACE as u64,
+    default_window: MAX_ADDRESS_SPACE as u64,
+    map_32bit: 0,
+    tag: 0,
+    access_max: i64::MAX as u64,
+    huge_log2s: [1 << 16 | 1 << 21 | 1 << 30; 3],
+    prot_of_cpu: 0,
+    map_legacy: 0,
+    map_legacy_6_6: 0,
+    signed_offset: true,
+};
 
 /// Makes what was written at `written` run at `run`, `len` bytes. `fence.i` acts on this hart only,
 /// and the thread may run on another one next, so the kernel is asked to do it for all threads of
@@ -198,6 +194,7 @@ pub(crate) const OFFSETS_SIGNED_BEFORE: Option<(u16, u16)> = Some((6, 18));
 ///
 /// # Safety
 /// Both must be mapped for `len` bytes, and of the same memory.
+#[cfg(target_arch = "riscv64")]
 pub(crate) unsafe fn sync_instructions(
     written: *const u8,
     run: *const u8,

@@ -13,6 +13,7 @@
 //!
 //! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
 
+use super::{Arch, Facts};
 use crate::errno::Errno;
 use crate::flags::{MapFlags, Prot};
 use crate::word::Word;
@@ -53,6 +54,7 @@ macro_rules! stubs {
     )*};
 }
 
+#[cfg(target_arch = "x86_64")]
 stubs! {
     syscall0(), "no argument";
     syscall1(a0 in "rdi"), "one argument";
@@ -143,6 +145,9 @@ pub mod nr {
 /// `st_blksize` stand at 48 and 56 on each architecture.
 pub(crate) const STAT_MODE: usize = 24;
 
+/// This architecture, as a value.
+pub(crate) const ARCH: Arch = Arch::X86_64;
+
 /// The page size in bytes where the architecture fixes it; `None` where the kernel chooses.
 pub const FIXED_PAGE_SIZE: Option<usize> = Some(4096);
 
@@ -154,32 +159,23 @@ pub const MAX_ADDRESS_SPACE: usize = (1 << 56) - 4096;
 /// tables).
 pub(crate) const ADDRESS_SPACES: &[usize] = &[(1 << 47) - 4096, MAX_ADDRESS_SPACE];
 
-/// An address as the kernel takes it from munmap, mprotect, msync, madvise, mincore, mlock, munlock,
-/// mseal and the first argument of mremap (without linear address masking, which a process must ask for: as it is).
-pub(crate) const fn untagged(addr: usize) -> usize {
-    addr
-}
-
-/// Whether huge pages of 2 to the power `log2` bytes can exist with pages of 2 to the power `page`
-/// (`arch/x86/mm/hugetlbpage.c`: `arch_hugetlb_valid_size`; pages are always 4096 bytes).
-pub(crate) const fn huge_page_exists(log2: u32, page: u32) -> bool {
-    let _ = page;
-    matches!(log2, 21 | 30)
-}
-
-/// The `PROT_*` bits that `mprotect` knows or not depending on the CPU (none here).
-pub(crate) const PROT_OF_CPU: usize = 0;
-
-/// The `MAP_*` bits that only this architecture has, and that `MAP_SHARED_VALIDATE` has always
-/// known (`LEGACY_MAP_MASK` in `include/linux/mman.h`).
-pub(crate) const MAP_LEGACY: usize = MapFlags::MAP_32BIT.bits();
-
-/// Those that it knows since Linux 6.6.
-pub(crate) const MAP_LEGACY_6_6: usize = MapFlags::ABOVE4G.bits();
-
-/// The version before which the kernel takes mmap's offset as a signed number; `None` where it never
-/// did.
-pub(crate) const OFFSETS_SIGNED_BEFORE: Option<(u16, u16)> = None;
+/// What the rules of `check` know of this architecture. Pages are always 4096 bytes; huge pages are
+/// those of `arch_hugetlb_valid_size` in `arch/x86/mm/hugetlbpage.c`; `access_ok` let through any
+/// positive number in some versions (`arch/x86/include/asm/uaccess_64.h`).
+pub(crate) const FACTS: Facts = Facts {
+    name: "x86_64",
+    word_max: u64::MAX,
+    max_address_space: MAX_ADDRESS_SPACE as u64,
+    default_window: (1 << 47) - 4096,
+    map_32bit: 0x40,
+    tag: 0,
+    access_max: i64::MAX as u64,
+    huge_log2s: [1 << 21 | 1 << 30; 3],
+    prot_of_cpu: 0,
+    map_legacy: 0x40,
+    map_legacy_6_6: 0x80,
+    signed_offset: false,
+};
 
 /// Makes what was written at `written` run at `run`, `len` bytes, in this thread. Caches are coherent, and
 /// a fetch sees every earlier store; but through another address only after a serializing instruction (Intel
@@ -190,6 +186,7 @@ pub(crate) const OFFSETS_SIGNED_BEFORE: Option<(u16, u16)> = None;
 ///
 /// # Safety
 /// Both must be mapped for `len` bytes, and of the same memory.
+#[cfg(target_arch = "x86_64")]
 pub(crate) unsafe fn sync_instructions(
     written: *const u8,
     run: *const u8,
@@ -275,10 +272,12 @@ fn cpuid(leaf: u32) -> [u32; 3] {
 pub(crate) const PROT_NAMES: &[(&str, Prot)] = &[];
 
 /// Names of the `MAP_*` bits that only this architecture has.
+#[cfg(target_arch = "x86_64")]
 pub(crate) const MAP_NAMES: &[(&str, MapFlags)] =
     &[("MAP_32BIT", MapFlags::MAP_32BIT), ("MAP_ABOVE4G", MapFlags::ABOVE4G)];
 
 /// x86_64 only (`arch/x86/include/uapi/asm/mman.h`).
+#[cfg(target_arch = "x86_64")]
 impl MapFlags {
     /// `MAP_32BIT` (Linux 2.4.20): place the mapping in the first 2 GiB of the address space.
     /// Ignored with [`FIXED`](Self::FIXED).

@@ -5,8 +5,8 @@
 
 default=(x86_64:6.12:4k aarch64:6.12:4k aarch64:6.12:16k riscv64:6.12:4k)
 all=(
-  x86_64:6.1:4k x86_64:6.12:4k x86_64:newest:4k x86_64:newest:4k:no5lvl
-  aarch64:6.1:4k aarch64:6.12:4k aarch64:newest:4k
+  x86_64:6.1:4k x86_64:6.12:4k x86_64:6.18:4k x86_64:newest:4k x86_64:newest:4k:no5lvl
+  aarch64:6.1:4k aarch64:6.12:4k aarch64:6.18:4k aarch64:newest:4k
   aarch64:6.12:16k aarch64:newest:16k aarch64:6.12:64k
   riscv64:6.12:4k riscv64:newest:4k riscv64:6.12:4k:no5lvl riscv64:6.12:4k:no4lvl
 )
@@ -17,7 +17,7 @@ Boots each kernel named in a virtual machine and runs there the tests, the examp
 riscv64 the proof that no vector is kept across a system call: loops that are wrong with a careless
 stub (which is shown each time), and right with ours.
   ARCH     x86_64, aarch64, riscv64
-  KERNEL   6.1, 6.12 (the default), or newest
+  KERNEL   6.1, 6.12 (the default), 6.18 (not riscv64), or newest
   PAGES    4k (the default); on aarch64 also 16k, and with 6.12 64k, which is built here in minutes
   OPTION   for the kernel's command line: no4lvl or no5lvl for narrower addresses
 With no argument:
@@ -47,9 +47,9 @@ for row in "${@:-default}"; do
   IFS=: read -r arch series pages option rest <<<"$row"
   : "${series:=6.12}" "${pages:=4k}"
   [[ -z $rest ]] || refuse 'has too many parts'
-  case $series in 6.1 | 6.12 | newest) ;; *) refuse 'names a kernel that is not 6.1, 6.12 or newest' ;; esac
+  case $series in 6.1 | 6.12 | 6.18 | newest) ;; *) refuse 'names a kernel that is not 6.1, 6.12, 6.18 or newest' ;; esac
   case $arch:$series:$pages in
-    x86_64:*:4k | aarch64:*:4k | aarch64:6.12:16k | aarch64:newest:16k | aarch64:6.12:64k) ;;
+    x86_64:*:4k | aarch64:*:4k | aarch64:6.1[28]:16k | aarch64:newest:16k | aarch64:6.12:64k) ;;
     riscv64:6.12:4k | riscv64:newest:4k) ;;
     *) refuse 'is no kernel that Debian has' ;;
   esac
@@ -105,6 +105,10 @@ fetch_kernel() {
     6.12) suites=(trixie bookworm-backports) ;;
     newest) suites=(trixie-backports sid) ;;
   esac
+  if [[ $series == 6.18 ]]; then
+    fetch_old_kernel "$deb_arch" "$series" "$flavour" "$folder"
+    return
+  fi
   for suite in "${suites[@]}"; do
     version=$(deb_version "$deb_arch" "$suite" "linux-image-$flavour") || continue
     [[ $series == newest || $version == "$series".* ]] || continue
@@ -125,13 +129,25 @@ fetch_kernel() {
   fi
 }
 
-unpack_kernel() { # DEB_ARCH SUITE FLAVOUR FOLDER
-  local deb_arch=$1 suite=$2 flavour=$3 folder=$4 image packages unpacked=$4.package new=$4.new file
+# fetch_old_kernel DEB_ARCH SERIES FLAVOUR FOLDER: backports keeps the images of a series that its
+# linux-image-FLAVOUR has left behind; of these, the last.
+fetch_old_kernel() {
+  local image suite=trixie-backports
+  deb_version "$1" "$suite" "linux-image-$3" >/dev/null || :
+  image=$(papt "$1" "$suite" apt-cache pkgnames | grep -x "linux-image-$2\.[^-]*-$3" | sort -V | tail -n 1) || {
+    say "$suite has no kernel $2 for $1 any more"
+    return 1
+  }
+  unpack_kernel "$1" "$suite" "$3" "$4" "$image"
+}
+
+unpack_kernel() { # DEB_ARCH SUITE FLAVOUR FOLDER [IMAGE]
+  local deb_arch=$1 suite=$2 flavour=$3 folder=$4 image=${5:-} packages unpacked=$4.package new=$4.new file
   depends() { papt "$deb_arch" "$suite" apt-cache show --no-all-versions "$1" | sed -n 's/^Depends: //p' | tr -s ', ' '\n'; }
-  image=$(depends "linux-image-$flavour" | grep -m 1 '^linux-image-')
+  [[ -n $image ]] || image=$(depends "linux-image-$flavour" | grep -m 1 '^linux-image-')
   packages=("$image")
   # Since 6.19 the package of that name is empty.
-  if depends "$image" | grep -q '^linux-binary-' || depends "linux-image-$flavour" | grep -q '^linux-base-'; then
+  if depends "$image" | grep -q '^linux-binary-' || [[ -z ${5:-} ]] && depends "linux-image-$flavour" | grep -q '^linux-base-'; then
     packages=("${image/linux-image/linux-binary}" "${image/linux-image/linux-base}" "${image/linux-image/linux-modules}")
   fi
   fetch_debs "$deb_arch" "$suite" "$unpacked" "${packages[@]}"

@@ -15,8 +15,11 @@
 //!
 //! `cargo run --features std --example guest`
 
+#[path = "../tests/verdicts/mod.rs"]
+mod verdicts;
+
 use rawmap::{
-    Call, Errno, Limits, MapFlags, MapOptions, Mapping, NO_FD, Operation, PageSize, Prot, Raw,
+    Arch, Call, Errno, MapFlags, MapOptions, Mapping, NO_FD, Operation, PageSize, Prot, RULES, Raw,
     RawFd, Sharing, Word, page_size,
 };
 use std::error::Error;
@@ -28,6 +31,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use verdicts::{Of, telling};
 
 /// The guest's address space in bytes.
 const SPACE: usize = 16 << 20;
@@ -39,6 +43,14 @@ const FRAMES: usize = 64;
 const FILE_FRAMES: usize = 4;
 const FILE_FD: RawFd = 3;
 const RW: Prot = Prot::READ.union(Prot::WRITE);
+/// What the kernel here takes itself for; the page size is the host's.
+const LINUX: Of = Of {
+    arch: Arch::HOST,
+    version: Some((6, 12)),
+    page: 4096,
+    address_space: SPACE as u64,
+    regular_file: false,
+};
 
 /// A page of the guest's address space, as one word that a signal handler can read and write.
 #[derive(Clone, Copy)]
@@ -182,7 +194,8 @@ type Request = (usize, [Word; 6]);
 /// The kernel's side of the guest's calls.
 struct Kernel {
     machine: &'static Machine,
-    limits: Limits,
+    /// What it takes itself for.
+    linux: rawmap::Kernel,
 }
 
 impl Kernel {
@@ -201,9 +214,9 @@ impl Kernel {
     }
 
     fn decide(&self, call: Call) -> Result<usize, Errno> {
-        if let Err(refusal) = call.check(&self.limits) {
+        if let Err(refusal) = call.check(&self.linux) {
             // Linux looks up the file before it looks at most other words.
-            if refusal.earlier().contains(&Errno::EBADF) {
+            if refusal.earlier().contains(Errno::EBADF) {
                 Self::check_file(call.operation())?;
             }
             return Err(refusal.errno());
@@ -430,14 +443,15 @@ impl Guest {
             (Call::mprotect(at(heap), page, unknown), Errno::EINVAL),
             (Call::mprotect(at(MIN_ADDR), page, RW), Errno::ENOMEM),
         ];
-        let (mut same, host) = (0, Limits::new(self.machine.page));
+        let (mut same, host) = (0, rawmap::Kernel::new(Arch::HOST, self.machine.page));
         let emulated = std::env::var_os("RAWMAP_EMULATOR").is_some();
         for (call, errno) in refusals {
             assert_eq!(self.call(call), Err(errno), "{call}");
             // What no kernel accepts may safely be tried on this one, if it is one.
             let of_file = matches!(call.operation(), Operation::Mmap { fd: FILE_FD, .. });
-            if !of_file && call.check(&host).is_err() && !emulated {
-                // SAFETY: the call is refused.
+            let refused = call.check(&host).is_err_and(|refusal| refusal.unchanged());
+            if !of_file && refused && !emulated {
+                // SAFETY: the call is refused, before it has changed anything.
                 assert_eq!(unsafe { call.make() }, Err(errno), "this Linux, {call}");
                 same += 1;
             }
@@ -446,6 +460,18 @@ impl Guest {
         println!(
             "   {same} of these refused by the host for the words alone: with the same errors"
         );
+        // And the calls by which the example `verdicts` tells a mistake in any rule.
+        for (of, call) in telling(&[Of { page, ..LINUX }], 20_000) {
+            let (Operation::Mmap { .. } | Operation::Munmap { .. } | Operation::Mprotect { .. }) =
+                call.operation()
+            else {
+                continue; // the others, this kernel does not have
+            };
+            let Err(refusal) = call.check(&of.kernel()) else { continue };
+            let errno = self.call(call).expect_err("it is refused");
+            let right = errno == refusal.errno() || refusal.earlier().contains(errno);
+            assert!(right, "{errno:?}: {}", of.line(call, &RULES));
+        }
 
         println!("\n5. More memory than there is, one after the other; each time zeroes");
         for round in 1..=3 {
@@ -477,7 +503,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         assert_eq!(libc::sigaction(libc::SIGSEGV, &action, null_mut()), 0);
     }
 
-    let kernel = Kernel { machine, limits: Limits::new(page).address_space(SPACE).kernel(6, 12) };
+    let linux = Of { page: page.bytes(), ..LINUX }.kernel();
+    let kernel = Kernel { machine, linux };
     let (requests, incoming) = channel();
     let (outgoing, answers) = channel();
     let guest = thread::spawn(move || Guest { machine, requests, answers }.run());

@@ -79,6 +79,86 @@ impl Errno {
     }
 }
 
+/// A set of errors, of those up to 191: Linux has 133 that a call answers with.
+///
+/// ```
+/// use rawmap::{Errno, ErrnoSet};
+/// const STATE: ErrnoSet = ErrnoSet::of(&[Errno::ENOMEM, Errno::EAGAIN]);
+/// assert!(STATE.contains(Errno::EAGAIN) && !STATE.contains(Errno::EINVAL));
+/// assert_eq!(STATE.to_string(), "EAGAIN ENOMEM");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ErrnoSet([u64; 3]);
+
+impl ErrnoSet {
+    /// The set of these. Errors above 191 are left out.
+    #[must_use]
+    pub const fn of(errnos: &[Errno]) -> Self {
+        let (mut set, mut n) = ([0; 3], 0);
+        while n < errnos.len() {
+            let number = errnos[n].0.get();
+            if number < 192 {
+                set[number / 64] |= 1 << (number % 64);
+            }
+            n += 1;
+        }
+        Self(set)
+    }
+
+    /// What is in either set.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        let (Self([a, b, c]), Self([d, e, f])) = (self, other);
+        Self([a | d, b | e, c | f])
+    }
+
+    /// All of it but this error.
+    #[must_use]
+    pub const fn without(self, errno: Errno) -> Self {
+        let (Self([a, b, c]), Self([d, e, f])) = (self, Self::of(&[errno]));
+        Self([a & !d, b & !e, c & !f])
+    }
+
+    /// Whether this error is in it.
+    #[must_use]
+    pub const fn contains(self, errno: Errno) -> bool {
+        let number = errno.0.get();
+        number < 192 && self.0[number / 64] >> (number % 64) & 1 == 1
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        matches!(self, Self([0, 0, 0]))
+    }
+
+    /// What is in it, by number.
+    pub fn iter(self) -> impl Iterator<Item = Errno> {
+        (1..192).filter_map(Errno::from_raw).filter(move |errno| self.contains(*errno))
+    }
+}
+
+impl fmt::Display for ErrnoSet {
+    /// Prints the names, by number: `EPERM ENOMEM`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, errno) in self.iter().enumerate() {
+            let space = if n == 0 { "" } else { " " };
+            match errno.name() {
+                Some(name) => write!(f, "{space}{name}")?,
+                None => write!(f, "{space}{}", errno.raw())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ErrnoSet {
+    /// Prints what `Display` prints, in brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{self}]")
+    }
+}
+
 /// Expands to the constants, and to the tables that [`Errno::name`] and [`Errno::message`] read.
 macro_rules! errnos {
     ($($name:ident $number:literal $message:literal;)*) => {

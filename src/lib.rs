@@ -7,7 +7,7 @@
 //! | one system call | [`mmap`], [`munmap`], [`mprotect`], [`msync`], [`mremap`], [`madvise`] and the rest |
 //! | its flags | [`Prot`], [`MapFlags`], [`MsyncFlags`], [`MremapFlags`], [`Advice`] |
 //! | its errors | [`Errno`] |
-//! | a call as a value, and what the kernel will say | [`Call`], [`Operation`], [`Limits`], [`Refusal`], [`Reason`] |
+//! | a call as a value, and what the kernel will say | [`Call`], [`Operation`], [`Kernel`], [`Refusal`], [`Reason`], [`RULES`] |
 //! | memory or a file, given back when it is dropped | [`MapOptions`], [`Mapping`] |
 //! | what may be done with its bytes | [`ReadWrite`], [`ReadOnly`], [`Executable`], [`Raw`] |
 //! | bytes that grow and never move | [`Front`] |
@@ -35,9 +35,10 @@ mod raw;
 mod std_types;
 mod word;
 
+pub use arch::Arch;
 pub use call::{Call, Operation};
-pub use check::{Limits, Reason, Refusal};
-pub use errno::Errno;
+pub use check::{Kernel, RULES, Reason, Refusal, Rule, Rules, Step, Versions};
+pub use errno::{Errno, ErrnoSet};
 pub use flags::{
     Advice, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags, MsyncFlags,
     ParseFlagsError, Prot,

@@ -115,7 +115,7 @@ fn unit(ret: Word) -> Result<(), Errno> {
 /// | where | what |
 /// |---|---|
 /// | pages of 16 and 64 KiB | An offset of 4096 is EINVAL. |
-/// | address spaces of 2^38 to 2^56 bytes ([`Limits::address_space`](crate::Limits::address_space)) | A longer mapping, or a fixed one behind the end, is ENOMEM. |
+/// | address spaces of 2^38 to 2^56 bytes ([`Kernel::address_space`](crate::Kernel::address_space)) | A longer mapping, or a fixed one behind the end, is ENOMEM. |
 /// | Linux before 6.6 | [`SHARED_VALIDATE`](MapFlags::SHARED_VALIDATE) doesn't know x86_64's `MAP_ABOVE4G`. |
 /// | Linux before 6.11 | [`DROPPABLE`](MapFlags::DROPPABLE) is EINVAL. |
 /// | riscv64 before 6.18 | The kernel takes an offset of 2^63 and more as a negative number: EOVERFLOW for a file, and for anonymous memory if offset and length together wrap. |

@@ -8,7 +8,7 @@ mod common;
 use common::supervised::{Seen, supervise, unwatch, watch};
 use common::*;
 use rawmap::{
-    Advice, DualMapping, Errno, Error, Fd, Limits, MapFlags, MapOptions, Mapping, Mode,
+    Advice, DualMapping, Errno, Error, Fd, Kernel, MapFlags, MapOptions, Mapping, Mode,
     MremapFlags, NO_FD, Operation, PageAlloc, PageSize, Place, Prot, Raw, ReadOnly, Refused,
     Reservation, Ring, Sharing, Stack,
 };
@@ -1031,11 +1031,11 @@ fn a_ring_over_the_limit_of_addresses_leaves_nothing() {
 
 #[test]
 fn finding_the_limits_leaves_nothing_but_a_page_that_the_kernel_refuses_to_unmap() {
-    let found = |()| Ok::<_, (Error, Option<()>)>(Limits::find().ok());
+    let found = |()| Ok::<_, (Error, Option<()>)>(Kernel::find().ok());
     faults!(|| (), found, |()| ());
     let child = || {
         watch();
-        let found = Limits::find();
+        let found = Kernel::find();
         unwatch();
         assert_eq!(found.err(), Some(Errno::EPERM));
     };

@@ -3,7 +3,7 @@ mod common;
 use common::supervised::{Seen, supervise, unwatch, watch};
 use common::*;
 use rawmap::{
-    Advice, Call, DualMapping, Errno, Error, Fd, Guarded, Limits, MapFlags, MapOptions, Mapping,
+    Advice, Call, DualMapping, Errno, Error, Fd, Guarded, Kernel, MapFlags, MapOptions, Mapping,
     Mode, MsyncFlags, NO_FD, PageAlloc, PageSize, Place, Prot, Purged, Raw, Reservation, Ring,
     Sharing, Stack,
 };
@@ -43,7 +43,7 @@ fn failure_02_an_assumed_address_space_width() {
         let call = Call::munmap(map.as_ptr(), page());
         assert_eq!(Call::from_words(call.number(), call.args()), Some(call));
     }
-    assert!(Limits::find().is_ok());
+    assert!(Kernel::find().is_ok());
 }
 
 /// A mapping for each commit or guard, until the process has no more (jemalloc#1328): committing

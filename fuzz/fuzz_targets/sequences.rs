@@ -16,7 +16,7 @@ thread_local! {
     static WORLD: World = World::new();
 }
 static TALLY: LazyLock<Mutex<Tally>> =
-    LazyLock::new(|| tally::printed_at_exit(|| format!("{}", TALLY.lock().unwrap())));
+    LazyLock::new(|| tally::printed_at_exit(|| (format!("{}", TALLY.lock().unwrap()), false)));
 
 fuzz_target!(|data: &[u8]| WORLD.with(|world| {
     let plan = world.plan(&mut source::Bytes::new(data), &mut TALLY.lock().unwrap());

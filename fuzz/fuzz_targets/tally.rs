@@ -2,16 +2,21 @@
 
 use std::sync::{Mutex, OnceLock};
 
-static PRINT: OnceLock<fn() -> String> = OnceLock::new();
+static PRINT: OnceLock<fn() -> (String, bool)> = OnceLock::new();
 
 extern "C" fn print() {
-    if let Some(text) = PRINT.get() {
-        eprintln!("{}", text());
+    let Some(text) = PRINT.get() else { return };
+    let (text, bad) = text();
+    eprintln!("{text}");
+    if bad {
+        // SAFETY: ends the process at its end, as failed.
+        unsafe { libc::_exit(1) };
     }
 }
 
-/// An empty tally, of which `text` makes the text that is printed at exit.
-pub(crate) fn printed_at_exit<T: Default>(text: fn() -> String) -> Mutex<T> {
+/// An empty tally, of which `text` makes the text that is printed at exit, and says whether the target
+/// has failed by what it counted.
+pub(crate) fn printed_at_exit<T: Default>(text: fn() -> (String, bool)) -> Mutex<T> {
     if PRINT.set(text).is_ok() {
         // SAFETY: `print` may run at exit: it is a plain function that doesn't unwind out of C.
         unsafe { libc::atexit(print) };

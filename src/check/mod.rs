@@ -1,35 +1,31 @@
-//! What the kernel will say to a call, from its words alone.
+//! What a kernel will say to a call, from its words alone.
 //!
 //! Each rule cites the kernel's own. Rules stand in the kernel's order, so that of several that
 //! hold the first is the one named, and its error the one that the kernel gives. Sources are those
 //! of Linux 6.1, 6.12, 6.18 and 7.3; where they differ, the rule says so.
 
-mod earlier;
-mod limits;
-mod mmap;
+#[macro_use]
+mod list;
+mod kernel;
 mod reason;
 mod rules;
 
-pub use limits::Limits;
-pub use reason::{Reason, Refusal};
+pub use kernel::Kernel;
+pub use list::{Refusal, Rule, Step, Versions};
+pub use reason::Reason;
+pub use rules::{RULES, Rules};
 
-use crate::{Call, Errno, MlockFlags, Operation, Word, arch};
-use earlier::NOTHING;
-
-type Verdict = Result<(), Refusal>;
-
-const fn refuse(reason: Reason, errno: Errno, earlier: &'static [Errno]) -> Verdict {
-    Err(Refusal { reason, errno, earlier })
-}
+use crate::{Call, MlockFlags, Operation, Word};
 
 impl Call {
-    /// What the kernel will say to this call, as far as its words, the page size and the
-    /// [`Limits`] decide it: `Ok`, or the refusal.
+    /// What a kernel will say to this call, as far as its words and what is known of the [`Kernel`]
+    /// decide it: `Ok`, or the refusal. [`RULES`] lists the rules.
     ///
     /// *Sound*: when this refuses with an error, the kernel refuses with that error, or with one of
     /// [`Refusal::earlier`], which the process's state may bring up first. *Complete for
     /// arguments*: when the kernel answers EINVAL, EOVERFLOW or EOPNOTSUPP for what the words say,
-    /// and the limits are stated, this had refused it. Both are tested by making calls.
+    /// or ENOMEM or EFAULT for a range that can't be in its address space, and the kernel is stated,
+    /// this had refused it. Both are tested by making calls.
     ///
     /// Out of its reach is what depends on the state of the process and the kernel's
     /// configuration:
@@ -49,6 +45,7 @@ impl Call {
     /// - the kernel's configuration and the CPU: huge-page sizes that could exist and don't, advice
     ///   of KSM, transparent huge pages and memory failure, `PROT_BTI` and `PROT_MTE`; the default
     ///   huge-page size, and so the alignment of `MAP_HUGETLB` without a size, and how long it may be;
+    ///   and arm64's debugging option `ARM64_FORCE_52BIT`, which it takes to be off;
     /// - address tagging that a process has to ask for (LAM on x86_64, pointer masking on riscv64);
     /// - security modules, fanotify and `PR_SET_MDWE`, which may say EACCES or EPERM before any rule
     ///   of mmap and mprotect.
@@ -62,49 +59,71 @@ impl Call {
     /// The refusal, with the first reason in the kernel's own order.
     ///
     /// ```
-    /// use rawmap::{Call, Errno, Limits, MapFlags, PageSize, Prot, Reason};
-    /// const LIMITS: Limits = Limits::new(PageSize::new(4096).unwrap());
+    /// use rawmap::{Arch, Call, Errno, Kernel, MapFlags, PageSize, Prot, Reason};
+    /// const KERNEL: Kernel = Kernel::new(Arch::HOST, PageSize::new(4096).unwrap());
     /// // No sharing and no file: which is it? The kernel looks for the file first.
     /// let call = Call::mmap(core::ptr::null_mut(), 4096, Prot::READ, MapFlags::FILE, -1, 0);
-    /// let refusal = call.check(&LIMITS).unwrap_err();
+    /// let refusal = call.check(&KERNEL).unwrap_err();
     /// assert_eq!((refusal.reason(), refusal.errno()), (Reason::NoFile { fd: -1 }, Errno::EBADF));
     /// ```
-    pub const fn check(self, limits: &Limits) -> Result<(), Refusal> {
+    pub const fn check(self, kernel: &Kernel) -> Result<(), Refusal> {
+        self.check_by(kernel, &RULES)
+    }
+
+    /// What a kernel will say that has other rules: [`RULES`] with other errors and versions, or without
+    /// some: as [`Step::Given`] a rule is in force no more. The conditions are the same, by their place.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    ///
+    /// ```
+    /// use rawmap::{Arch, Call, Kernel, PageSize, RULES, Rules};
+    /// const OURS: Rules = Rules { munmap: &[], ..RULES }; // no munmap is wrong
+    /// let kernel = Kernel::new(Arch::HOST, PageSize::new(4096).unwrap());
+    /// let call = Call::munmap(core::ptr::null_mut(), 0);
+    /// assert!(call.check(&kernel).is_err() && call.check_by(&kernel, &OURS).is_ok());
+    /// ```
+    #[inline(always)]
+    pub const fn check_by(self, kernel: &Kernel, rules: &Rules) -> Result<(), Refusal> {
+        let (k, by) = (kernel, rules);
         match self.operation() {
+            // mmap and madvise take the tag for a part of the address, and so does mremap, of its second.
             Operation::Mmap { addr, len, prot: _, flags, fd, offset } => {
-                limits.mmap(addr.const_bits(), len, flags, fd, offset)
-            }
-            Operation::Munmap { addr, len } => limits.munmap(untagged(addr), len),
-            Operation::Mprotect { addr, len, prot } => limits.mprotect(untagged(addr), len, prot),
-            Operation::Msync { addr, len, flags } => limits.msync(untagged(addr), len, flags),
-            Operation::Mremap { old, old_len, new_len, flags, new_addr } => {
-                limits.mremap(untagged(old), old_len, new_len, flags, new_addr.const_bits())
+                by.mmap(k, number(addr), len as u64, flags, fd, offset)
             }
             Operation::Madvise { addr, len, advice } => {
-                limits.madvise(addr.const_bits(), len, advice)
+                by.madvise(k, number(addr), len as u64, advice)
             }
+            Operation::Mremap { old, old_len, new_len, flags, new_addr } => {
+                let [old_len, new_len] = [old_len as u64, new_len as u64];
+                by.mremap(k, bare(k, old), old_len, new_len, flags, number(new_addr))
+            }
+            // Tags of `vec` are taken where the process asked for them, so they are passed.
             Operation::Mincore { addr, len, vec } => {
-                // Tags of `vec` are taken where the process asked for them, so they are passed.
-                limits.mincore(untagged(addr), len, untagged(vec))
+                by.mincore(k, bare(k, addr), len as u64, bare(k, vec))
             }
+            Operation::Munmap { addr, len } => by.munmap(k, bare(k, addr), len as u64),
+            Operation::Mprotect { addr, len, prot } => {
+                by.mprotect(k, bare(k, addr), len as u64, prot)
+            }
+            Operation::Msync { addr, len, flags } => by.msync(k, bare(k, addr), len as u64, flags),
             Operation::Mlock { addr, len } => {
-                limits.mlock(untagged(addr), len, &[Errno::EPERM, Errno::ENOMEM])
+                by.mlock(k, bare(k, addr), len as u64, MlockFlags::from_bits(0))
             }
-            Operation::Mlock2 { addr, len, flags } => {
-                // mm/mlock.c: mlock2
-                if flags.bits() & !MlockFlags::ONFAULT.bits() != 0 {
-                    return refuse(Reason::UnknownMlockFlags { flags }, Errno::EINVAL, NOTHING);
-                }
-                limits.mlock(untagged(addr), len, &[Errno::EPERM, Errno::ENOMEM])
-            }
-            Operation::Munlock { addr, len } => limits.mlock(untagged(addr), len, NOTHING),
-            Operation::Mlockall { flags } => rules::mlockall(flags),
+            Operation::Mlock2 { addr, len, flags } => by.mlock(k, bare(k, addr), len as u64, flags),
+            Operation::Munlock { addr, len } => by.munlock(k, bare(k, addr), len as u64),
+            Operation::Mlockall { flags } => by.mlockall(k, flags),
             Operation::Munlockall => Ok(()),
-            Operation::Mseal { addr, len, flags } => limits.mseal(untagged(addr), len, flags),
+            Operation::Mseal { addr, len, flags } => by.mseal(k, bare(k, addr), len as u64, flags),
         }
     }
 }
 
-const fn untagged(addr: Word) -> usize {
-    arch::untagged(addr.const_bits())
+const fn number(addr: Word) -> u64 {
+    addr.const_bits() as u64
+}
+
+/// An address without the tag that the kernel strips.
+const fn bare(kernel: &Kernel, addr: Word) -> u64 {
+    kernel.facts.untagged(number(addr))
 }

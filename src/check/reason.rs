@@ -1,66 +1,7 @@
-//! [`Refusal`] and [`Reason`]: why a call is refused, by name and as a sentence.
+//! [`Reason`]: why a call is refused, by name and as a sentence.
 
-use crate::{
-    Advice, Errno, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags, MsyncFlags, Prot,
-    RawFd,
-};
+use crate::{Advice, MapFlags, MlockAllFlags, MremapFlags, Prot, RawFd};
 use core::fmt;
-
-/// Why the kernel refuses a call: with which error, and for what reason.
-///
-/// A call that is refused may have changed something before the kernel came to the rule. Where
-/// mprotect, madvise, mlock, mlock2 and munlock walk to a hole, they have done their work on what lies
-/// before it; and mincore may have written the bytes before it. mremap with `MREMAP_FIXED` has unmapped the new place when it finds that the old range,
-/// which it shrinks, is too long. And mmap with `MAP_FIXED` may leave a hole where the file system is
-/// the one that refuses: `MAP_SYNC` ([`Reason::UnknownMapFlags`]), and an offset that is no whole
-/// number of huge pages ([`Reason::OffsetUnalignedHuge`]).
-///
-/// `Display` prints the reason as a sentence with the numbers in it:
-///
-/// ```
-/// use rawmap::{Call, Errno, Limits, MapFlags, PageSize, Prot};
-/// let limits = Limits::new(PageSize::new(4096).unwrap());
-/// let call = Call::mmap(core::ptr::null_mut(), 1, Prot::READ, MapFlags::SHARED, 3, 100);
-/// let refusal = call.check(&limits).unwrap_err();
-/// assert_eq!(refusal.errno(), Errno::EINVAL);
-/// assert_eq!(refusal.to_string(), "offset 100 is not a multiple of the page size 4096");
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refusal {
-    pub(super) reason: Reason,
-    pub(super) errno: Errno,
-    pub(super) earlier: &'static [Errno],
-}
-
-impl Refusal {
-    /// The reason, by name.
-    #[must_use]
-    pub const fn reason(&self) -> Reason {
-        self.reason
-    }
-
-    /// The error that the kernel gives.
-    #[must_use]
-    pub const fn errno(&self) -> Errno {
-        self.errno
-    }
-
-    /// The errors that the process's state may bring up first, because the kernel looks at it
-    /// before it comes to this rule: at what is mapped, at limits, at the file.
-    #[must_use]
-    pub const fn earlier(&self) -> &'static [Errno] {
-        self.earlier
-    }
-}
-
-impl fmt::Display for Refusal {
-    /// Prints the reason.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.fmt(f)
-    }
-}
-
-impl core::error::Error for Refusal {}
 
 /// What is wrong with a call. Sizes and addresses are in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,23 +9,26 @@ impl core::error::Error for Refusal {}
 #[allow(missing_docs)] // The fields are the arguments of those names; addresses without their tag.
 pub enum Reason {
     /// The address is not that of a page's first byte.
-    AddressUnaligned { addr: usize, page: usize },
+    AddressUnaligned { addr: u64, page: u64 },
     /// The fixed address is one of the last 4095, which the kernel takes for an error of its own.
-    AddressIsError { addr: usize },
+    AddressIsError { addr: u64 },
     /// The fixed address is not that of a huge page's first byte.
-    AddressUnalignedHuge { addr: usize, huge: usize },
+    AddressUnalignedHuge { addr: u64, huge: u64 },
     /// The offset is not a multiple of the page size.
-    OffsetUnaligned { offset: u64, page: usize },
+    OffsetUnaligned { offset: u64, page: u64 },
     /// The offset is not a multiple of the huge-page size.
-    OffsetUnalignedHuge { offset: u64, huge: usize },
+    OffsetUnalignedHuge { offset: u64, huge: u64 },
     /// The length is 0.
     LengthZero,
     /// The length is more than the largest number when rounded up to whole pages.
-    LengthWraps { len: usize },
+    LengthWraps { len: u64 },
     /// Address and length together are more than the largest number.
-    RangeWraps { addr: usize, len: usize },
+    RangeWraps { addr: u64, len: u64 },
     /// The range ends behind the address space.
-    BeyondAddressSpace { addr: usize, len: usize, address_space: usize },
+    BeyondAddressSpace { addr: u64, len: u64, address_space: u64 },
+    /// No place is that long where the kernel looks for one, to which nothing is given that it could
+    /// take: neither `MAP_FIXED` nor a hint.
+    NoPlace { len: u64, window: u64 },
     /// The descriptor is negative, and the mapping is not anonymous.
     NoFile { fd: RawFd },
     /// The flags have no sharing.
@@ -98,40 +42,37 @@ pub enum Reason {
     /// Flags that are not known, with `MAP_SHARED_VALIDATE` on a file.
     UnknownMapFlags { flags: MapFlags },
     /// No such huge pages exist on this architecture.
-    UnknownHugeSize { log2: u32, page: usize },
+    UnknownHugeSize { log2: u32, page: u64 },
     /// `MAP_HUGETLB` on a file that is not on hugetlbfs.
     NotHugetlbfs,
     /// The file can't be so long.
-    FileTooLong { offset: u64, len: usize },
+    FileTooLong { offset: u64, len: u64 },
     /// Bits of the protection that are not known.
     UnknownProt { prot: Prot },
     /// Both of `PROT_GROWSDOWN` and `PROT_GROWSUP`.
     GrowsBothWays,
     /// `PROT_GROWSUP`, on an architecture whose mappings don't.
     GrowsUp,
-    /// Bits of msync's flags that are not known.
-    UnknownMsyncFlags { flags: MsyncFlags },
+    /// Bits of the flags that are not known, of any call but mmap.
+    UnknownFlags { flags: u64 },
     /// Both of `MS_SYNC` and `MS_ASYNC`.
     SyncAndAsync,
-    /// Bits of mremap's flags that are not known.
-    UnknownMremapFlags { flags: MremapFlags },
     /// `MREMAP_FIXED` or `MREMAP_DONTUNMAP` without `MREMAP_MAYMOVE`.
     MustMove { flags: MremapFlags },
     /// `MREMAP_DONTUNMAP` with another length.
-    DontunmapResizes { old_len: usize, new_len: usize },
+    DontunmapResizes { old_len: u64, new_len: u64 },
     /// The old range and the new one overlap.
-    Overlap { old: usize, old_len: usize, new_addr: usize, new_len: usize },
+    Overlap { old: u64, old_len: u64, new_addr: u64, new_len: u64 },
+    /// A second mapping (the old length is 0) can't be where the first is, and there is no
+    /// `MREMAP_MAYMOVE`.
+    DuplicateMustMove { old: u64, new_len: u64 },
     /// The advice is not known.
     UnknownAdvice { advice: Advice },
     /// The pages' bytes can't be written: they lie behind the address space.
-    VecUnwritable { vec: usize, len: usize },
-    /// Bits of mlock2's flags that are not known.
-    UnknownMlockFlags { flags: MlockFlags },
+    VecUnwritable { vec: u64, len: u64 },
     /// mlockall's flags say neither `MCL_CURRENT` nor `MCL_FUTURE`, or have bits that are not
     /// known.
     BadMlockallFlags { flags: MlockAllFlags },
-    /// Any flag of mseal.
-    UnknownMsealFlags { flags: MsealFlags },
     /// The kernel is too old for this call.
     UnknownCall,
 }
@@ -168,6 +109,9 @@ impl fmt::Display for Reason {
                     "{len} bytes from {addr:#x} on end behind the address space of {address_space:#x}"
                 )
             }
+            Self::NoPlace { len, window } => {
+                write!(f, "{len} bytes are more than the {window} where mmap looks for a place")
+            }
             Self::NoFile { fd } => {
                 write!(f, "{fd} is not a file descriptor, and there is no MAP_ANONYMOUS")
             }
@@ -197,13 +141,8 @@ impl fmt::Display for Reason {
             Self::UnknownProt { prot } => write!(f, "protection {:#x} is not known", prot.bits()),
             Self::GrowsBothWays => f.write_str("both of PROT_GROWSDOWN and PROT_GROWSUP"),
             Self::GrowsUp => f.write_str("PROT_GROWSUP, and mappings don't grow up here"),
-            Self::UnknownMsyncFlags { flags } => {
-                write!(f, "flags {:#x} are not known", flags.bits())
-            }
+            Self::UnknownFlags { flags } => write!(f, "flags {flags:#x} are not known"),
             Self::SyncAndAsync => f.write_str("both of MS_SYNC and MS_ASYNC"),
-            Self::UnknownMremapFlags { flags } => {
-                write!(f, "flags {:#x} are not known", flags.bits())
-            }
             Self::MustMove { flags } => write!(f, "{flags:?} without MREMAP_MAYMOVE"),
             Self::DontunmapResizes { old_len, new_len } => {
                 write!(f, "MREMAP_DONTUNMAP from length {old_len} to another, {new_len}")
@@ -214,18 +153,15 @@ impl fmt::Display for Reason {
                     "{new_len} bytes from {new_addr:#x} on overlap {old_len} from {old:#x} on"
                 )
             }
+            Self::DuplicateMustMove { old, new_len } => {
+                write!(f, "{new_len} bytes from {old:#x} on a second time, without MREMAP_MAYMOVE")
+            }
             Self::UnknownAdvice { advice } => write!(f, "advice {} is not known", advice.bits()),
             Self::VecUnwritable { vec, len } => {
                 write!(f, "{len} bytes from {vec:#x} on are not memory that can be written")
             }
-            Self::UnknownMlockFlags { flags } => {
-                write!(f, "flags {:#x} are not known", flags.bits())
-            }
             Self::BadMlockallFlags { flags } => {
                 write!(f, "{flags:?} is neither MCL_CURRENT nor MCL_FUTURE, or not known")
-            }
-            Self::UnknownMsealFlags { flags } => {
-                write!(f, "flags {:#x} are not known", flags.bits())
             }
             Self::UnknownCall => f.write_str("the kernel is too old for this call"),
         }

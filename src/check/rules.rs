@@ -1,311 +1,284 @@
-//! The rules of every call but mmap, one function for each.
+//! The rules of each call, in the kernel's order. Sources are those of Linux 6.1, 6.12, 6.18 and 7.3.
 
-use super::earlier::{ADVISED, MREMAP_OLD, NOTHING, PROTECTED, REMOVED, SYNCED};
-use super::{Limits, Reason, Verdict, refuse};
-use crate::{Advice, Errno, MlockAllFlags, MremapFlags, MsealFlags, MsyncFlags, Prot, arch};
+use super::list::Versions::{self, Since, Until};
+use super::list::{Rule, Step, Walk};
+use super::reason::Reason::*;
+use super::{Kernel, Refusal};
+use crate::{
+    Advice, Errno, ErrnoSet, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags,
+    MsyncFlags, Prot, RawFd,
+};
 
-impl Limits {
-    pub(super) const fn unaligned(&self, addr: usize) -> Verdict {
-        if self.page.is_aligned(addr) {
-            return Ok(());
-        }
-        let reason = Reason::AddressUnaligned { addr, page: self.page.bytes() };
-        refuse(reason, Errno::EINVAL, NOTHING)
+const MAYMOVE: usize = MremapFlags::MAYMOVE.bits();
+const MOVES: usize = MremapFlags::FIXED.bits() | MremapFlags::DONTUNMAP.bits();
+const SYNC_AND_ASYNC: i32 = MsyncFlags::SYNC.bits() | MsyncFlags::ASYNC.bits();
+const GROWS: Prot = Prot::GROWSDOWN.union(Prot::GROWSUP);
+const KNOWN_PROT: usize =
+    Prot::READ.bits() | Prot::WRITE.bits() | Prot::EXEC.bits() | Prot::SEM.bits() | GROWS.bits();
+const FIXED: usize = MapFlags::FIXED.bits() | MapFlags::FIXED_NOREPLACE.bits();
+/// `MAX_LFS_FILESIZE`
+const FILE_MAX: u64 = i64::MAX as u64;
+/// `LEGACY_MAP_MASK` in include/linux/mman.h, and `MAP_SYNC`, which file systems know that can be on
+/// DAX storage: what `MAP_SHARED_VALIDATE` knows. Of the huge-page size field, the bits of two sizes.
+#[rustfmt::skip]
+const LEGACY: usize = MapFlags::SHARED_VALIDATE.bits() | MapFlags::FIXED.bits() | MapFlags::ANONYMOUS.bits()
+    | MapFlags::DENYWRITE.bits() | MapFlags::EXECUTABLE.bits() | MapFlags::UNINITIALIZED.bits()
+    | MapFlags::GROWSDOWN.bits() | MapFlags::LOCKED.bits() | MapFlags::NORESERVE.bits()
+    | MapFlags::POPULATE.bits() | MapFlags::NONBLOCK.bits() | MapFlags::STACK.bits() | MapFlags::HUGETLB.bits()
+    | MapFlags::HUGE_2MB.bits() | MapFlags::HUGE_1GB.bits() | MapFlags::SYNC.bits();
+
+rules! {
+    /// Every rule of [`Call::check`](crate::Call::check), by call, in the kernel's order: the source of
+    /// the code and of this table.
+    ///
+    /// A call goes from top to bottom. *refuse* is what the kernel answers if the condition holds;
+    /// *ask*, that it looks at what the words don't say, and may have answered so before it comes to
+    /// the rules below; *change*, that it may have changed something by then; *pass*, that the words decide
+    /// nothing more; *given* defines a name. When no version is stated, a rule that only some have is a
+    /// question.
+    ///
+    /// Other names are the call's arguments, without the tag that the kernel strips (aarch64). `k` is the
+    /// [`Kernel`]: `k.page()` is its page size, `k.address_space` its `TASK_SIZE`, `k.facts` what its
+    /// architecture has; `k.aligned(n)` says whether n is a multiple of the page size, `k.align(n)` rounds
+    /// up to one, to 0 where that is more than a register holds, `k.sum(a, b)` adds as a register does,
+    /// `k.holds(a, n)` says whether n bytes from a on lie in the address space. `k.unaligned` is the reason
+    /// [`AddressUnaligned`], `k.beyond` [`BeyondAddressSpace`]. mlock2 has the rules of mlock, and
+    /// munlockall has none.
+    ///
+    munmap(k, addr: u64, len: u64) {
+        "mm/vma.c: do_vmi_munmap":
+        refuse(EINVAL if !k.aligned(addr) => k.unaligned(addr));
+        refuse(EINVAL if !k.holds(addr, len) => k.beyond(addr, len));
+        refuse(EINVAL if len == 0 => LengthZero);
     }
 
-    pub(super) const fn beyond(&self, addr: usize, len: usize) -> Reason {
-        Reason::BeyondAddressSpace { addr, len, address_space: self.address_space }
+    mprotect(k, addr: u64, len: u64, prot: Prot) {
+        "mm/mprotect.c: do_mprotect_pkey":
+        given(let rounded = k.align(len));
+        given(let of_cpu = k.facts.prot_of_cpu); // BTI, MTE
+        given(let unknown = prot.bits() & !KNOWN_PROT & !of_cpu);
+        refuse(EINVAL if prot.contains(GROWS) => GrowsBothWays);
+        refuse(EINVAL if !k.aligned(addr) => k.unaligned(addr));
+        pass(if len == 0);
+        refuse(ENOMEM if rounded == 0 => LengthWraps { len });
+        refuse(ENOMEM if k.sum(addr, rounded) <= addr => RangeWraps { addr, len });
+        refuse(EINVAL if unknown != 0 => UnknownProt { prot: Prot::from_bits(unknown) });
+        ask([EINVAL] if prot.bits() & of_cpu != 0);
+        refuse(ENOMEM if addr >= k.address_space => k.beyond(addr, len));
+        ask([ENOMEM] if prot.contains(Prot::GROWSUP)); // is anything mapped there?
+        refuse(EINVAL if prot.contains(Prot::GROWSUP) => GrowsUp);
+        ask([EINVAL EACCES EPERM] if true); // what is mapped before the hole
+        change(if true);
+        refuse(ENOMEM if !k.holds(addr, rounded) => k.beyond(addr, len));
     }
 
-    /// `len` rounded up to whole pages, wrapping to 0 as the kernel's PAGE_ALIGN does.
-    pub(super) const fn align(&self, len: usize) -> usize {
-        match self.page.round_up(len) {
-            Some(len) => len,
-            None => 0,
-        }
+    msync(k, addr: u64, len: u64, flags: MsyncFlags) {
+        "mm/msync.c: msync":
+        given(let rounded = k.align(len)); // a length that wraps is 0, and no error
+        given(let unknown = flags.bits() & !(SYNC_AND_ASYNC | MsyncFlags::INVALIDATE.bits()));
+        refuse(EINVAL if unknown != 0 => UnknownFlags { flags: unknown as u32 as u64 });
+        refuse(EINVAL if !k.aligned(addr) => k.unaligned(addr));
+        refuse(EINVAL if flags.bits() & SYNC_AND_ASYNC == SYNC_AND_ASYNC => SyncAndAsync);
+        refuse(ENOMEM if k.sum(addr, rounded) < addr => RangeWraps { addr, len });
+        ask([EBUSY EIO ENOSPC EDQUOT EINVAL EROFS] if true); // the fsync of files before the hole
+        change(if flags.contains(MsyncFlags::SYNC) && addr < k.address_space);
+        refuse(ENOMEM if rounded != 0 && !k.holds(addr, rounded) => k.beyond(addr, len));
     }
 
-    /// Whether a range lies within the address space.
-    pub(super) const fn holds(&self, addr: usize, len: usize) -> bool {
-        addr <= self.address_space && len <= self.address_space - addr
+    mremap(k, old: u64, old_len: u64, new_len: u64, flags: MremapFlags, new_addr: u64) {
+        "mm/mremap.c: check_mremap_params":
+        given(let old_rounded = k.align(old_len));
+        given(let new_rounded = k.align(new_len));
+        given(let unknown = flags.bits() & !(MAYMOVE | MOVES));
+        given(let moves = flags.bits() & MOVES != 0);
+        given(let may_move = flags.bits() & MAYMOVE != 0);
+        given(let keeps = flags.contains(MremapFlags::DONTUNMAP));
+        given(let old_end = k.sum(old, old_rounded));
+        given(let new_end = k.sum(new_addr, new_rounded));
+        given(let overlap = old_end > new_addr && new_end > old);
+        refuse(EINVAL if unknown != 0 => UnknownFlags { flags: unknown as u64 });
+        refuse(EINVAL [Until(6, 15)] if moves && !may_move => MustMove { flags });
+        refuse(EINVAL [Until(6, 15)] if keeps && old_len != new_len => DontunmapResizes { old_len, new_len });
+        refuse(EINVAL if !k.aligned(old) => k.unaligned(old));
+        refuse(EINVAL if new_len == 0 => LengthZero);
+        refuse(EINVAL if new_rounded == 0 => LengthWraps { len: new_len });
+        refuse(EINVAL [Since(6, 17)] if new_rounded > k.address_space => k.beyond(new_addr, new_len));
+        refuse(EINVAL [Since(6, 17)] if moves && !k.holds(new_addr, new_rounded) => k.beyond(new_addr, new_len));
+        refuse(EINVAL [Since(6, 15)] if moves && !k.aligned(new_addr) => k.unaligned(new_addr));
+        refuse(EINVAL if moves && !may_move => MustMove { flags });
+        refuse(EINVAL [Until(6, 17)] if keeps && old_len != new_len => DontunmapResizes { old_len, new_len });
+        refuse(EINVAL if keeps && old_rounded != new_rounded => DontunmapResizes { old_len, new_len });
+        refuse(EINVAL [Since(6, 17)] if moves && overlap => Overlap { old, old_len, new_addr, new_len });
+        "mm/mremap.c: do_mremap":
+        ask([ENOMEM] [Since(6, 15)] if true); // too many mappings
+        ask([EINVAL] if old >= k.address_space); // a new range behind it, if the address space is less than stated
+        refuse(EFAULT if old >= k.address_space => k.beyond(old, old_len));
+        ask([EFAULT EPERM] if true); // what is mapped
+        "mm/mremap.c: mremap_to, until 6.17":
+        refuse(EINVAL if moves && !k.aligned(new_addr) => k.unaligned(new_addr));
+        refuse(EINVAL if moves && !k.holds(new_addr, new_rounded) => k.beyond(new_addr, new_len));
+        refuse(EINVAL if moves && overlap => Overlap { old, old_len, new_addr, new_len });
+        ask([EINVAL ENOMEM] if true); // what is mapped, too many mappings
+        "mm/mremap.c: shrink_vma":
+        given(let shrinks = old_rounded > new_rounded);
+        given(let removed = k.sum(old, new_rounded));
+        change(if flags.contains(MremapFlags::FIXED)); // what was at the new place is gone
+        refuse(EINVAL if shrinks && !k.holds(removed, old_rounded - new_rounded) => k.beyond(old, old_len));
+        "mm/mremap.c: expand_vma":
+        given(let grows = new_rounded > old_rounded);
+        ask([EAGAIN] if grows); // how much may be locked
+        refuse(ENOMEM if grows && new_rounded > k.address_space => k.beyond(old, new_len));
+        refuse(ENOMEM if grows && !may_move && !k.holds(old, new_rounded) => k.beyond(old, new_len));
+        refuse(ENOMEM if old_rounded == 0 && !may_move => DuplicateMustMove { old, new_len });
     }
 
-    /// mm/mmap.c: munmap; mm/vma.c: do_vmi_munmap
-    pub(super) const fn munmap(&self, addr: usize, len: usize) -> Verdict {
-        if let Err(refusal) = self.unaligned(addr) {
-            return Err(refusal);
-        }
-        if !self.holds(addr, len) {
-            return refuse(self.beyond(addr, len), Errno::EINVAL, NOTHING);
-        }
-        if len == 0 {
-            return refuse(Reason::LengthZero, Errno::EINVAL, NOTHING);
-        }
-        Ok(())
+    madvise(k, tagged: u64, len: u64, advice: Advice) {
+        "mm/madvise.c: do_madvise":
+        given(let addr = k.facts.untagged(tagged));
+        given(let rounded = k.align(len));
+        given(let number = advice.bits());
+        given(let poison = number == 100 || number == 101); // memory failure looks at each page by itself
+        refuse(EINVAL if !matches!(number, 0..=4 | 8..=25 | 100..=103) => UnknownAdvice { advice });
+        refuse(EINVAL [Until(6, 13)] if matches!(number, 102 | 103) => UnknownAdvice { advice }); // guards
+        refuse(EINVAL if !k.aligned(tagged) => k.unaligned(tagged));
+        refuse(EINVAL if len != 0 && rounded == 0 => LengthWraps { len });
+        refuse(EINVAL [Since(6, 4)] if k.sum(tagged, rounded) < tagged => RangeWraps { addr: tagged, len });
+        refuse(EINVAL if k.sum(addr, rounded) < addr => RangeWraps { addr: tagged, len });
+        ask([EINVAL EACCES EPERM EAGAIN EBUSY EIO EBADF EFAULT EHWPOISON ENOSPC EOPNOTSUPP] if true); // before the hole
+        ask([ENODEV EFBIG ETXTBSY EDQUOT EROFS] if number == Advice::REMOVE.bits()); // the file's fallocate
+        change(if addr < k.address_space);
+        refuse(ENOMEM if rounded != 0 && !k.holds(addr, rounded) && !poison => k.beyond(addr, len));
     }
 
-    /// mm/mprotect.c: do_mprotect_pkey
-    pub(super) const fn mprotect(&self, addr: usize, len: usize, prot: Prot) -> Verdict {
-        let grows = Prot::GROWSDOWN.union(Prot::GROWSUP);
-        if prot.contains(grows) {
-            return refuse(Reason::GrowsBothWays, Errno::EINVAL, NOTHING);
-        }
-        if let Err(refusal) = self.unaligned(addr) {
-            return Err(refusal);
-        }
-        if len == 0 {
-            return Ok(());
-        }
-        let aligned = self.align(len);
-        if aligned == 0 {
-            return refuse(Reason::LengthWraps { len }, Errno::ENOMEM, NOTHING);
-        }
-        if addr.wrapping_add(aligned) <= addr {
-            return refuse(Reason::RangeWraps { addr, len }, Errno::ENOMEM, NOTHING);
-        }
-        let known = Prot::READ.bits()
-            | Prot::WRITE.bits()
-            | Prot::EXEC.bits()
-            | Prot::SEM.bits()
-            | grows.bits()
-            | arch::PROT_OF_CPU;
-        let unknown = Prot::from_bits(prot.bits() & !known);
-        if !unknown.is_empty() {
-            return refuse(Reason::UnknownProt { prot: unknown }, Errno::EINVAL, NOTHING);
-        }
-        // From here on the kernel asks what is mapped, and BTI and MTE of the CPU.
-        let of_cpu = prot.intersection(Prot::from_bits(arch::PROT_OF_CPU));
-        let cpu: &[_] = if of_cpu.is_empty() { NOTHING } else { PROTECTED };
-        if addr >= self.address_space {
-            return refuse(self.beyond(addr, len), Errno::ENOMEM, cpu);
-        }
-        if prot.contains(Prot::GROWSUP) {
-            return refuse(Reason::GrowsUp, Errno::EINVAL, &[Errno::ENOMEM]);
-        }
-        if !self.holds(addr, aligned) {
-            return refuse(self.beyond(addr, len), Errno::ENOMEM, PROTECTED);
-        }
-        Ok(())
+    mincore(k, addr: u64, len: u64, vec: u64) {
+        "mm/mincore.c: mincore":
+        given(let pages = len.div_ceil(k.page()));
+        given(let end = k.sum(addr, len));
+        given(let vec_end = k.sum(vec, pages));
+        given(let access_max = k.facts.access_max); // how strict access_ok is differs; behind it nothing is mapped
+        refuse(EINVAL if !k.aligned(addr) => k.unaligned(addr));
+        refuse(ENOMEM if end < addr => RangeWraps { addr, len });
+        refuse(ENOMEM if end > access_max => k.beyond(addr, len));
+        ask([ENOMEM EAGAIN] if true); // what is mapped
+        change(if len != 0 && addr < k.address_space && vec < k.address_space);
+        refuse(EFAULT if vec_end < vec || vec_end > access_max => VecUnwritable { vec, len: pages });
+        refuse(EFAULT if pages != 0 && vec_end > k.address_space => VecUnwritable { vec, len: pages });
+        ask([EFAULT] if true); // can vec be written?
+        refuse(ENOMEM if len != 0 && !k.holds(addr, len) => k.beyond(addr, len));
     }
 
-    /// mm/msync.c: msync. A length that wraps when rounded up is 0, and no error.
-    pub(super) const fn msync(&self, addr: usize, len: usize, flags: MsyncFlags) -> Verdict {
-        let both = MsyncFlags::SYNC.union(MsyncFlags::ASYNC);
-        let known = both.union(MsyncFlags::INVALIDATE);
-        let unknown = flags.intersection(known.complement());
-        if !unknown.is_empty() {
-            return refuse(Reason::UnknownMsyncFlags { flags: unknown }, Errno::EINVAL, NOTHING);
-        }
-        if let Err(refusal) = self.unaligned(addr) {
-            return Err(refusal);
-        }
-        if flags.contains(both) {
-            return refuse(Reason::SyncAndAsync, Errno::EINVAL, NOTHING);
-        }
-        let aligned = self.align(len);
-        if addr.wrapping_add(aligned) < addr {
-            return refuse(Reason::RangeWraps { addr, len }, Errno::ENOMEM, NOTHING);
-        }
-        if aligned != 0 && !self.holds(addr, aligned) {
-            return refuse(self.beyond(addr, len), Errno::ENOMEM, SYNCED);
-        }
-        Ok(())
+    mlock(k, addr: u64, len: u64, flags: MlockFlags) {
+        "mm/mlock.c: mlock2":
+        refuse(EINVAL if flags.bits() & !MlockFlags::ONFAULT.bits() != 0 => UnknownFlags { flags: flags.bits() as u32 as u64 });
+        "mm/mlock.c: do_mlock":
+        given(let start = addr & !(k.page() - 1));
+        given(let rounded = k.align(k.sum(len, addr - start)));
+        ask([EPERM ENOMEM] if true); // may it lock, and so much?
+        "mm/mlock.c: apply_vma_lock_flags":
+        refuse(EINVAL if k.sum(start, rounded) < start => RangeWraps { addr, len });
+        change(if start < k.address_space);
+        refuse(ENOMEM if rounded != 0 && !k.holds(start, rounded) => k.beyond(addr, len));
     }
 
-    /// mm/mremap.c: check_mremap_params and after, since Linux 6.17. Before, mremap_to, which looked
-    /// for the new range and for an overlap, came after what is mapped; and before 6.15 mremap
-    /// itself looked for a move first of all.
-    pub(super) const fn mremap(
-        &self,
-        old: usize,
-        old_len: usize,
-        new_len: usize,
-        flags: MremapFlags,
-        new_addr: usize,
-    ) -> Verdict {
-        let known = MremapFlags::MAYMOVE.union(MremapFlags::FIXED).union(MremapFlags::DONTUNMAP);
-        let unknown = flags.intersection(known.complement());
-        if !unknown.is_empty() {
-            return refuse(Reason::UnknownMremapFlags { flags: unknown }, Errno::EINVAL, NOTHING);
-        }
-        let dontunmap = flags.contains(MremapFlags::DONTUNMAP);
-        let moves = dontunmap || flags.contains(MremapFlags::FIXED);
-        if self.before(6, 15) {
-            if let Err(refusal) = self.mremap_moves(old_len, new_len, flags) {
-                return Err(refusal);
-            }
-        }
-        if let Err(refusal) = self.unaligned(old) {
-            return Err(refusal);
-        }
-        let (old_aligned, new_aligned) = (self.align(old_len), self.align(new_len));
-        if new_aligned == 0 {
-            let wraps = Reason::LengthWraps { len: new_len };
-            let reason = if new_len == 0 { Reason::LengthZero } else { wraps };
-            return refuse(reason, Errno::EINVAL, NOTHING);
-        }
-        let mapped: &[_] = if self.since(6, 17) { NOTHING } else { MREMAP_OLD };
-        if new_aligned > self.address_space && (moves || self.since(6, 17)) {
-            return refuse(self.beyond(new_addr, new_len), Errno::EINVAL, mapped);
-        }
-        if moves {
-            if !self.holds(new_addr, new_aligned) {
-                return refuse(self.beyond(new_addr, new_len), Errno::EINVAL, mapped);
-            }
-            if !self.page.is_aligned(new_addr) {
-                let reason = Reason::AddressUnaligned { addr: new_addr, page: self.page.bytes() };
-                return refuse(reason, Errno::EINVAL, mapped);
-            }
-            if let Err(refusal) = self.mremap_moves(old_len, new_len, flags) {
-                return Err(refusal);
-            }
-            if old.wrapping_add(old_aligned) > new_addr && new_addr + new_aligned > old {
-                let reason = Reason::Overlap { old, old_len, new_addr, new_len };
-                return refuse(reason, Errno::EINVAL, mapped);
-            }
-        }
-        // vma_lookup: nothing is mapped there. A new range that is too long for Linux 6.17, or for a
-        // smaller address space, would have been refused before.
-        if old >= self.address_space {
-            let certain = self.kernel.is_some() && self.address_space < arch::MAX_ADDRESS_SPACE;
-            let earlier: &[_] =
-                if certain { &[Errno::ENOMEM] } else { &[Errno::ENOMEM, Errno::EINVAL] };
-            return refuse(self.beyond(old, old_len), Errno::EFAULT, earlier);
-        }
-        // What it shrinks by is unmapped as munmap does it, after the new place (mremap_to).
-        if old_aligned > new_aligned
-            && !self.holds(old.wrapping_add(new_aligned), old_aligned - new_aligned)
-        {
-            return refuse(self.beyond(old, old_len), Errno::EINVAL, MREMAP_OLD);
-        }
-        Ok(())
+    munlock(k, addr: u64, len: u64) {
+        "mm/mlock.c: apply_vma_lock_flags":
+        given(let start = addr & !(k.page() - 1));
+        given(let rounded = k.align(k.sum(len, addr - start)));
+        refuse(EINVAL if k.sum(start, rounded) < start => RangeWraps { addr, len });
+        change(if start < k.address_space);
+        refuse(ENOMEM if rounded != 0 && !k.holds(start, rounded) => k.beyond(addr, len));
     }
 
-    /// The flags of mremap that ask for a move; before Linux 6.17 with the lengths as they are, since
-    /// then with the lengths rounded up.
-    const fn mremap_moves(&self, old_len: usize, new_len: usize, flags: MremapFlags) -> Verdict {
-        let dontunmap = flags.contains(MremapFlags::DONTUNMAP);
-        let moves = dontunmap || flags.contains(MremapFlags::FIXED);
-        if moves && !flags.contains(MremapFlags::MAYMOVE) {
-            return refuse(Reason::MustMove { flags }, Errno::EINVAL, NOTHING);
-        }
-        let resizes = self.align(old_len) != self.align(new_len);
-        if dontunmap && (resizes || self.before(6, 17) && old_len != new_len) {
-            let reason = Reason::DontunmapResizes { old_len, new_len };
-            return refuse(reason, Errno::EINVAL, NOTHING);
-        }
-        Ok(())
+    mlockall(k, flags: MlockAllFlags) {
+        "mm/mlock.c: mlockall":
+        refuse(EINVAL if flags.bits() & !7 != 0 => BadMlockallFlags { flags });
+        refuse(EINVAL if flags.bits() & 3 == 0 => BadMlockallFlags { flags }); // neither CURRENT nor FUTURE
     }
 
-    /// mm/madvise.c: do_madvise
-    pub(super) const fn madvise(&self, addr: usize, len: usize, advice: Advice) -> Verdict {
-        let known = match advice.bits() {
-            0..=4 | 8..=25 | 100..=101 => true,
-            // MADV_GUARD_INSTALL, MADV_GUARD_REMOVE
-            102..=103 => !self.before(6, 13),
-            _ => false,
-        };
-        if !known {
-            return refuse(Reason::UnknownAdvice { advice }, Errno::EINVAL, NOTHING);
-        }
-        if let Err(refusal) = self.unaligned(addr) {
-            return Err(refusal);
-        }
-        let aligned = self.align(len);
-        if len != 0 && aligned == 0 {
-            return refuse(Reason::LengthWraps { len }, Errno::EINVAL, NOTHING);
-        }
-        // Since Linux 6.4 wrapping is looked for before the tag is stripped.
-        let seen = if self.since(6, 4) { addr } else { arch::untagged(addr) };
-        if seen.wrapping_add(aligned) < seen {
-            return refuse(Reason::RangeWraps { addr, len }, Errno::EINVAL, NOTHING);
-        }
-        let memory_failure = matches!(advice, Advice::HWPOISON | Advice::SOFT_OFFLINE);
-        let addr = arch::untagged(addr);
-        if aligned != 0 && !self.holds(addr, aligned) && !memory_failure {
-            let earlier = if matches!(advice, Advice::REMOVE) { REMOVED } else { ADVISED };
-            return refuse(self.beyond(addr, len), Errno::ENOMEM, earlier);
-        }
-        Ok(())
+    mseal(k, addr: u64, len: u64, flags: MsealFlags) {
+        "mm/mseal.c: do_mseal":
+        given(let rounded = k.align(len));
+        refuse(ENOSYS [Until(6, 10)] if true => UnknownCall);
+        refuse(EINVAL if !flags.is_empty() => UnknownFlags { flags: flags.bits() as u64 });
+        refuse(EINVAL if !k.aligned(addr) => k.unaligned(addr));
+        refuse(EINVAL if len != 0 && rounded == 0 => LengthWraps { len });
+        refuse(EINVAL if k.sum(addr, rounded) < addr => RangeWraps { addr, len });
+        refuse(ENOMEM if rounded != 0 && !k.holds(addr, rounded) => k.beyond(addr, len));
     }
 
-    /// mm/mincore.c: mincore. How strict access_ok is differs by architecture and version: from
-    /// the end of the address space up to 2^63 on. Nothing is mapped there, so what it lets
-    /// through fails afterwards.
-    pub(super) const fn mincore(&self, addr: usize, len: usize, vec: usize) -> Verdict {
-        const HALF: usize = isize::MAX as usize + 1;
-        if let Err(refusal) = self.unaligned(addr) {
-            return Err(refusal);
-        }
-        let Some(end) = addr.checked_add(len) else {
-            return refuse(Reason::RangeWraps { addr, len }, Errno::ENOMEM, NOTHING);
-        };
-        if end >= HALF {
-            return refuse(self.beyond(addr, len), Errno::ENOMEM, NOTHING);
-        }
-        let pages = len.div_ceil(self.page.bytes());
-        let earlier = &[Errno::ENOMEM, Errno::EAGAIN];
-        match vec.checked_add(pages) {
-            Some(end) if end <= self.address_space || pages == 0 && end < HALF => {}
-            _ => return refuse(Reason::VecUnwritable { vec, len: pages }, Errno::EFAULT, earlier),
-        }
-        if len != 0 && !self.holds(addr, len) {
-            return refuse(self.beyond(addr, len), Errno::ENOMEM, &[Errno::EFAULT, Errno::EAGAIN]);
-        }
-        Ok(())
+    mmap(k, addr: u64, len: u64, flags: MapFlags, fd: RawFd, offset: u64) {
+        "arch/*/kernel/sys*.c: mmap":
+        given(let page = k.page());
+        given(let log2 = flags.huge_log2());
+        given(let sharing = flags.sharing().bits());
+        given(let file = !flags.contains(MapFlags::ANONYMOUS));
+        given(let hugetlb = flags.contains(MapFlags::HUGETLB));
+        given(let huge = hugetlb && !file);
+        given(let plain = !hugetlb && !file);
+        given(let fixed = flags.bits() & FIXED != 0);
+        given(let grows = flags.contains(MapFlags::GROWSDOWN));
+        given(let page_offset = offset >> k.page.log2());
+        given(let signed = k.facts.signed_offset && offset >> 63 == 1); // so that in pages it is among the last numbers
+        refuse(EINVAL if !k.aligned(offset) => OffsetUnaligned { offset, page });
+        "mm/mmap.c: ksys_mmap_pgoff":
+        refuse(EBADF if file && fd < 0 => NoFile { fd }); // an unsigned int, and none is so large
+        ask([EBADF] if file); // is it open?
+        refuse(EINVAL if file && hugetlb && k.regular_file => NotHugetlbfs);
+        refuse(EINVAL if huge && log2 != 0 && !k.facts.huge_page_exists(log2, k.page.log2()) => UnknownHugeSize { log2, page });
+        ask([ENOMEM EINVAL ENOSPC ENODEV ENOENT ENFILE E2BIG EBADF] if hugetlb); // pages of that size, a file of them
+        "mm/mmap.c: do_mmap":
+        given(let granule = if huge && log2 != 0 { 1 << log2 } else { page });
+        given(let rounded = k.sum(len, granule - 1) & !(granule - 1)); // what wraps is 0
+        refuse(EINVAL if len == 0 => LengthZero);
+        pass(if hugetlb && granule == page && (file || len > k.facts.word_max / 2)); // their size is not known
+        ask([ENOMEM EINVAL ENOSPC ENODEV ENOENT ENFILE E2BIG] if file && !k.regular_file); // it may be of huge pages
+        refuse(EINVAL if rounded == 0 && huge => LengthWraps { len }); // 0 by now
+        refuse(ENOMEM if rounded == 0 => LengthWraps { len });
+        refuse(EOVERFLOW [Until(6, 18)] if signed && rounded >= offset.wrapping_neg() => FileTooLong { offset, len });
+        ask([ENOMEM] if true); // too many mappings
+        "mm/mmap.c: __get_unmapped_area":
+        given(let window = k.facts.default_window);
+        given(let map_32bit = flags.bits() & k.facts.map_32bit != 0);
+        given(let placed = !fixed && (plain || file && k.regular_file)); // others may have a way of their own
+        given(let hint = addr & !(page - 1));
+        refuse(ENOMEM if rounded > k.address_space => k.beyond(addr, len));
+        refuse(ENOMEM if placed && hint <= window && rounded > window => NoPlace { len, window });
+        given(let first_2g = hint != 0 && k.holds(hint, rounded) && hint + rounded <= 1 << 31); // the hint is taken
+        refuse(ENOMEM if placed && map_32bit && rounded > 1 << 30 && !first_2g => NoPlace { len, window: 1 << 30 });
+        refuse(EINVAL if fixed && huge && log2 != 0 && addr & (granule - 1) != 0 => AddressUnalignedHuge { addr, huge: granule });
+        refuse(EINVAL if fixed && huge && !k.aligned(addr) => k.unaligned(addr));
+        refuse(error(addr) if fixed => AddressIsError { addr }); // the kernel takes it for its own result
+        refuse(ENOMEM if fixed && !k.holds(addr, rounded) => k.beyond(addr, len));
+        refuse(EINVAL if fixed && !k.aligned(addr) => k.unaligned(addr));
+        ask([EPERM EEXIST EAGAIN] if true); // the place, and locking
+        ask([ENODEV EOVERFLOW EOPNOTSUPP EACCES ETXTBSY] if !plain); // the file
+        "mm/mmap.c: do_mmap, without a file":
+        given(let locked = flags.contains(MapFlags::LOCKED));
+        refuse(EINVAL [Until(6, 11)] if plain && sharing == 8 => UnknownSharing { flags });
+        refuse(EINVAL if plain && sharing == 8 && locked => CannotLock { flags });
+        refuse(EINVAL if plain && (sharing == 1 || sharing == 8) && grows => CannotGrow { flags });
+        refuse(EINVAL if plain && sharing == 0 => NoSharing);
+        refuse(EINVAL if plain && !matches!(sharing, 1 | 2 | 8) => UnknownSharing { flags });
+        pass(if plain);
+        "mm/mmap.c: file_mmap_ok":
+        given(let limited = huge || k.regular_file); // others may be as long as numbers go
+        given(let last = if limited { FILE_MAX.wrapping_sub(rounded) } else { rounded.wrapping_neg() });
+        refuse(EOVERFLOW [Until(6, 18)] if signed => FileTooLong { offset, len });
+        refuse(EOVERFLOW if page_offset > last >> k.page.log2() => FileTooLong { offset, len });
+        "mm/mmap.c: do_mmap, with a file":
+        given(let legacy = LEGACY & !(if huge { MapFlags::SYNC.bits() } else { 0 }) | k.facts.map_legacy);
+        given(let unknown = if sharing == 3 { flags.bits() & !legacy } else { 0 });
+        given(let young = unknown & k.facts.map_legacy_6_6);
+        given(let sync = sharing == 3 && flags.contains(MapFlags::SYNC) && k.regular_file && !huge);
+        refuse(EOPNOTSUPP [Until(6, 6)] if unknown != 0 => UnknownMapFlags { flags: MapFlags::from_bits(unknown) });
+        refuse(EOPNOTSUPP if unknown != young => UnknownMapFlags { flags: MapFlags::from_bits(unknown & !young) });
+        refuse(EINVAL if sharing == 0 => NoSharing);
+        refuse(EINVAL if sharing > 3 => UnknownSharing { flags });
+        refuse(EINVAL if grows => CannotGrow { flags });
+        change(if flags.contains(MapFlags::FIXED)); // from here on what it replaces is gone
+        ask([EINVAL EIO EROFS] if sync); // what it replaces, and the file system
+        refuse(EOPNOTSUPP if sync => UnknownMapFlags { flags: MapFlags::SYNC }); // not on DAX storage
+        "fs/hugetlbfs/inode.c: hugetlbfs_file_mmap":
+        refuse(EINVAL if huge && log2 != 0 && offset & (granule - 1) != 0 => OffsetUnalignedHuge { offset, huge: granule });
     }
-
-    /// mm/mlock.c: do_mlock, munlock, apply_vma_lock_flags
-    pub(super) const fn mlock(
-        &self,
-        addr: usize,
-        len: usize,
-        earlier: &'static [Errno],
-    ) -> Verdict {
-        let start = self.page.round_down(addr);
-        let aligned = self.align(len.wrapping_add(addr - start));
-        if start.wrapping_add(aligned) < start {
-            return refuse(Reason::RangeWraps { addr, len }, Errno::EINVAL, earlier);
-        }
-        if aligned != 0 && !self.holds(start, aligned) {
-            return refuse(self.beyond(addr, len), Errno::ENOMEM, earlier);
-        }
-        Ok(())
-    }
-
-    /// mm/mseal.c: mseal
-    pub(super) const fn mseal(&self, addr: usize, len: usize, flags: MsealFlags) -> Verdict {
-        if self.before(6, 10) {
-            return refuse(Reason::UnknownCall, Errno::ENOSYS, NOTHING);
-        }
-        let earlier: &[_] = if self.since(6, 10) { NOTHING } else { &[Errno::ENOSYS] };
-        if !flags.is_empty() {
-            return refuse(Reason::UnknownMsealFlags { flags }, Errno::EINVAL, earlier);
-        }
-        if !self.page.is_aligned(addr) {
-            let reason = Reason::AddressUnaligned { addr, page: self.page.bytes() };
-            return refuse(reason, Errno::EINVAL, earlier);
-        }
-        let aligned = self.align(len);
-        if len != 0 && aligned == 0 {
-            return refuse(Reason::LengthWraps { len }, Errno::EINVAL, earlier);
-        }
-        if addr.wrapping_add(aligned) < addr {
-            return refuse(Reason::RangeWraps { addr, len }, Errno::EINVAL, earlier);
-        }
-        if aligned != 0 && !self.holds(addr, aligned) {
-            return refuse(self.beyond(addr, len), Errno::ENOMEM, earlier);
-        }
-        Ok(())
-    }
-}
-
-/// mm/mlock.c: mlockall
-pub(super) const fn mlockall(flags: MlockAllFlags) -> Verdict {
-    let which = MlockAllFlags::CURRENT.union(MlockAllFlags::FUTURE);
-    let unknown = flags.intersection(which.union(MlockAllFlags::ONFAULT).complement());
-    if flags.intersection(which).is_empty() || !unknown.is_empty() {
-        return refuse(Reason::BadMlockallFlags { flags }, Errno::EINVAL, NOTHING);
-    }
-    Ok(())
 }

@@ -1,7 +1,8 @@
 //! What the owners' operations fail with.
 
+use crate::arch::Arch;
 use crate::call::{Call, Operation};
-use crate::check::{Limits, Reason};
+use crate::check::{Kernel, Reason};
 use crate::errno::Errno;
 use crate::owners::process;
 use core::fmt;
@@ -133,7 +134,7 @@ impl Error {
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         let Kind::Refused { call, errno } = self.0 else { return None };
-        let refusal = call.check(&Limits::new(process::known_page_size()?)).err()?;
+        let refusal = call.check(&Kernel::new(Arch::HOST, process::known_page_size()?)).err()?;
         (refusal.errno() == errno).then_some(refusal.reason())
     }
 

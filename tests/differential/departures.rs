@@ -29,7 +29,7 @@ const DEPARTURES: &[Departure] = &[
         "mseal is missing: ENOSYS",
         &[
             "passes",
-            "UnknownMsealFlags",
+            "UnknownFlags",
             "AddressUnaligned",
             "LengthWraps",
             "RangeWraps",
@@ -39,7 +39,7 @@ const DEPARTURES: &[Departure] = &[
     ),
     (
         "mlock2 is missing before QEMU 11: ENOSYS",
-        &["passes", "UnknownMlockFlags", "RangeWraps", "BeyondAddressSpace"],
+        &["passes", "UnknownFlags", "RangeWraps", "BeyondAddressSpace"],
         |it, _, answer| matches!(it, Operation::Mlock2 { .. }) && answer == Err(Errno::ENOSYS),
     ),
     ("mlockall drops flags that it doesn't know", &["BadMlockallFlags"], |_, _, answer| {
@@ -168,7 +168,7 @@ const DEPARTURES: &[Departure] = &[
     (
         "mremap looks at the ranges first, and knows no empty one: ENOMEM",
         &[
-            "UnknownMremapFlags",
+            "UnknownFlags",
             "AddressUnaligned",
             "LengthZero",
             "LengthWraps",
@@ -186,8 +186,8 @@ const DEPARTURES: &[Departure] = &[
     ),
     (
         "mremap takes its flags as an int",
-        &["UnknownMremapFlags"],
-        |_, reason, _| matches!(reason, Some(Reason::UnknownMremapFlags { flags }) if flags.bits() as u32 == 0),
+        &["UnknownFlags"],
+        |_, reason, _| matches!(reason, Some(Reason::UnknownFlags { flags }) if flags as u32 == 0),
     ),
     (
         "mremap doesn't look at the new address of MREMAP_DONTUNMAP",

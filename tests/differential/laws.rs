@@ -2,10 +2,10 @@
 #![allow(dead_code, unreachable_pub)]
 
 use super::source::Source;
-use rawmap::arch::{self, nr};
+use rawmap::arch::nr;
 use rawmap::{
-    Advice, Call, Errno, Limits, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags,
-    MsyncFlags, PageSize, Prot, Reason, Refusal, Word,
+    Advice, Arch, Call, Errno, ErrnoSet, Kernel, MapFlags, MlockAllFlags, MlockFlags, MremapFlags,
+    MsealFlags, MsyncFlags, PageSize, Prot, Reason, Refusal, Word,
 };
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
@@ -48,15 +48,16 @@ pub fn hold(source: &mut impl Source) {
     let words = std::array::from_fn(|_| Word::int(word(source)));
     let Some(call) = of_words(number, words) else { return };
 
-    let (mut less, mut more) = (Limits::new(page), Limits::new(page));
+    let arch = source.pick(Arch::ALL);
+    let (mut less, mut more) = (Kernel::new(arch, page), Kernel::new(arch, page));
     // A limit that both have, that only one has, or that none has.
-    let space = word(source) % (arch::MAX_ADDRESS_SPACE + 1);
+    let space = word(source) as u64 % (1 << 52);
     let minor = 1 + source.below(30) as u16;
     for which in 0..3 {
-        let with = |limits: Limits| match which {
-            0 => limits.address_space(space),
-            1 => limits.kernel(6, minor),
-            _ => limits.regular_file(),
+        let with = |kernel: Kernel| match which {
+            0 => kernel.address_space(space),
+            1 => kernel.version(6, minor),
+            _ => kernel.regular_file(),
         };
         let stated = source.below(3);
         if stated > 0 {
@@ -66,9 +67,15 @@ pub fn hold(source: &mut impl Source) {
             less = with(less);
         }
     }
-    of_verdicts(call, &less, &more);
+    of_verdicts(arch, call, &less, &more);
+    // Pages and spaces as there are: the end of the space is that of a page.
+    let page = PageSize::new(1 << source.pick(&[12, 14, 16])).unwrap();
+    let unstated = Kernel::new(arch, page).address_space(space & !0xffff);
+    let unstated = if source.one_in(2) { unstated } else { unstated.regular_file() };
+    of_versions(call, unstated);
+    of_lengths(call, page, &unstated.version(6, minor), source.below(1 << 16) as usize);
     // Nonsense is no panic.
-    let _ = call.check(&less.address_space(word(source)).kernel(minor, minor));
+    let _ = call.check(&less.address_space(word(source) as u64).version(minor, minor));
 }
 
 fn of_page_sizes(page: PageSize, n: usize) {
@@ -147,18 +154,18 @@ fn of_words(number: usize, words: [Word; 6]) -> Option<Call> {
 }
 
 /// `more` states everything that `less` does.
-fn of_verdicts(call: Call, less: &Limits, more: &Limits) {
+fn of_verdicts(arch: Arch, call: Call, less: &Kernel, more: &Kernel) {
     let (loose, strict) = (call.check(less), call.check(more));
     for refusal in [loose, strict].iter().filter_map(|verdict| verdict.as_ref().err()) {
         of_refusals(call, refusal);
     }
     if let Err(loose) = loose {
         let Err(strict) = strict else { panic!("{call}: {loose}, but not under {more:?}") };
-        let may = loose.errno() == strict.errno() || loose.earlier().contains(&strict.errno());
+        let may = loose.errno() == strict.errno() || loose.earlier().contains(strict.errno());
         assert!(may, "{call}: {loose:?} under {less:?}, but {strict:?} under {more:?}");
     }
     // A tag changes nothing where the kernel strips it.
-    let tagged = cfg!(target_arch = "aarch64") && !matches!(call.number(), nr::MMAP | nr::MADVISE);
+    let tagged = arch == Arch::Aarch64 && !matches!(call.number(), nr::MMAP | nr::MADVISE);
     let mut words = call.args();
     let addr = words[0].bits();
     if tagged && call.number() != nr::MLOCKALL && addr >> 55 & 1 == 0 {
@@ -169,17 +176,64 @@ fn of_verdicts(call: Call, less: &Limits, more: &Limits) {
     }
 }
 
+/// What every version refuses is refused when none is stated, and only that; and with all the errors that
+/// one of them may answer with.
+fn of_versions(call: Call, unstated: Kernel) {
+    let sixth = (1..20).map(|minor| (6, minor));
+    let stated = sixth.chain([(7, 3)]).map(|(a, b)| call.check(&unstated.version(a, b)));
+    let errors = |refusal: Refusal| refusal.earlier().and(ErrnoSet::of(&[refusal.errno()]));
+    let all =
+        stated.map(|verdict| verdict.map_err(errors)).reduce(|one, other| match (one, other) {
+            (Err(one), Err(other)) => Err(one.and(other)),
+            _ => Ok(()),
+        });
+    match (call.check(&unstated).map_err(errors), all.unwrap()) {
+        (Err(may), Err(all)) => assert_eq!(may.and(all), may, "{call} {unstated:?}"),
+        (may, all) => assert_eq!(may, all, "{call} {unstated:?}"),
+    }
+}
+
+/// A length and its rounding up are one to the kernel, and what passes passes shorter.
+fn of_lengths(call: Call, page: PageSize, kernel: &Kernel, less: usize) {
+    let len = call.args()[1].bits();
+    let at = |len| {
+        let mut words = call.args();
+        words[1] = Word::int(len);
+        let verdict = Call::from_words(call.number(), words).unwrap().check(kernel);
+        verdict.map_err(|refusal| (refusal.errno(), refusal.earlier()))
+    };
+    let flags = MapFlags::from_bits(call.args()[3].bits());
+    let apart = match call.number() {
+        // The size of its pages may be unknown.
+        nr::MMAP => flags.contains(MapFlags::HUGETLB),
+        // The old length says what it is: a second mapping, a shrink, a move that resizes.
+        nr::MREMAP | nr::MLOCKALL | nr::MUNLOCKALL => true,
+        _ => false,
+    };
+    // One that wraps is a short one to some.
+    if apart || len == 0 || len > usize::MAX - (1 << 20) {
+        return;
+    }
+    let addr = call.args()[0].bits();
+    // mincore looks where the range ends before it rounds, and some kernels let it end at 2^63 - 1.
+    let exact = call.number() == nr::MINCORE && addr.wrapping_add(len) >> 20 == usize::MAX >> 21;
+    if let Some(rounded) = page.round_up(len).filter(|_| page.is_aligned(addr) && !exact) {
+        assert_eq!(at(len), at(rounded), "{call} {kernel:?}");
+    }
+    if at(len).is_ok() && len > less {
+        assert_eq!(at(len - less), Ok(()), "{call} {kernel:?}, {less} bytes shorter");
+    }
+}
+
 fn of_refusals(call: Call, refusal: &Refusal) {
     let (errno, earlier) = (refusal.errno(), refusal.earlier());
     match refusal.reason() {
-        Reason::AddressIsError { addr } => assert_eq!(errno.encode(), Word::int(addr)),
+        Reason::AddressIsError { addr } => assert_eq!(errno.encode().bits() as u64, addr),
         _ => {
             assert!(Errno::NAMED.contains(&errno) && errno < Errno::ERESTARTSYS, "{call}: {errno}")
         }
     }
-    for (n, other) in earlier.iter().enumerate() {
-        assert!(!earlier[..n].contains(other), "{call}: {refusal:?}");
-    }
+    assert!(!earlier.contains(errno), "{call}: {refusal:?}");
     let text = refusal.to_string();
     printable(&text);
     assert!(!text.ends_with('.') && text == refusal.reason().to_string(), "{text}");

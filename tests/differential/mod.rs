@@ -13,12 +13,12 @@ pub mod source;
 pub use source::Source;
 
 use rawmap::{
-    Advice, Call, Errno, Limits, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags,
-    MsyncFlags, Operation, PageSize, Prot, RawFd, Reason, Refusal, Word, arch,
+    Advice, Arch, Call, Errno, Kernel, MapFlags, MlockAllFlags, MlockFlags, MremapFlags,
+    MsealFlags, MsyncFlags, Operation, PageSize, Prot, RULES, RawFd, Reason, Refusal, Rule, Step,
+    Versions, Word, arch,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::mem::{Discriminant, discriminant};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -39,9 +39,10 @@ pub const LOCKABLE: u64 = 1 << 20;
 
 /// What calls are made in: the arena, the files, and what is known of the kernel.
 pub struct World {
-    pub limits: Limits,
-    page: usize,
-    address_space: usize,
+    pub kernel: Kernel,
+    pub version: (u16, u16),
+    pub page: usize,
+    pub address_space: usize,
     arena: *mut u8,
     regular: OwnedFd,
     /// A regular file of the file system for temporary files, which may know `MAP_SYNC`.
@@ -81,19 +82,20 @@ impl World {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
         let mut numbers = release.split(|c: char| !c.is_ascii_digit());
         let mut number = || numbers.next().unwrap().parse().unwrap();
-        let mut limits = Limits::find().unwrap().kernel(number(), number());
+        let version = (number(), number());
+        let mut kernel = Kernel::find().unwrap().version(version.0, version.1);
         let page = PageSize::find().unwrap().bytes();
         let emulated = std::env::var("RAWMAP_EMULATOR").is_ok_and(|name| !name.is_empty());
         if emulated {
             // The emulator's is that of the machine below: on x86_64 a page less than a power of two.
-            let bytes = address_space(&limits) - page;
+            let bytes = address_space(&kernel) - page;
             let last = ptr::without_provenance_mut(bytes);
             let flags = MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE;
             // SAFETY: replaces nothing.
             if unsafe { rawmap::mmap_anonymous(last, page, Prot::NONE, flags) }
                 == Err(Errno::ENOMEM)
             {
-                limits = limits.address_space(bytes);
+                kernel = kernel.address_space(bytes as u64);
             }
         }
         let shared = MapFlags::SHARED;
@@ -133,9 +135,10 @@ impl World {
             unsafe { rawmap::madvise(ptr::null_mut(), 0, Advice::from_bits(*advice)) }.is_ok()
         };
         Self {
-            limits,
+            kernel,
+            version,
             page,
-            address_space: address_space(&limits),
+            address_space: address_space(&kernel),
             arena,
             regular,
             disk,
@@ -151,18 +154,23 @@ impl World {
         }
     }
 
-    /// The limits under which a call is checked: `regular_file` only where that is so.
-    fn limits_of(&self, call: Call) -> Limits {
+    /// The kernel by which a call is checked: `regular_file` only where that is so.
+    fn kernel_of(&self, call: Call) -> Kernel {
         match call.operation() {
             Operation::Mmap { fd, .. }
                 if [&self.regular, &self.disk, &self.read_only]
                     .map(AsRawFd::as_raw_fd)
                     .contains(&fd) =>
             {
-                self.limits.regular_file()
+                self.kernel.regular_file()
             }
-            _ => self.limits,
+            _ => self.kernel,
         }
+    }
+
+    /// A descriptor: of a regular file, or of a pipe.
+    pub fn file(&self, regular: bool) -> RawFd {
+        if regular { self.regular.as_raw_fd() } else { self.pipe.as_raw_fd() }
     }
 
     /// One call, of any kind, with edges weighted.
@@ -241,6 +249,7 @@ impl World {
             MapFlags::EXECUTABLE,
             MapFlags::SYNC,
             MapFlags::UNINITIALIZED,
+            MapFlags::from_bits(0x40), // MAP_32BIT, where it exists
         ] {
             if source.one_in(6) {
                 flags |= flag;
@@ -465,7 +474,9 @@ impl World {
         answer: Option<Result<Word, Errno>>,
         tally: &mut Tally,
     ) -> Result<(), Box<Disagreement>> {
-        let verdict = call.check(&self.limits_of(call));
+        let verdict = call.check(&self.kernel_of(call));
+        (tally.version, tally.emulated) = (self.version, self.emulated);
+        tally.address_space = self.address_space;
         *tally.calls.entry(name_of_call(call)).or_default() += 1;
         if let Err(refusal) = verdict {
             *tally.refusals.entry(name_of(refusal.reason())).or_default() += 1;
@@ -481,19 +492,22 @@ impl World {
             self.make(&[call], |_, again| answer = again);
         }
         let agrees = match (verdict, answer) {
-            (Err(refusal), None) => self.refused_late(call, refusal),
+            // It may have died of what the kernel had done by then.
+            (Err(refusal), None) => !refusal.unchanged(),
             (Err(refusal), Some(Err(errno))) if errno == refusal.errno() => {
                 tally.doubts.insert(kind(call, refusal), None);
+                *tally.met.entry(*refusal.rule()).or_default() += 1;
                 true
             }
             // The state's error: but it can't be the only one that there ever is.
-            (Err(refusal), Some(Err(errno))) if refusal.earlier().contains(&errno) => {
+            (Err(refusal), Some(Err(errno))) if refusal.earlier().contains(errno) => {
                 tally.earlier += 1;
                 let doubt = tally.doubts.entry(kind(call, refusal)).or_insert(Some(0));
                 *doubt = doubt.map(|n| n + 1);
-                // A fuzzer makes the same call again and again: with an open file it has its own error.
-                if *doubt == Some(DOUBT) && self.refused_with_a_file(call, refusal) {
+                // A fuzzer makes the same call again and again: in a good state it has its own error.
+                if *doubt == Some(DOUBT) && self.refused_in_a_good_state(call, refusal) {
                     *doubt = None;
+                    *tally.met.entry(*refusal.rule()).or_default() += 1;
                 }
                 *doubt != Some(DOUBT)
             }
@@ -516,41 +530,27 @@ impl World {
         Ok(())
     }
 
-    /// Whether mmap of an open file is refused so, where that of another descriptor was EBADF.
-    fn refused_with_a_file(&self, call: Call, refusal: Refusal) -> bool {
-        let Operation::Mmap { addr, len, prot, flags, offset, .. } = call.operation() else {
-            return false;
+    /// Whether the kernel refuses so when what it looks at before is as it should be: mmap of an open
+    /// file, where that of another descriptor was EBADF, and at a place that is free; mremap of shared
+    /// memory.
+    fn refused_in_a_good_state(&self, call: Call, refusal: Refusal) -> bool {
+        let calls = match call.operation() {
+            Operation::Mmap { addr, len, prot, flags, offset, .. } => {
+                let fd = self.pipe.as_raw_fd();
+                let addr = addr.as_ptr();
+                let page = addr.map_addr(|addr| addr & !(self.page - 1));
+                vec![Call::munmap(page, len), Call::mmap(addr, len, prot, flags, fd, offset)]
+            }
+            Operation::Mremap { old, .. } => {
+                let flags = MapFlags::SHARED | MapFlags::FIXED;
+                vec![Call::mmap_anonymous(old.as_ptr(), self.page, Prot::NONE, flags), call]
+            }
+            _ => return false,
         };
-        let call = Call::mmap(addr.as_ptr(), len, prot, flags, self.pipe.as_raw_fd(), offset);
-        let mut answer = None;
-        self.make(&[call], |_, again| answer = again);
-        call.check(&self.limits) == Err(refusal) && answer == Some(Err(refusal.errno()))
-    }
-
-    /// Whether the kernel has changed something when it comes to this refusal, so that a child may
-    /// die of a call that is refused.
-    fn refused_late(&self, call: Call, refusal: Refusal) -> bool {
-        match (call.operation(), refusal.reason()) {
-            // A walk over all of memory to the hole behind it changes what it passes.
-            (Operation::Mprotect { .. } | Operation::Madvise { .. }, _) => {
-                refusal.errno() == Errno::ENOMEM
-            }
-            // The file system refuses when what was mapped there is gone.
-            (
-                Operation::Mmap { flags, .. },
-                Reason::OffsetUnalignedHuge { .. }
-                | Reason::UnknownMapFlags { flags: MapFlags::SYNC },
-            ) => flags.contains(MapFlags::FIXED),
-            // The new place is unmapped before what the old range is shrunk by.
-            (
-                Operation::Mremap { old, old_len, flags, .. },
-                Reason::BeyondAddressSpace { addr, len, .. },
-            ) => {
-                let of_old = (addr ^ old.bits()) << 8 == 0 && len == old_len;
-                flags.contains(MremapFlags::FIXED) && of_old
-            }
-            _ => false,
-        }
+        let (last, mut answer) = (*calls.last().unwrap(), None);
+        self.make(&calls, |_, again| answer = again);
+        let same = last.check(&self.kernel).is_err_and(|it| it.rule() == refusal.rule());
+        same && answer == Some(Err(refusal.errno()))
     }
 
     /// Whether a range ends within what can't be split (`mm/mmap.c`: special_mapping_split).
@@ -582,15 +582,35 @@ impl World {
             Operation::Mmap { addr, len, flags, fd, .. } => match errno {
                 Errno::EBADF => !flags.contains(MapFlags::ANONYMOUS) && fd < 0,
                 Errno::ENOMEM if flags.contains(MapFlags::HUGETLB) => false,
+                Errno::ENOMEM if !(flags & fixed).is_empty() => beyond(addr, len),
                 Errno::ENOMEM => {
-                    len > self.address_space || !(flags & fixed).is_empty() && beyond(addr, len)
+                    let first_gib = Arch::HOST == Arch::X86_64 && flags.bits() & 0x40 != 0;
+                    let known = flags.contains(MapFlags::ANONYMOUS) || fd != self.pipe.as_raw_fd();
+                    let window = if known && first_gib && addr.bits() < self.page {
+                        1 << 30
+                    } else {
+                        self.address_space
+                    };
+                    len > window
                 }
                 _ => false,
             },
-            Operation::Mremap { old, .. } => errno == Errno::EFAULT && beyond(old, 1),
+            Operation::Mremap { old, .. } if errno == Errno::EFAULT => beyond(old, 1),
+            Operation::Mremap { old, old_len, new_len, flags, .. } => {
+                // What wraps when rounded up is 0.
+                let wraps = usize::MAX - self.page + 1;
+                let grows = (old_len > wraps || new_len > old_len + self.page) && new_len <= wraps;
+                let stays = flags.is_empty();
+                errno == Errno::ENOMEM
+                    && (grows && (new_len > self.address_space || stays && beyond(old, new_len))
+                        || stays && (old_len == 0 || old_len > wraps))
+            }
             // How far vec may be when nothing is written differs.
             Operation::Mincore { vec, len, .. } if errno == Errno::EFAULT => {
                 len != 0 && beyond(vec, len.div_ceil(self.page))
+            }
+            Operation::Mincore { addr, len: 0, .. } if errno == Errno::ENOMEM => {
+                addr.bits() > 1 << 52 && Arch::HOST == Arch::Aarch64 && addr.bits() >> 56 == 0
             }
             Operation::Madvise { advice: Advice::HWPOISON | Advice::SOFT_OFFLINE, .. } => false,
             Operation::Mprotect { addr, len, .. }
@@ -683,15 +703,15 @@ fn whole_only() -> Vec<Range<usize>> {
 /// Bits of mprotect's and mmap's protection that depend on the CPU (BTI and MTE).
 const CPU_PROT: usize = if cfg!(target_arch = "aarch64") { 0x30 } else { 0 };
 
-/// The address space of limits that were found: the first length that is behind it.
-fn address_space(limits: &Limits) -> usize {
+/// The address space of a kernel that was found: the first length that is behind it.
+fn address_space(kernel: &Kernel) -> usize {
     let page = PageSize::find().unwrap().bytes();
     let mut low = 0;
     let mut high = usize::MAX / page;
     while low < high {
         let middle = low + (high - low).div_ceil(2);
         let call = Call::munmap(ptr::null_mut(), middle * page);
-        match call.check(limits).map_err(|refusal| refusal.reason()) {
+        match call.check(kernel).map_err(|refusal| refusal.reason()) {
             Err(Reason::BeyondAddressSpace { .. }) => high = middle - 1,
             _ => low = middle,
         }
@@ -709,20 +729,15 @@ fn huge_log2s() -> Vec<u32> {
     folder.filter_map(|entry| size(entry.ok()?.file_name().to_str()?)).collect()
 }
 
-/// What refusals that rest on one rule have in common: the call, for mmap the kind of mapping, the
-/// reason and the error.
-type Kind = (usize, MapFlags, Discriminant<Reason>, Errno);
+/// What refusals that rest on one rule have in common: that, and for mmap the kind of mapping.
+type Kind = (Rule, MapFlags);
 
 fn kind(call: Call, refusal: Refusal) -> Kind {
     let flags = match call.operation() {
         Operation::Mmap { flags, .. } => flags & (MapFlags::ANONYMOUS | MapFlags::HUGETLB),
         _ => MapFlags::FILE,
     };
-    let errno = match refusal.reason() {
-        Reason::AddressIsError { .. } => Errno::EHWPOISON, // one rule, whatever the address
-        _ => refusal.errno(),
-    };
-    (call.number(), flags, discriminant(&refusal.reason()), errno)
+    (*refusal.rule(), flags)
 }
 
 /// A call about which check and the kernel don't agree.
@@ -786,6 +801,9 @@ fn first_word(it: impl fmt::Debug) -> String {
 /// What was seen.
 #[derive(Default)]
 pub struct Tally {
+    version: (u16, u16),
+    address_space: usize,
+    emulated: bool,
     pub calls: BTreeMap<String, u64>,
     pub refusals: BTreeMap<String, u64>,
     /// Refused, and the kernel found something else first.
@@ -799,6 +817,8 @@ pub struct Tally {
     /// How often a kind of refusal has met only what may come earlier; `None` once it has met its
     /// own error.
     doubts: HashMap<Kind, Option<u64>>,
+    /// How often the kernel answered with a rule's own error.
+    met: HashMap<Rule, u64>,
 }
 
 impl fmt::Display for Tally {
@@ -814,5 +834,88 @@ impl fmt::Display for Tally {
             f,
             "tally: of these {earlier} for what came earlier; beyond check's reach {by_state}; deaths {deaths}"
         )
+    }
+}
+
+impl Tally {
+    /// Every rule that refuses, with how often the kernel answered with its error, and where it never
+    /// did, why that can be: `None` where there is no excuse.
+    pub fn rules(&self) -> impl Iterator<Item = (&'static Rule, u64, Option<&'static str>)> + '_ {
+        let rules = RULES.lists().into_iter().flatten();
+        let refusing = rules.filter(|rule| matches!(rule.step, Step::Refuse(..)));
+        refusing
+            .map(|rule| (rule, self.met.get(rule).copied().unwrap_or_default(), self.excuse(rule)))
+    }
+
+    /// The rules that the kernel never answered by, one a line, and whether one of them has no excuse,
+    /// when `enough` calls were made that it needs one.
+    pub fn unmet(&self, enough: u64) -> (String, bool) {
+        let (mut text, mut met, mut bad) = (String::new(), 0, false);
+        let enough = self.calls.values().sum::<u64>() >= enough;
+        for (rule, times, excuse) in self.rules() {
+            met += u64::from(times > 0);
+            if times == 0 {
+                bad |= enough && excuse.is_none();
+                let why = excuse.unwrap_or(if enough { "NO EXCUSE" } else { "too few calls" });
+                text += &format!("tally: never met: {rule}: {why}\n");
+            }
+        }
+        (format!("{text}tally: {met} rules met"), bad)
+    }
+
+    /// Why no call may meet a rule here.
+    fn excuse(&self, rule: &Rule) -> Option<&'static str> {
+        let since = |major, minor| self.version >= (major, minor);
+        match rule.versions {
+            Versions::Since(major, minor) if !since(major, minor) => {
+                return Some("the kernel is older");
+            }
+            Versions::Until(major, minor) if since(major, minor) => {
+                return Some("the kernel is newer");
+            }
+            _ => {}
+        }
+        let x86 = Arch::HOST == Arch::X86_64;
+        match (rule.call, rule.text) {
+            _ if self.emulated => Some("an emulator may do otherwise"),
+            ("mmap", text) if text.contains("signed") && Arch::HOST != Arch::Riscv64 => {
+                Some("only riscv64 took the offset for a signed number")
+            }
+            ("mmap", text) if text.contains("map_32bit") && !x86 => {
+                Some("only x86_64 has MAP_32BIT")
+            }
+            ("mmap", "placed && hint <= window && rounded > window")
+                if !(x86 && self.address_space >= 1 << 47) && self.address_space <= 1 << 48 =>
+            {
+                Some("the window is the address space")
+            }
+            ("mmap", text) if text.contains("sharing == 8") && !since(6, 11) => {
+                Some("the kernel has no MAP_DROPPABLE")
+            }
+            ("mseal", _) if !since(6, 10) => Some("the kernel has no mseal"),
+            ("madvise", "k.sum(addr, rounded) < addr") if since(6, 4) => {
+                Some("without its tag the address is less than with it")
+            }
+            ("mremap", "grows && new_rounded > k.address_space") if since(6, 17) => {
+                Some("refused before for any new range")
+            }
+            ("mremap", _) if rule.source.ends_with("until 6.17") && since(6, 17) => {
+                Some("refused before the old range is looked up")
+            }
+            ("mremap", "keeps && old_rounded != new_rounded") if !since(6, 17) => {
+                Some("refused before for the lengths as they are")
+            }
+            ("mremap", "moves && !may_move") if !since(6, 15) => Some("refused before"),
+            ("mremap", _) if rule.versions == Versions::Until(6, 17) && !since(6, 15) => {
+                Some("refused before")
+            }
+            ("mremap", "moves && !k.aligned(new_addr)")
+                if since(6, 15) && rule.versions == Versions::All =>
+            {
+                Some("refused before the old range is looked up")
+            }
+            ("mmap", "unknown != young") if !since(6, 6) => Some("refused for any unknown flag"),
+            _ => None,
+        }
     }
 }

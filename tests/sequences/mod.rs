@@ -16,8 +16,8 @@ use super::laws::SHAPES;
 use super::source::Source;
 use model::{Answer, Kernel, Lock, Model, PAGES, Page, Seen};
 use rawmap::{
-    Advice, Call, Errno, Limits, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags,
-    MsyncFlags, PageSize, Prot, Word,
+    Advice, Call, Errno, MapFlags, MlockAllFlags, MlockFlags, MremapFlags, MsealFlags, MsyncFlags,
+    PageSize, Prot, Word,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -106,7 +106,7 @@ impl World {
         let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
         let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap());
         let version: (u32, u32) = (numbers.next().unwrap(), numbers.next().unwrap());
-        let limits = Limits::find().unwrap().kernel(version.0 as u16, version.1 as u16);
+        let known = rawmap::Kernel::find().unwrap().version(version.0 as u16, version.1 as u16);
         let page = PageSize::find().unwrap().bytes();
         let emulated = std::env::var("RAWMAP_EMULATOR").is_ok_and(|name| !name.is_empty());
         // SAFETY: new mappings, which live as long as the process; all zeroes are a valid Report.
@@ -139,7 +139,7 @@ impl World {
             unsafe { rawmap::mlockall(flags) }.is_ok()
         });
         let kernel = Kernel {
-            limits,
+            known,
             version,
             // They came in 6.13 for writable anonymous memory, in 6.15 for all.
             guards: !emulated && version >= (6, 15),

@@ -1,8 +1,8 @@
 //! The model: what each page of an arena is, and what a call answers and changes.
 
 use rawmap::{
-    Advice, Call, Errno, Limits, MapFlags, MlockAllFlags, MremapFlags, MsyncFlags, Operation, Prot,
-    Reason, Word,
+    Advice, Call, Errno, MapFlags, MlockAllFlags, MremapFlags, MsyncFlags, Operation, Prot, Reason,
+    Word,
 };
 use std::ops::Range;
 use std::os::fd::RawFd;
@@ -78,7 +78,7 @@ const fn fails(errno: Errno) -> Answer {
 /// What the model takes for granted of the kernel.
 #[derive(Clone, Copy)]
 pub(super) struct Kernel {
-    pub(super) limits: Limits,
+    pub(super) known: rawmap::Kernel,
     pub(super) version: (u32, u32),
     pub(super) guards: bool,
     pub(super) droppable: bool,
@@ -230,7 +230,7 @@ impl Model {
         if self.kernel.emulated && self.departs(call) {
             return None;
         }
-        if let Err(refusal) = call.check(&self.kernel.limits) {
+        if let Err(refusal) = call.check(&self.kernel.known) {
             // Where check needs to know the state, it is for the rules below; they take good words.
             let plain = !matches!(refusal.reason(), Reason::BeyondAddressSpace { .. })
                 && !matches!(refusal.reason(), Reason::RangeWraps { .. })
@@ -238,7 +238,7 @@ impl Model {
             // mm/mmap.c: do_mmap looks whether the place is taken before it looks at the sharing.
             let taken = matches!(call.operation(), Operation::Mmap { addr, len, flags, .. }
                 if flags.contains(MapFlags::FIXED_NOREPLACE)
-                    && refusal.earlier().contains(&Errno::EEXIST)
+                    && refusal.earlier().contains(Errno::EEXIST)
                     && self.range(addr, len).is_some_and(|range| !self.free(range)));
             return plain.then(|| fails(if taken { Errno::EEXIST } else { refusal.errno() }));
         }
@@ -309,7 +309,7 @@ impl Model {
     /// the model can't say what comes.
     fn departs(&self, call: Call) -> bool {
         match call.operation() {
-            _ if call.check(&self.kernel.limits).is_err() => true,
+            _ if call.check(&self.kernel.known).is_err() => true,
             Operation::Mseal { .. } | Operation::Mlock2 { .. } | Operation::Mlockall { .. } => true,
             Operation::Madvise { .. } => true,
             // Its own look at write-only memory, for a system call, finds that it can't be read.
