@@ -437,43 +437,45 @@ impl World {
         }
     }
 
-    /// The owner behind this one, if there is one; else any other.
+    /// The owner behind this one's last page, if there is one, else any other; and whether it continues
+    /// this one's bytes.
     fn next_to(&mut self, owner: &Owner) -> (usize, bool) {
-        let end = owner.own.start().wrapping_add(owner.len);
+        let end = owner.base().wrapping_add(owner.pages.len() * self.page);
         let behind = self.owners.iter().position(|next| next.own.start() == end);
-        (behind.unwrap_or_else(|| self.below(self.owners.len())), behind.is_some())
+        let n = behind.unwrap_or_else(|| self.below(self.owners.len()));
+        (n, owner.own.start().wrapping_add(owner.len) == self.owners[n].own.start())
     }
 
     /// With the one behind it, if there is one; else with any, which is refused.
     fn join(&mut self, owner: &mut Owner) -> Done {
         let (n, behind) = self.next_to(owner);
         let next = &mut self.owners[n];
-        let ends = (owner.head + owner.len) % self.page == 0;
-        let joined = match (&mut owner.own, next.own.take()) {
+        let (joined, alike) = match (&mut owner.own, next.own.take()) {
             (Own::Bytes(it), Own::Bytes(other)) => {
                 let alike = it.backing() == other.backing();
-                it.try_unsplit(other).map_err(|it| (Own::Bytes(it), alike))
+                (it.try_unsplit(other).map_err(Own::Bytes), alike)
             }
             (Own::Read(it), Own::Read(other)) => {
                 let alike = it.backing() == other.backing();
-                it.try_unsplit(other).map_err(|it| (Own::Read(it), alike))
+                (it.try_unsplit(other).map_err(Own::Read), alike)
             }
             (Own::Raw(it), Own::Raw(other)) => {
                 let alike = it.backing() == other.backing();
-                it.try_unsplit(other).map_err(|it| (Own::Raw(it), alike))
+                (it.try_unsplit(other).map_err(Own::Raw), alike)
             }
-            (_, other) => Err((other, false)),
+            (_, other) => (Err(other), false),
         };
+        let ends = (owner.head + owner.len) % self.page == 0;
         match joined {
             Ok(()) => {
-                assert!(behind && ends, "{owner:?}");
+                assert!(behind && ends && alike, "{owner:?}");
                 owner.len += next.len;
                 owner.mixed |= next.mixed;
                 owner.pages.append(&mut next.pages);
                 self.owners.swap_remove(n);
                 Some("join")
             }
-            Err((other, alike)) => {
+            Err(other) => {
                 next.own = other;
                 assert!(!(behind && ends && alike), "{owner:?}");
                 None
