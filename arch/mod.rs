@@ -15,16 +15,19 @@ compile_error!(
 );
 
 #[cfg(target_arch = "aarch64")]
+#[cfg_attr(miri, allow(dead_code, unreachable_pub))]
 mod aarch64;
 #[cfg(target_arch = "aarch64")]
 pub use aarch64::*;
 
 #[cfg(all(target_arch = "riscv64", target_pointer_width = "64"))]
+#[cfg_attr(miri, allow(dead_code, unreachable_pub))]
 mod riscv64;
 #[cfg(all(target_arch = "riscv64", target_pointer_width = "64"))]
 pub use riscv64::*;
 
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
+#[cfg_attr(miri, allow(dead_code, unreachable_pub))]
 mod x86_64;
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "64"))]
 pub use x86_64::*;
@@ -35,6 +38,7 @@ pub use x86_64::*;
 /// It also stands between two uses of memory that is mapped at two addresses, which the language takes for
 /// two memories: what was written through one address before is stored, and what is read through the other
 /// after is loaded. No instruction is made of it.
+#[cfg(not(miri))]
 #[inline]
 pub(crate) fn launder(to: *mut u8, with: *mut u8) -> *mut u8 {
     let mut laundered = to;
@@ -44,3 +48,12 @@ pub(crate) fn launder(to: *mut u8, with: *mut u8) -> *mut u8 {
     }
     laundered
 }
+
+// Under Miri, what executes instructions is replaced by a model. A name that is imported by itself
+// hides the one that the lines above import.
+#[cfg(miri)]
+mod miri;
+#[cfg(miri)]
+pub use miri::{MOST, syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};
+#[cfg(miri)]
+pub(crate) use miri::{launder, sync_instructions};
