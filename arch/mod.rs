@@ -35,6 +35,7 @@ pub use x86_64::*;
 /// It also stands between two uses of memory that is mapped at two addresses, which the language takes for
 /// two memories: what was written through one address before is stored, and what is read through the other
 /// after is loaded. No instruction is made of it.
+#[cfg(not(miri))]
 #[inline]
 pub(crate) fn launder(to: *mut u8, with: *mut u8) -> *mut u8 {
     let mut laundered = to;
@@ -144,3 +145,12 @@ impl core::fmt::Debug for Facts {
         f.write_str(self.name)
     }
 }
+
+// Under Miri, what executes instructions is replaced by a model. A name that is imported by itself
+// hides the one that the lines above import.
+#[cfg(miri)]
+mod miri;
+#[cfg(miri)]
+pub(crate) use miri::{launder, sync_instructions};
+#[cfg(miri)]
+pub use miri::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5, syscall6};

@@ -40,8 +40,9 @@ const GRAIN: usize = 16;
 const LARGEST: usize = 32 << 10;
 /// 16, 32, .. 128; then four for each doubling: 160, 192, 224, 256, 320, .. 32768.
 pub const CLASSES: usize = 40;
-/// Address space of one class in bytes. When it is used up, the class's blocks become mappings.
-const REGION: usize = 1 << 30;
+/// Address space of one class in bytes. When it is used up, the class's blocks become mappings. Under
+/// Miri, what is reserved is taken from the machine.
+const REGION: usize = if cfg!(miri) { 2 << 20 } else { 1 << 30 };
 /// Address space of one class's table: a number for each block.
 const TABLE: usize = REGION / GRAIN * size_of::<u32>();
 /// How much of a region is committed at once, at least: whole pages of any size.

@@ -3,7 +3,8 @@
 //!
 //! `heap.rs` is the page to copy from. This file is what must hold for any such allocator.
 //!
-//! `cargo run --release --example allocator`
+//! `cargo run --release --example allocator`, and under Miri `cargo +nightly miri run --example
+//! allocator`
 
 mod heap;
 mod stress;
@@ -22,9 +23,13 @@ static HEAP: Heap = Heap::new();
 fn main() {
     timed("blocks of all sizes, freed by other threads too", blocks);
     timed("the standard library's collections", collections);
-    timed("a vector of 256 MiB, grown without copying", large);
-    timed("a signal handler that allocates", signals);
-    timed("children forked while threads allocate", forks);
+    timed("a large vector, grown without copying", large);
+    if cfg!(miri) {
+        println!("skipped: Miri has neither signals nor fork");
+    } else {
+        timed("a signal handler that allocates", signals);
+        timed("children forked while threads allocate", forks);
+    }
 
     println!("\n{:>9} {:>9} {:>9}", "block", "in use", "made");
     for (block, used, made) in HEAP.classes().filter(|it| it.2 > 0) {
@@ -42,10 +47,19 @@ fn timed(what: &str, work: fn()) {
     println!("{what}: {} ms", start.elapsed().as_millis());
 }
 
+/// How much of something is enough; emulators and Miri take their time.
+fn much(natively: usize, emulated: usize, interpreted: usize) -> usize {
+    if cfg!(miri) {
+        interpreted
+    } else if std::env::var_os("RAWMAP_EMULATOR").is_some() {
+        emulated
+    } else {
+        natively
+    }
+}
+
 fn blocks() {
-    // An emulator takes its time.
-    let emulated = std::env::var_os("RAWMAP_EMULATOR").is_some();
-    stress::blocks(&HEAP, if emulated { 500 } else { 10_000 });
+    stress::blocks(&HEAP, much(10_000, 500, 8));
 }
 
 /// Maps, strings and queues, built in some threads and dropped in another.
@@ -58,7 +72,7 @@ fn collections() {
                 let mut random = stress::Random::new(seed as u64);
                 let (mut tree, mut table) = (BTreeMap::new(), HashMap::new());
                 let mut queue = VecDeque::new();
-                for n in 0..5_000 {
+                for n in 0..much(5_000, 5_000, 10) {
                     let key = random.below(2_500);
                     tree.insert(key, format!("{key}: {n}"));
                     table.entry(key).or_insert_with(Vec::new).push(n);
@@ -82,9 +96,10 @@ fn collections() {
     });
 }
 
+/// 256 MiB, as a rule.
 fn large() {
     let mut numbers = Vec::new();
-    for n in 0..(256 << 20) / 4096u64 {
+    for n in 0..much(65536, 65536, 40) as u64 {
         numbers.extend_from_slice(&[n; 4096 / 8]);
     }
     assert!(numbers.chunks(512).zip(0..).all(|(page, n)| page[0] == n && page[511] == n));
