@@ -39,9 +39,9 @@ impl Arena {
     fn model(&self) -> Model {
         // The kernel that the model under Miri is of.
         let version = if cfg!(miri) { (6, 18) } else { common::kernel() };
-        let limits = Limits::find().unwrap().kernel(version.0 as u16, version.1 as u16);
+        let known = rawmap::Kernel::find().unwrap().version(version.0 as u16, version.1 as u16);
         let kernel = Kernel {
-            limits,
+            known,
             version,
             guards: version >= (6, 15),
             droppable: false,
