@@ -1,25 +1,138 @@
-#![doc = include_str!("../README.md")]
+//! Linux's memory-mapping system calls, without a libc: inline stubs for x86_64, aarch64 and riscv64, own
+//! constants, exact errors, and owners on top that no safe program can break memory with.
 //!
-//! ## Where to begin
+//! `no_std`, no dependencies, no build script. The crate has three layers, and each is usable without those
+//! above it.
 //!
+//! # Memory and files as slices
+//! [`MapOptions`] says how a mapping is to be, and its last method what comes back: a [`Mapping`] that is a
+//! `&mut [u8]`, a `&[u8]`, or raw pointers, and that is unmapped when it is dropped.
+//!
+//! ```
+//! use rawmap::MapOptions;
+//! # use std::os::fd::AsRawFd;
+//! # let manual = std::fs::File::open("/proc/self/exe").unwrap();
+//! # // SAFETY: `manual` stays open.
+//! # let manual = unsafe { rawmap::Fd::borrow_raw(manual.as_raw_fd()) };
+//! let mut memory = MapOptions::new(1 << 20).anonymous()?;
+//! memory[..5].copy_from_slice(b"hello");
+//! memory.resize(1 << 30)?; // pages are moved, if at all, and nothing is copied
+//!
+//! // With the feature `std`, `manual` is a `&File`.
+//! // SAFETY: nobody writes or truncates the file while it is mapped.
+//! let text = unsafe { MapOptions::whole().file(manual, 0)? };
+//! println!("{} lines", text.split(|byte| *byte == b'\n').count());
+//! # Ok::<(), rawmap::Error>(())
+//! ```
+//!
+//! # Allocators and arenas
+//! A [`Reservation`] is address space that is committed, purged and given back by ranges, from several threads
+//! at once. A [`Front`] grows and never moves; a [`Pool`] hands out aligned chunks without a call each;
+//! [`PageAlloc`] maps each block, and grows it by `mremap`.
+//!
+//! ```
+//! use rawmap::{Front, Mode, Reservation};
+//! let mut table = Front::reserve(1 << 36)?; // address space, and no memory
+//! table.resize(100)?; // a `&mut [u8]` of 100 bytes, whose address stays
+//! table[99] = 1;
+//!
+//! let heap = Reservation::new(1 << 36, Mode::Strict)?;
+//! heap.commit(..1 << 20)?; // this MiB can be read and written now
+//! heap.decommit(..1 << 20)?; // and now it takes no memory
+//! # Ok::<(), rawmap::Error>(())
+//! ```
+//!
+//! ```no_run
+//! #[global_allocator]
+//! static HEAP: rawmap::PageAlloc = rawmap::PageAlloc; // for few and large blocks
+//! # fn main() {}
+//! ```
+//!
+//! # Code that is generated
+//! [`Mapping::make_executable`] turns what was written into code, with the instruction cache seen to.
+//! [`DualMapping`] writes through one view and runs through another, also where the system forbids that what
+//! was written is run.
+//!
+//! ```
+//! # // A function that returns 42: mov eax, 42; ret. mov w0, 42; ret. li a0, 42; ret.
+//! # let code: &[u8] = match std::env::consts::ARCH {
+//! #     "x86_64" => &[0xb8, 42, 0, 0, 0, 0xc3],
+//! #     "aarch64" => &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6],
+//! #     _ => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
+//! # };
+//! let mut memory = rawmap::MapOptions::new(4096).anonymous()?;
+//! memory[..code.len()].copy_from_slice(code);
+//! let memory = memory.make_executable()?;
+//! // SAFETY: `code` is a C function without arguments that returns 42.
+//! let answer: extern "C" fn() -> i32 = unsafe { std::mem::transmute(memory.as_ptr()) };
+//! assert_eq!(answer(), 42);
+//! # Ok::<(), rawmap::Error>(())
+//! ```
+//!
+//! # Kernels in userspace, tracers, sandboxes
+//! A [`Call`] is a system call as a value: read from a seccomp notification or a ptrace stop, printed as strace
+//! prints it, sent elsewhere, made; and [checked](Call::check): what a kernel of this version, architecture and
+//! page size will say, and why.
+//!
+//! ```
+//! use rawmap::{Arch, Call, Errno, Kernel, MapFlags, PageSize, Prot};
+//! let call = Call::mmap(core::ptr::null_mut(), 1, Prot::READ, MapFlags::SHARED, 3, 4096);
+//! assert_eq!(call.to_string(), "mmap(NULL, 1, PROT_READ, MAP_SHARED, 3, 0x1000)");
+//! let large_pages = Kernel::new(Arch::Aarch64, PageSize::new(16 << 10).unwrap());
+//! assert_eq!(call.check(&large_pages).unwrap_err().errno(), Errno::EINVAL);
+//! ```
+//!
+//! # Runtimes, and whoever wants the call itself
+//! The raw functions are one system call each: [`mmap`], [`munmap`], [`mprotect`], [`msync`], [`mremap`],
+//! [`madvise`], [`mincore`], [`mlock`], [`mlock2`], [`munlock`], [`mlockall`], [`munlockall`], [`mseal`]. They
+//! compile to what one would write by hand, need no relocation, thread-local or `errno`, and are `unsafe`. The
+//! stubs in [`arch`] make any other call.
+//!
+//! ```
+//! use rawmap::{MapFlags, Prot, mmap_anonymous, mprotect, munmap};
+//! // SAFETY: a new mapping, which nothing else refers to, and which isn't used after munmap.
+//! unsafe {
+//!     let rw = Prot::READ | Prot::WRITE;
+//!     let memory = mmap_anonymous(core::ptr::null_mut(), 1 << 16, rw, MapFlags::PRIVATE)?;
+//!     memory.write(42);
+//!     mprotect(memory, 1 << 16, Prot::READ)?;
+//!     assert_eq!(memory.read(), 42);
+//!     munmap(memory, 1 << 16)?;
+//! }
+//! # Ok::<(), rawmap::Errno>(())
+//! ```
+//!
+//! # Which type for which job
 //! | for | see |
 //! |---|---|
-//! | one system call | [`mmap`], [`munmap`], [`mprotect`], [`msync`], [`mremap`], [`madvise`] and the rest |
-//! | its flags | [`Prot`], [`MapFlags`], [`MsyncFlags`], [`MremapFlags`], [`Advice`] |
-//! | its errors | [`Errno`] |
-//! | a call as a value, and what the kernel will say | [`Call`], [`Operation`], [`Kernel`], [`Refusal`], [`Reason`], [`RULES`] |
-//! | memory or a file, given back when it is dropped | [`MapOptions`], [`Mapping`] |
+//! | memory, or a file, given back when it is dropped | [`MapOptions`], [`Mapping`] |
 //! | what may be done with its bytes | [`ReadWrite`], [`ReadOnly`], [`Executable`], [`Raw`] |
 //! | bytes that grow and never move | [`Front`] |
 //! | address space, used by ranges or cut into pieces | [`Reservation`] |
-//! | an allocator's blocks | [`PageAlloc`], [`Pool`] |
+//! | blocks of one size | [`Pool`] |
+//! | blocks that are pages | [`PageAlloc`] |
 //! | memory that others write at the same time | [`Words`] |
+//! | a buffer that wraps around in one piece | [`Ring`] |
+//! | stacks with a guard | [`Stack`], [`StackPool`] |
 //! | code | [`Mapping::make_executable`], [`DualMapping`] |
-//! | special shapes | [`Ring`], [`Stack`], [`StackPool`] |
 //! | what went wrong with an owner | [`Error`], [`Refused`] |
-//! | programs without a libc, or with a filter | [`set_auxv`], [`prepare`], [`Fd`] |
-//! | any other system call | [`arch`], [`Word`] |
+//! | flags and advice | [`Prot`], [`MapFlags`], [`MsyncFlags`], [`MremapFlags`], [`Advice`] |
+//! | the error of a raw call | [`Errno`] |
+//! | a call as a value, and what a kernel says to it | [`Call`], [`Operation`], [`Kernel`], [`Refusal`], [`RULES`] |
+//! | programs without a libc, or with a filter | [`set_auxv`], [`prepare`], [`Fd`], [`guide::no_libc`] |
+//! | files that shrink, directories, /proc | [`guide::files`] |
+//! | what another crate calls it | [`guide::coming_from`] |
+//!
+//! # When not to use it
+//! - You have `std` and want to read a file on any system: [memmap2](https://docs.rs/memmap2).
+//! - You need the rest of Linux too: [rustix](https://docs.rs/rustix).
+//! - Your target is not Linux on one of the three architectures, or has 32 bits.
+//!
+//! # Features
+//! None by default. `std` lets all that is `AsFd` lend its descriptor ([`AsDescriptor`]), and turns [`Errno`] and
+//! [`Error`] into `std::io::Error`. Rust 1.85 or later.
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[path = "../arch/mod.rs"]
 pub mod arch;
@@ -57,3 +170,8 @@ pub use raw::{
 #[cfg(feature = "std")]
 pub use std_types::mmap_file;
 pub use word::Word;
+
+// The README's examples run as well.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
