@@ -201,6 +201,7 @@ pub(crate) unsafe fn sync_instructions(
 /// every processor has, and which costs a hundredth of a `cpuid` where a hypervisor answers that (Intel SDM
 /// 3A, 11.3: both serialize). An `iret` would have to fit a shadow stack where the thread has one; there it is
 /// `cpuid`.
+#[cfg(target_arch = "x86_64")]
 fn serialize() {
     /// Whether the processor has `serialize`: 0 where that is not known yet.
     static SERIALIZE: AtomicU8 = AtomicU8::new(0);
@@ -250,6 +251,7 @@ fn serialize() {
 }
 
 /// What `cpuid` says of a leaf: eax, ecx, edx. It serializes.
+#[cfg(target_arch = "x86_64")]
 fn cpuid(leaf: u32) -> [u32; 3] {
     let (eax, ecx, edx);
     // SAFETY: it only reads, and serializes. rbx, which LLVM keeps to itself, is put back.

@@ -40,12 +40,19 @@ impl Arena {
         // The kernel that the model under Miri is of.
         let version = if cfg!(miri) { (6, 18) } else { common::kernel() };
         let known = rawmap::Kernel::find().unwrap().version(version.0 as u16, version.1 as u16);
+        // The whole of a process may be more than an ordinary user may lock.
+        let lock_all = cfg!(miri)
+            || common::in_child(|| {
+                let flags = MlockAllFlags::CURRENT | MlockAllFlags::ONFAULT;
+                // SAFETY: the child locks itself.
+                i32::from(unsafe { mlockall(flags) }.is_err())
+            }) == common::OK;
         let kernel = Kernel {
             known,
             version,
             guards: version >= (6, 15),
             droppable: false,
-            lock_all: true,
+            lock_all,
             emulated: false,
         };
         let none = Page {

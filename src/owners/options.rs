@@ -336,7 +336,8 @@ impl MapOptions {
     ///
     /// # Safety
     /// For as long as it is mapped, the file has the bytes, and nobody writes them: a file that shrinks is
-    /// SIGBUS, as is a disk that fails, and a slice whose bytes change is undefined behaviour.
+    /// SIGBUS, as is a disk that fails, and a slice whose bytes change is undefined behaviour. A file on hugetlbfs
+    /// is not mapped with [`noreserve`](Self::noreserve), and its pages are there (`fallocate`).
     ///
     /// ```
     /// use rawmap::MapOptions;

@@ -450,9 +450,9 @@ impl Reservation {
     /// A raw mapping as a reservation, which it was before [`into_raw`](Self::into_raw), or may pass for.
     ///
     /// # Safety
-    /// It is private anonymous memory on ordinary pages, of a length of whole pages. In strict mode it is not
-    /// `MAP_NORESERVE`, and does not lie where the main thread's stack may grow; what a reservation made there
-    /// does not. In the other mode all of it can be read and written.
+    /// It is private anonymous memory on ordinary pages, not `MAP_DROPPABLE`, begins with a page and is whole
+    /// pages. In strict mode it is not `MAP_NORESERVE`, and does not lie where the main thread's stack may grow;
+    /// what a reservation made there does not. In the other mode all of it can be read and written.
     #[must_use]
     pub const unsafe fn from_raw(mapping: Mapping<Raw>, mode: Mode) -> Self {
         Self { all: mapping, mode }

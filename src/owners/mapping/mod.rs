@@ -170,10 +170,10 @@ impl<A: Access> Mapping<A> {
     /// - Every granule that holds any of the bytes is mapped, is made of whole pages of size `granule`, and
     ///   belongs to nobody else.
     /// - `start` may be used for all of them.
-    /// - The memory comes from what `backing` says. Where it is `Anonymous`, it was placed by the kernel
-    ///   without `MAP_FIXED`, or within what was, and not `MAP_GROWSDOWN`.
-    /// - For [`ReadOnly`] and [`ReadWrite`], each byte can be read, or read and written, for as long as it is
-    ///   owned, and nobody else writes it.
+    /// - The memory comes from what `backing` says, and is not `MAP_GROWSDOWN`. The kernel chose its place, or it
+    ///   lies within what the kernel placed so; else it neither lies where the main thread's stack may grow, nor
+    ///   borders on where a stack is.
+    /// - For [`ReadOnly`], [`ReadWrite`] and [`Executable`], what [`assume`](Mapping::assume) asks for.
     ///
     /// ```
     /// use rawmap::{Backing, MapFlags, Mapping, Prot, Raw, RawParts, mmap_anonymous, page_size};
@@ -408,8 +408,11 @@ impl Mapping<Raw> {
     /// The same bytes as the slice that `B` stands for.
     ///
     /// # Safety
-    /// For as long as the result lives, each of its bytes can be read (and for [`ReadWrite`] written), and
-    /// nobody else writes them. Huge pages are populated, and not `MAP_NORESERVE`; a file has all the bytes.
+    /// For as long as the result lives, and what becomes of it by safe conversions:
+    /// - each of its bytes can be read, and for [`ReadWrite`] written;
+    /// - the bytes change through the result only: nobody else writes them, and the kernel does not drop them
+    ///   (`MAP_DROPPABLE`, `MADV_FREE`);
+    /// - a page stands behind each: huge pages are populated, and not `MAP_NORESERVE`; a file has all the bytes.
     ///
     /// ```
     /// use rawmap::{MapOptions, Mapping, Prot, ReadOnly, Sharing};

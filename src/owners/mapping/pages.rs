@@ -232,9 +232,9 @@ impl<A: Access> Mapping<A> {
     /// Those of [`madvise`](crate::madvise), and a range that does not lie within the mapping.
     ///
     /// # Safety
-    /// The advice leaves the bytes as `A` promises them, also those around the range on the same pages, while
-    /// they are borrowed. After `MADV_DONTFORK`, a forked child neither uses nor drops its copy of the owner,
-    /// since nothing is mapped there.
+    /// The advice leaves the bytes as `A` promises them, also those around the range on the same pages, now and
+    /// later: `MADV_FREE`, of what is lent as a slice, may drop them at any time. After `MADV_DONTFORK`, a forked
+    /// child neither uses nor drops its copy of the owner, since nothing is mapped there.
     ///
     /// ```
     /// use rawmap::{Advice, MapOptions};
