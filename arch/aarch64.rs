@@ -155,16 +155,19 @@ pub mod nr {
     /// `fstatfs(2)`: whether a file lies on hugetlbfs.
     #[doc(alias("__NR_fstatfs", "SYS_fstatfs"))]
     pub const FSTATFS: usize = 44;
-    /// `fallocate(2)`: memory for a memory file that was made just now.
+    /// `ftruncate(2)`, of a memory file that was made just now.
+    #[doc(alias("__NR_ftruncate", "SYS_ftruncate"))]
+    pub const FTRUNCATE: usize = 46;
+    /// `fallocate(2)`: memory for a memory file, where it is counted strictly.
     #[doc(alias("__NR_fallocate", "SYS_fallocate"))]
     pub const FALLOCATE: usize = 47;
-    /// `openat(2)`, of `/proc/self/auxv` on kernels before 6.4.
+    /// `openat(2)`, of these two.
     #[doc(alias("__NR_openat", "SYS_openat"))]
     pub const OPENAT: usize = 56;
     /// `close(2)`.
     #[doc(alias("__NR_close", "SYS_close"))]
     pub const CLOSE: usize = 57;
-    /// `read(2)`, of the auxiliary vector on kernels before 6.4.
+    /// `read(2)`, of the auxiliary vector on kernels before 6.4, and of `vm.overcommit_memory`.
     #[doc(alias("__NR_read", "SYS_read"))]
     pub const READ: usize = 63;
     /// `fstat(2)`: how long a file is, and what it is.

@@ -109,7 +109,7 @@ pub mod nr {
 
     // What the owners ask beyond the family; each says in its documentation which of these it makes.
 
-    /// `read(2)`, of the auxiliary vector on kernels before 6.4.
+    /// `read(2)`, of the auxiliary vector on kernels before 6.4, and of `vm.overcommit_memory`.
     #[doc(alias("__NR_read", "SYS_read"))]
     pub const READ: usize = 0;
     /// `close(2)`.
@@ -118,16 +118,19 @@ pub mod nr {
     /// `fstat(2)`: how long a file is, and what it is.
     #[doc(alias("__NR_fstat", "SYS_fstat"))]
     pub const FSTAT: usize = 5;
+    /// `ftruncate(2)`, of a memory file that was made just now.
+    #[doc(alias("__NR_ftruncate", "SYS_ftruncate"))]
+    pub const FTRUNCATE: usize = 77;
     /// `fstatfs(2)`: whether a file lies on hugetlbfs.
     #[doc(alias("__NR_fstatfs", "SYS_fstatfs"))]
     pub const FSTATFS: usize = 138;
     /// `prctl(2)`: `PR_GET_AUXV` and `PR_SET_VMA`.
     #[doc(alias("__NR_prctl", "SYS_prctl"))]
     pub const PRCTL: usize = 157;
-    /// `openat(2)`, of `/proc/self/auxv` on kernels before 6.4.
+    /// `openat(2)`, of these two.
     #[doc(alias("__NR_openat", "SYS_openat"))]
     pub const OPENAT: usize = 257;
-    /// `fallocate(2)`: memory for a memory file that was made just now.
+    /// `fallocate(2)`: memory for a memory file, where it is counted strictly.
     #[doc(alias("__NR_fallocate", "SYS_fallocate"))]
     pub const FALLOCATE: usize = 285;
     /// `prlimit64(2)`: how far the stack may grow, where nothing lies below it that would stop it.

@@ -6,7 +6,7 @@ use crate::flags::MapFlags;
 use crate::owners::error::{Error, Wrong};
 use crate::owners::mapping::RW;
 use crate::owners::place;
-use crate::owners::process::file_size_limit;
+use crate::owners::process::{counts_strictly, file_size_limit};
 use crate::page_size::PageSize;
 use crate::raw::RawFd;
 use crate::word::Word;
@@ -183,18 +183,22 @@ pub(super) fn granule(
 pub(super) struct MemoryFile(RawFd);
 
 impl MemoryFile {
-    /// A file of `len` bytes: zeroes. All of them are allocated, since a page that could not be when it is
-    /// touched would be SIGBUS.
+    /// A file of `len` bytes: zeroes.
     ///
-    /// Five calls: `prlimit64(RLIMIT_FSIZE)`, since to make a file longer than that is a signal; `mmap` and
-    /// `munmap` of so much memory, since the kernel weighs that, and takes page after page for a memory file
-    /// until there is none; `memfd_create("rawmap", MFD_CLOEXEC)` and `fallocate`, once more if a signal comes.
+    /// Six calls: `prlimit64(RLIMIT_FSIZE)`, since to make a file longer than that is a signal (whoever lowers
+    /// that limit just then, or turns strict accounting on later, is not considered); `openat`, `read` and `close`
+    /// of `vm.overcommit_memory`; `memfd_create("rawmap", MFD_CLOEXEC)` and `ftruncate`. Under strict accounting a
+    /// page that can't be counted when it is touched would be SIGBUS: there they are allocated, by `fallocate` in
+    /// place of `ftruncate`, after `mmap` and `munmap` of so much memory, which is refused where it can't be had.
     pub(super) fn new(len: usize) -> Result<Self, Error> {
         const MFD_CLOEXEC: usize = 1;
         if len > file_size_limit() {
-            return Err(Error::refused_beyond("fallocate", Errno::EFBIG));
+            return Err(Error::refused_beyond("ftruncate", Errno::EFBIG));
         }
-        drop(place::anonymous("mmap", len, RW, MapFlags::default())?);
+        let is_strict = counts_strictly();
+        if is_strict {
+            drop(place::anonymous("mmap", len, RW, MapFlags::default())?);
+        }
         let name = Word::ptr(c"rawmap".as_ptr().cast_mut().cast());
         // SAFETY: the kernel reads the name, which ends with a zero.
         let made = unsafe { arch::syscall2(name, Word::int(MFD_CLOEXEC), nr::MEMFD_CREATE) };
@@ -202,6 +206,13 @@ impl MemoryFile {
             Errno::decode(made).map_err(|errno| Error::refused_beyond("memfd_create", errno))?;
         let file = Self(made.bits() as RawFd);
         let (fd, all) = (Word::signed(file.0), Word::int(len));
+        if !is_strict {
+            // SAFETY: it changes a file that was made just now.
+            let sized = unsafe { arch::syscall2(fd, all, nr::FTRUNCATE) };
+            Errno::decode(sized).map_err(|errno| Error::refused_beyond("ftruncate", errno))?;
+            return Ok(file);
+        }
+        // A signal interrupts it, and undoes it.
         for _ in 0..8 {
             // SAFETY: it changes a file that was made just now.
             let allocated =

@@ -23,8 +23,9 @@ use core::slice;
 /// Three calls, no file descriptor: `mmap(NULL, len, PROT_READ|PROT_EXEC, MAP_SHARED|MAP_ANONYMOUS, -1, 0)`,
 /// `mremap(start, 0, len, MREMAP_MAYMOVE, NULL)`, which maps the same pages again, and `mprotect(second, len,
 /// PROT_READ|PROT_WRITE)`. No view gains the right to be run, so it works where the system forbids that
-/// (`PR_SET_MDWE`). Where one of the three is refused, by a filter, a security module or an emulator, eight
-/// others: `prlimit64`, `mmap` and `munmap`, `memfd_create`, `fallocate`, `mmap` twice, `close`; all of its memory is had at once then.
+/// (`PR_SET_MDWE`). Where one of the three is refused, by a filter, a security module or an emulator, nine
+/// others: `prlimit64`, `openat`, `read` and `close` (of `vm.overcommit_memory`),
+/// `memfd_create`, `ftruncate`, `mmap` twice, `close`; under strict accounting all of its memory is had at once.
 ///
 /// A forked child shares the pages; whoever forks sees to it that only one of both writes them.
 ///

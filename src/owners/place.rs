@@ -346,8 +346,8 @@ pub(super) fn moved_to_alignment(
 /// Address space that something is to be moved to. It is told from all other memory, so that it is known
 /// whether it is still there when the move is refused.
 pub(super) struct Room {
-    /// Of an object of its own, so that the kernel holds it with nobody's memory in one part; and one page
-    /// longer than what is moved there.
+    /// Of an object of its own where that can be had, so that the kernel holds it with nobody's memory in one
+    /// part; and one page longer than what is moved there.
     all: Mapping<Raw>,
     len: usize,
 }
@@ -364,8 +364,15 @@ impl Room {
             return Err(Error::wrong(operation, "the alignment", align, Wrong::TooLong, limit));
         }
         let flags = MapFlags::SHARED.union(MapFlags::NORESERVE);
-        let all =
-            without_file(operation, len + align, Prot::NONE, flags, Backing::SharedAnonymous)?;
+        let shared = Backing::SharedAnonymous;
+        let all = match without_file(operation, len + align, Prot::NONE, flags, shared) {
+            // Shared memory is counted under strict accounting; private memory that is inaccessible is not, but
+            // it may be one with somebody's.
+            Err(error) if error.errno() == Errno::ENOMEM => {
+                anonymous(operation, len + align, NOTHING.0, NOTHING.1)?
+            }
+            all => all?,
+        };
         Ok(Self { all: trimmed(all, len + page, align)?, len })
     }
 
@@ -387,8 +394,8 @@ impl Room {
             Err(error) => {
                 let mut room = ManuallyDrop::new(place);
                 let _ = room.try_unsplit(behind);
-                // If it still is what it was, the kernel has unmapped nothing.
-                if room.is_in_one_part().is_err() {
+                // If it still is what it was, which an object of its own tells, the kernel has unmapped nothing.
+                if room.backing().is_private() || room.is_in_one_part().is_err() {
                     let behind = room.split_off(len)?;
                     let place = core::mem::take(&mut *room);
                     drop((behind, retaken(place, NOTHING)));

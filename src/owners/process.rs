@@ -23,6 +23,7 @@ use crate::flags::MsyncFlags;
 use crate::owners::error::{Error, issue};
 use crate::page_size::PageSize;
 use crate::word::Word;
+use core::ffi::CStr;
 use core::ptr::without_provenance_mut;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -191,42 +192,20 @@ impl Auxv {
             arch::syscall5(Word::int(PR_GET_AUXV), start, size, Word::ZERO, Word::ZERO, nr::PRCTL)
         };
         if Errno::decode(asked).is_err() {
-            Self::read(start, size)?;
+            // That there is no such file leaves it empty; that there is no descriptor for now does not mean that
+            // nothing can be known.
+            // SAFETY: `pairs` is so large.
+            let asked = unsafe { read(c"/proc/self/auxv", start, size) };
+            asked.or_else(|errno| match errno {
+                Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR => {
+                    Err(Error::refused_beyond("openat(\"/proc/self/auxv\")", errno))
+                }
+                _ => Ok(()),
+            })?;
         }
         let mut known = Self::default();
         pairs.into_iter().take_while(|pair| pair[0] != 0).for_each(|pair| known.take(pair));
         Ok(known)
-    }
-
-    /// Reads `/proc/self/auxv`.
-    fn read(start: Word, size: Word) -> Result<(), Error> {
-        const AT_FDCWD: i32 = -100;
-        const O_CLOEXEC: usize = 0o2_000_000;
-        let path = Word::ptr(c"/proc/self/auxv".as_ptr().cast_mut().cast());
-        // SAFETY: the kernel reads the path, which ends with a zero.
-        let opened = unsafe {
-            arch::syscall4(
-                Word::signed(AT_FDCWD),
-                path,
-                Word::int(O_CLOEXEC),
-                Word::ZERO,
-                nr::OPENAT,
-            )
-        };
-        let fd = match Errno::decode(opened) {
-            Ok(fd) => fd,
-            // For now there is none to be had: what is not known yet must not pass for unknowable.
-            Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR)) => {
-                return Err(Error::refused_beyond("openat(\"/proc/self/auxv\")", errno));
-            }
-            Err(_) => return Ok(()),
-        };
-        // SAFETY: the kernel writes at most that many bytes there, and the descriptor is ours.
-        unsafe {
-            arch::syscall3(fd, start, size, nr::READ);
-            arch::syscall1(fd, nr::CLOSE);
-        }
-        Ok(())
     }
 
     /// Keeps it for the rest of the process.
@@ -265,6 +244,36 @@ fn is_grown(top: usize) -> bool {
     let mapped =
         unsafe { issue(Call::msync(without_provenance_mut(start), len, MsyncFlags::ASYNC)) };
     len != 0 && mapped.is_ok()
+}
+
+/// Reads the first bytes of a small file: three calls, `openat`, `read` and `close`.
+///
+/// # Safety
+/// `size` bytes from `start` on may be written.
+unsafe fn read(path: &CStr, start: Word, size: Word) -> Result<(), Errno> {
+    const AT_FDCWD: i32 = -100;
+    const O_CLOEXEC: usize = 0o2_000_000;
+    let path = Word::ptr(path.as_ptr().cast_mut().cast());
+    let (folder, flags) = (Word::signed(AT_FDCWD), Word::int(O_CLOEXEC));
+    // SAFETY: the kernel reads the path, which ends with a zero.
+    let fd = Errno::decode(unsafe { arch::syscall4(folder, path, flags, Word::ZERO, nr::OPENAT) })?;
+    // SAFETY: the kernel writes at most that many bytes there, by the caller's promise; and the descriptor is
+    // ours.
+    let read = unsafe {
+        let read = arch::syscall3(fd, start, size, nr::READ);
+        arch::syscall1(fd, nr::CLOSE);
+        read
+    };
+    Errno::decode(read).map(|_| ())
+}
+
+/// Whether memory is counted strictly (`vm.overcommit_memory` 2), or may be for all that can be known.
+pub(super) fn counts_strictly() -> bool {
+    let mut mode = [0_u8; 2];
+    let (start, size) = (Word::ptr(mode.as_mut_ptr()), Word::int(mode.len()));
+    // SAFETY: `mode` is so large.
+    let asked = unsafe { read(c"/proc/sys/vm/overcommit_memory", start, size) };
+    asked.is_err() || !matches!(mode[0], b'0' | b'1')
 }
 
 /// How far the stack may grow, in bytes, as far as its limit says now.

@@ -19,9 +19,9 @@ use core::slice;
 ///
 /// Two calls, no file descriptor: `mmap(NULL, 2 * len, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1,
 /// 0)`, and `mremap(start, 0, len, MREMAP_MAYMOVE|MREMAP_FIXED, start + len)`, which maps the first half's
-/// pages over the second. Where that is refused, by a filter or an emulator, these are unmapped, and five
-/// more map the pages of a file twice: `prlimit64`, `mmap` and `munmap`, `memfd_create`, `fallocate`, `mmap` twice,
-/// `close`. All of its memory is had at once then.
+/// pages over the second. Where that is refused, by a filter or an emulator, these are unmapped, and nine
+/// more map the pages of a file twice: `prlimit64`, `openat`, `read` and `close` (of `vm.overcommit_memory`),
+/// `memfd_create`, `ftruncate`, `mmap` twice, `close`; under strict accounting all of its memory is had at once.
 ///
 /// A forked child shares the buffer; whoever forks sees to it that only one of both uses it.
 ///

@@ -32,7 +32,7 @@ const WATCHED: [(usize, &str); 21] = [
     (nr::FSTAT, "fstat"),
     (nr::FSTATFS, "fstatfs"),
     (nr::MEMFD_CREATE, "memfd_create"),
-    (nr::FALLOCATE, "fallocate"),
+    (nr::FTRUNCATE, "ftruncate"),
     (nr::CLOSE, "close"),
     (nr::PRLIMIT64, "prlimit64"),
     (nr::MEMBARRIER, "membarrier"),
