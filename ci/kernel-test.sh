@@ -28,6 +28,7 @@ Kernels come from Debian's packages (one of riscv64 that can't be had from there
 as well; both are kept in ${CACHE/#$HOME/\~}.
 Fails when a test failed, a machine did not come to its end, or a test met an emulator's answer.
 
+  RAWMAP_TESTS   the only programs of tests to run, as "owners files"; no example, no proof of vectors
   RAWMAP_TEST_SECONDS   how long one machine may run (default 300)
   RAWMAP_CASES, RAWMAP_SEQUENCES   how many calls and sequences of calls are tried (default 30000
                         and 300: emulation is slow)
@@ -295,9 +296,14 @@ vector_runs() { # LENGTH_IN_BYTES...
   done
 }
 
-# Everything that runs but the vectors.
+# Everything that runs but the vectors; or only the tests that were asked for.
 test_runs() {
   local name module
+  if [[ -n ${RAWMAP_TESTS:-} ]]; then
+    # shellcheck disable=SC2086 # a list
+    printf '%s\n' $RAWMAP_TESTS >"$work/$arch/tests"
+    : >"$work/$arch/examples"
+  fi
   while read -r name; do expect_tests "$name" "$name"; done <"$work/$arch/tests"
   # What makes files again on a disk.
   truncate -s 64M "$machine/disk"
@@ -422,7 +428,8 @@ test_row() {
   with_lock "kernel-${kernel##*/}" fetch_kernel "$arch" "$series" "$pages" "$kernel"
   new_machine tests
   test_runs
-  case $arch in
+  case ${RAWMAP_TESTS:+only-}$arch in
+    only-*) ;;
     aarch64) vector_runs 16 32 64 ;;
     riscv64)
       cpu=rv64,v=true,vlen=128
@@ -430,6 +437,7 @@ test_row() {
       ;;
   esac
   boot "$cpu"
+  [[ -z ${RAWMAP_TESTS:-} ]] || return 0
   # A processor of this architecture has vectors of one length.
   if [[ $arch == riscv64 ]]; then
     new_machine vectors

@@ -340,10 +340,7 @@ fn a_whole_file_is_empty_at_its_end_and_an_error_beyond_it() {
 #[test]
 fn what_has_no_length_says_what_it_is() {
     let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-    let pipe = std::process::Command::new("true").stdout(std::process::Stdio::piped()).spawn();
-    let mut pipe = pipe.unwrap();
-    pipe.wait().unwrap();
-    let pipe = pipe.stdout.unwrap();
+    let (pipe, _other_end) = pipe();
     let open = |path: &str| File::open(path).unwrap();
     let (folder, status, zero) = (open("/"), open("/proc/self/status"), open("/dev/zero"));
     let things: [(Fd<'_>, &str); 5] = [
@@ -1422,6 +1419,11 @@ fn a_reservation_does_not_lie_where_the_stack_may_grow() {
     alone(|| {
         let len = 64 * page();
         let mut below = Reservation::new(2 * len, Mode::Strict).unwrap();
+        // Holes above it that it didn't fit in, but half of it would, are filled.
+        let reserve = || Reservation::new(len, Mode::Strict).unwrap();
+        std::iter::repeat_with(reserve)
+            .take_while(|it| it.as_ptr() > below.as_ptr())
+            .for_each(std::mem::forget);
         let ground = below.split_off(len).unwrap().as_ptr();
         let offered = Reservation::new(len, Mode::Strict).unwrap().as_ptr();
         assert_eq!(offered, ground, "what was unmapped last is the highest free place");

@@ -225,20 +225,22 @@ impl Auxv {
     fn ground(&self, top: usize) -> (usize, bool) {
         // Where addresses are given out upwards, the loader lies at a third of them, and stops nothing.
         let stops = |at: &usize| (top / 2..top).contains(at);
-        match [self.loader, self.vdso].into_iter().filter(stops).max() {
-            Some(fence) => (fence, true),
-            None if is_grown(top) => (usize::MAX, false),
-            None => (top - stack_limit().max(128 << 20).min(top / 8), false),
+        if let Some(fence) = [self.loader, self.vdso].into_iter().filter(stops).max() {
+            return (fence, true);
+        }
+        match stack_limit() {
+            limit if is_grown(top, limit) => (usize::MAX, false),
+            limit => (top - limit.max(128 << 20).min(top / 8), false),
         }
     }
 }
 
-/// Whether the stack that ends at `top` is as large as its limit allows, and so does not grow: an emulator's,
+/// Whether the stack that ends at `top` is as large as `limit` allows, and so does not grow: an emulator's,
 /// which is mapped as a whole. One call: `msync` of all that it may take up, which is ENOMEM where there is
 /// nothing yet.
-fn is_grown(top: usize) -> bool {
+fn is_grown(top: usize, limit: usize) -> bool {
     let Some(page) = known_page_size() else { return false };
-    let len = page.round_down(stack_limit());
+    let len = page.round_down(limit);
     let Some(start) = page.round_up(top).and_then(|end| end.checked_sub(len)) else { return false };
     // SAFETY: msync changes no memory.
     let mapped =

@@ -299,6 +299,16 @@ pub fn memfd(len: u64) -> File {
     file
 }
 
+/// A pipe: the end that is read, and the one that is written.
+pub fn pipe() -> (File, File) {
+    let mut ends = [0; 2];
+    // SAFETY: pipe2 writes two descriptors, which are new and ours.
+    unsafe {
+        assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0, "pipe2");
+        (File::from_raw_fd(ends[0]), File::from_raw_fd(ends[1]))
+    }
+}
+
 /// A file's descriptor, as owners take it.
 pub fn lent(file: &impl AsRawFd) -> Fd<'_> {
     // SAFETY: it is open for as long as the file is borrowed.

@@ -101,9 +101,11 @@ pub fn supervise(
         wait_for(pid);
         return None;
     };
+    // SAFETY: a plain call (Linux 5.3); the descriptor is new and ours.
+    let child = unsafe { File::from_raw_fd(libc::syscall(libc::SYS_pidfd_open, pid, 0) as i32) };
     let mut seen = Vec::new();
     let mut watched = false;
-    while let Some(notice) = receive(&listener, pid) {
+    while let Some(notice) = receive(&listener, &child) {
         let number = notice.number as usize;
         let call = Call::from_words(number, notice.args.map(|arg| Word::int(arg as usize)));
         let mut it = Seen { number, args: notice.args, call, refused: None };
@@ -206,24 +208,23 @@ struct Answer {
 /// The next call, or `None` when the child has ended.
 ///
 /// A listener says that nobody is left whom it listens to, but an older kernel (6.1) only when the
-/// child has been waited for: so this looks every now and then whether it could be.
-fn receive(listener: &File, child: libc::pid_t) -> Option<Notice> {
+/// child has been waited for: so its end is listened for too.
+fn receive(listener: &File, child: &File) -> Option<Notice> {
     const RECEIVE: u64 = 0xc050_2100; // SECCOMP_IOCTL_NOTIF_RECV
     loop {
-        let mut poll = libc::pollfd { fd: listener.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let poll = |file: &File| libc::pollfd {
+            fd: file.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let mut polled = [poll(listener), poll(child)];
         let mut notice = Notice::default();
-        // SAFETY: room for one descriptor, for what waitid tells, and for one notice.
+        // SAFETY: room for two descriptors, and for one notice.
         unsafe {
-            if libc::poll(&mut poll, 1, 100) == 0 {
-                let mut ended = std::mem::zeroed::<libc::siginfo_t>();
-                let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-                libc::waitid(libc::P_PID, child as libc::id_t, &mut ended, how);
-                if ended.si_pid() == child {
-                    return None;
-                }
+            if libc::poll(polled.as_mut_ptr(), 2, -1) < 0 {
                 continue;
             }
-            if poll.revents & libc::POLLIN == 0 {
+            if polled[0].revents & libc::POLLIN == 0 {
                 return None;
             }
             if libc::ioctl(listener.as_raw_fd(), RECEIVE as _, &mut notice) == 0 {
