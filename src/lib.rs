@@ -112,7 +112,7 @@
 //! | blocks of one size | [`Pool`] |
 //! | blocks that are pages | [`PageAlloc`] |
 //! | memory that others write at the same time | [`Words`] |
-//! | a buffer that wraps around in one piece | [`Ring`] |
+//! | a buffer that wraps around in one piece | [`Ring`], [`Queue`] |
 //! | stacks with a guard | [`Stack`], [`StackPool`] |
 //! | code | [`Mapping::make_executable`], [`DualMapping`] |
 //! | what went wrong with an owner | [`Error`], [`Refused`] |
@@ -158,9 +158,9 @@ pub use flags::{
 };
 pub use owners::{
     Access, AsDescriptor, Atomic, Backing, Chunk, DualMapping, Error, Executable, Fd, Front,
-    Guarded, MapOptions, Mapping, Mode, PageAlloc, Place, Pool, PooledStack, Purged, Raw, RawParts,
-    ReadOnly, ReadWrite, Refused, Reservation, Ring, Sealed, Sharing, Stack, StackPool, Words,
-    page_size, prepare, set_auxv,
+    Guarded, MapOptions, Mapping, Mode, PageAlloc, Place, Pool, PooledStack, Purged, Queue, Raw,
+    RawParts, ReadOnly, ReadWrite, Refused, Reservation, Ring, Sealed, Sharing, Stack, StackPool,
+    Words, page_size, prepare, set_auxv,
 };
 pub use page_size::PageSize;
 pub use raw::{
