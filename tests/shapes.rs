@@ -1,0 +1,339 @@
+//! What is built on mappings: rings over files and queues, code near other code, huge pages, sealed memory.
+mod common;
+use common::supervised::{Seen, supervise, unwatch, watch};
+use common::*;
+use rawmap::{Errno, Error, Fd, MapOptions, Queue, Ring, Sharing, Words};
+use std::fs::File;
+use std::io::{BufRead, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn lent(file: &File) -> Fd<'_> {
+    // SAFETY: it is open for as long as the file is borrowed.
+    unsafe { Fd::borrow_raw(file.as_raw_fd()) }
+}
+
+/// What a child told of an operation.
+#[derive(Debug)]
+struct Told {
+    /// Its error; `None` if it succeeded.
+    error: Option<Errno>,
+    /// Bytes that are mapped afterwards and were not before, and the other way round.
+    gained: usize,
+    lost: usize,
+}
+
+/// The calls of an operation; each of them is also refused, with each of the errors that a filter gives, as are
+/// all later ones of the same name: the operation fails with that error, and nothing is left mapped. But where
+/// the call's name is in `harmless`: then it succeeds. `None` where calls can't be refused.
+fn each_refused<T>(
+    harmless: &[&str],
+    operation: impl Fn() -> Result<T, Error>,
+) -> Option<Vec<String>> {
+    let run = |judge: &mut dyn FnMut(usize, &Seen) -> Option<Result<usize, Errno>>| {
+        let shared = Words::<AtomicUsize>::of_width(3).unwrap();
+        let child = || {
+            rawmap::prepare().unwrap();
+            let (mut before, mut after) = (Space::new(), Space::new());
+            before.look();
+            watch();
+            let result = operation();
+            unwatch();
+            let error = result.as_ref().map_or_else(|error| error.errno().raw() as usize, |_| 0);
+            drop(result);
+            after.look();
+            let told = [error, missing(&before, &after), missing(&after, &before)];
+            shared.iter().zip(told).for_each(|(word, told)| word.store(told, Ordering::Relaxed));
+        };
+        let (end, seen) = supervise(child, judge)?;
+        assert_eq!(end, OK, "{seen:?}");
+        let [error, gained, lost] = [0, 1, 2].map(|n| shared[n].load(Ordering::Relaxed));
+        let error = (error != 0).then(|| Errno::from_raw(error as i32).unwrap());
+        Some((seen, Told { error, gained, lost }))
+    };
+    let (seen, told) = run(&mut |_, _| None)?;
+    assert!(told.error.is_none() && told.gained == 0 && told.lost == 0, "{told:?}");
+    let names: Vec<_> = seen.iter().map(Seen::name).collect();
+    for (which, name) in names.iter().enumerate() {
+        for errno in [Errno::EPERM, Errno::ENOSYS, Errno::ENOMEM] {
+            let mut number = None;
+            let (seen, told) = run(&mut |n, it| {
+                if n == which {
+                    number = Some(it.number);
+                }
+                (number == Some(it.number)).then_some(Err(errno))
+            })?;
+            let expected = (!harmless.contains(&&**name)).then_some(errno);
+            let what = format!("call {which} of {names:?} refused with {errno}: {seen:?}");
+            assert_eq!(told.error, expected, "{what}");
+            assert_eq!((told.gained, told.lost), (0, 0), "{what}");
+        }
+    }
+    Some(names)
+}
+
+/// How many bytes of `there` are not mapped `here`.
+fn missing(here: &Space, there: &Space) -> usize {
+    let both = |(start, end): &(usize, usize)| -> usize {
+        let common = |(from, to): &(usize, usize)| end.min(to).saturating_sub(*start.max(from));
+        there.ranges.iter().map(common).sum()
+    };
+    there.bytes() - here.ranges.iter().map(both).sum::<usize>()
+}
+
+/// The calls of an operation, which leaves nothing when one is refused; or the test says why not, and returns.
+macro_rules! leaves_nothing {
+    ($harmless:expr, $operation:expr) => {
+        match each_refused(&$harmless, $operation) {
+            Some(names) => names,
+            None => return skip!("calls can't be refused here: no seccomp"),
+        }
+    };
+}
+
+fn ring_over(file: &File, offset: u64, len: usize) -> Result<Ring, Error> {
+    // SAFETY: the files of these tests keep their length, and who shares them minds what is borrowed.
+    unsafe { Ring::over(lent(file), offset, len) }
+}
+
+#[test]
+fn a_ring_over_a_file_is_the_files_bytes_twice() {
+    let file = file_of_pages(4);
+    let (page, len) = (page(), 2 * page());
+    let mut ring = ring_over(&file, page as u64, len).unwrap();
+    assert_eq!(
+        (ring.len(), ring.slice(0, 1), ring.slice(len - 1, 2)),
+        (len, &[2][..], &[3, 2][..])
+    );
+    ring.slice_mut(len - 1, 3).copy_from_slice(b"end");
+    let bytes = std::fs::read(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+    assert_eq!(bytes[page..page + 2], *b"nd");
+    assert_eq!((bytes[page - 1], bytes[3 * page - 1], bytes[3 * page]), (1, b'e', 4));
+}
+
+#[test]
+fn a_dropped_ring_over_a_file_leaves_nothing() {
+    let file = memfd(4 * page() as u64);
+    alone(|| {
+        let mut space = Space::new();
+        let before = space.bytes();
+        let ring = ring_over(&file, 0, 4 * page()).unwrap();
+        space.look();
+        assert_eq!(space.bytes() - before, 8 * page());
+        // By address, and owned again.
+        let parts = ring.into_raw().into_raw_parts();
+        // SAFETY: these are the parts of a ring, used once.
+        let ring = unsafe { Ring::from_raw(rawmap::Mapping::from_raw_parts(parts).unwrap()) };
+        assert_eq!(ring.len(), 4 * page());
+        drop(ring);
+        space.look();
+        assert_eq!(space.bytes(), before);
+    });
+}
+
+#[test]
+fn a_refused_ring_over_a_file_leaves_nothing() {
+    let file = memfd(page() as u64);
+    let calls = leaves_nothing!([], || ring_over(&file, 0, page()));
+    assert_eq!(calls, ["mmap", "mmap", "mmap", "mremap", "mremap"]);
+}
+
+#[test]
+fn a_ring_over_what_it_can_not_have_is_an_error() {
+    let (page, file) = (page(), memfd(page() as u64));
+    let text = |offset, len| ring_over(&file, offset, len).unwrap_err().to_string();
+    assert_eq!(text(1, page), format!("Ring::over: the offset 0x1 is not a multiple of {page:#x}"));
+    assert_eq!(text(0, 1), format!("Ring::over: the length 0x1 is not a multiple of {page:#x}"));
+    assert!(text(0, isize::MAX as usize / page * page).contains("the length 0x7f"));
+    assert!(text(0, 0).ends_with("EINVAL: invalid argument: the length is 0"));
+    let folder = File::open("/").unwrap();
+    let refused = ring_over(&folder, 0, page).unwrap_err();
+    assert!(matches!(refused.errno(), Errno::EACCES | Errno::ENODEV), "{refused}");
+    let read_only = File::open("/proc/self/exe").unwrap();
+    assert_eq!(ring_over(&read_only, 0, page).unwrap_err().errno(), Errno::EACCES);
+}
+
+/// Two processes that have no parent in common but this one, which has not mapped the file: one writes numbers
+/// in records of nine bytes, which wrap everywhere, the other one reads them.
+#[test]
+fn unrelated_processes_share_a_ring() {
+    const ME: &str = "unrelated_processes_share_a_ring";
+    const COUNT: u64 = 20_000;
+    let len = page();
+    if let Ok(side) = std::env::var("SIDE") {
+        // SAFETY: its standard input is the file, which nothing else here uses.
+        let file = unsafe { File::from_raw_fd(0) };
+        let bytes = MapOptions::new(2 * size_of::<usize>())
+            .file_raw(lent(&file), len as u64, RW, Sharing::Shared)
+            .unwrap();
+        // SAFETY: both processes use two `AtomicUsize`, and the file keeps its length.
+        let positions: Words<AtomicUsize> = unsafe { Words::from_raw(bytes).unwrap() };
+        let (tail, head) = (&positions[0], &positions[1]);
+        let mut ring = ring_over(&file, 0, len).unwrap();
+        let start = std::time::Instant::now();
+        for n in 0..COUNT {
+            let at = n as usize * 9;
+            let record: Vec<u8> = n.to_le_bytes().into_iter().chain([n as u8]).collect();
+            let ready = || match &*side {
+                "write" => at + 9 <= head.load(Ordering::Acquire) + len,
+                _ => at + 9 <= tail.load(Ordering::Acquire),
+            };
+            while !ready() {
+                assert!(start.elapsed().as_secs() < 60, "waited for the other side");
+                std::thread::yield_now();
+            }
+            if side == "write" {
+                ring.slice_mut(at, 9).copy_from_slice(&record);
+                tail.store(at + 9, Ordering::Release);
+            } else {
+                assert_eq!(ring.slice(at, 9), record);
+                head.store(at + 9, Ordering::Release);
+            }
+        }
+        return;
+    }
+    let file = memfd(2 * len as u64);
+    let sides = ["write", "read"]
+        .map(|side| start(exec_self(ME, &[("SIDE", side)]).stdin(file.try_clone().unwrap())));
+    sides.into_iter().for_each(assert_passed);
+}
+
+#[test]
+fn a_queue_hands_out_records_in_one_piece_wherever_they_wrap() {
+    let mut queue = Queue::new(1).unwrap();
+    assert_eq!(queue.capacity(), page());
+    assert_eq!((queue.unread().len(), queue.room().len()), (0, page()));
+    let (mut written, mut taken) = (0_usize, 0_usize);
+    let record = |n: usize| format!("record {n} {}\n", "x".repeat(n * 7 % 300)).into_bytes();
+    for _ in 0..5000 {
+        while queue.room().len() >= record(written).len() {
+            let bytes = record(written);
+            queue.room()[..bytes.len()].copy_from_slice(&bytes);
+            queue.written(bytes.len());
+            written += 1;
+        }
+        assert_eq!(queue.take_until(b'\n').unwrap(), record(taken));
+        taken += 1;
+    }
+    while let Some(line) = queue.take_until(b'\n') {
+        assert_eq!(line, record(taken));
+        taken += 1;
+    }
+    assert_eq!((taken, queue.unread().len(), queue.room().len()), (written, 0, page()));
+    // Full to its last byte, without an end.
+    queue.room().fill(1);
+    queue.written(page());
+    assert_eq!((queue.take_until(b'\n').is_none(), queue.room().len()), (true, 0));
+    queue.consume(page());
+    assert_eq!((queue.unread().len(), queue.into_ring().len()), (0, page()));
+}
+
+#[test]
+fn more_written_or_consumed_than_there_is_is_a_panic() {
+    let panics = |f: &dyn Fn(&mut Queue)| {
+        let mut queue = Queue::new(1).unwrap();
+        queue.written(10);
+        let f = std::panic::AssertUnwindSafe(|| f(&mut queue));
+        assert!(std::panic::catch_unwind(f).is_err());
+        assert_eq!(queue.unread().len(), 10, "and changes nothing");
+    };
+    panics(&|queue| queue.consume(11));
+    panics(&|queue| queue.written(page() - 9));
+    panics(&|queue| queue.written(usize::MAX));
+    panics(&|queue| queue.consume(usize::MAX));
+}
+
+/// What reads in pieces of odd lengths, and is interrupted now and then.
+struct Source<'a>(&'a [u8], usize);
+
+impl Read for Source<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        self.1 += 1;
+        if self.1 % 5 == 0 {
+            return Err(std::io::ErrorKind::Interrupted.into());
+        }
+        let most = out.len().min(self.1 * 13 % 1000 + 1);
+        self.0.read(&mut out[..most])
+    }
+}
+
+/// What takes a little at a time, and fails when it has so many bytes.
+struct Sink(Vec<u8>, usize);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let room = self.1 - self.0.len();
+        if room == 0 {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        self.0.write(&bytes[..bytes.len().min(room).min(100)])
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_queue_fills_from_a_read_and_drains_to_a_write() {
+    let text: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+    let (mut queue, mut source, mut sink) =
+        (Queue::new(1).unwrap(), Source(&text, 0), Sink(vec![], 60_000));
+    let refused = loop {
+        if queue.fill_from(&mut source).unwrap() == 0 {
+            panic!("the sink is full before that");
+        }
+        // Some stays, so that it wraps.
+        if queue.unread().len() > 500 {
+            if let Err(refused) = queue.drain_to(&mut sink) {
+                break refused;
+            }
+        }
+    };
+    assert_eq!(refused.kind(), std::io::ErrorKind::StorageFull);
+    assert_eq!(sink.0, text[..60_000]);
+    // What the sink did not take is still there.
+    let rest = queue.unread().len();
+    assert_eq!(queue.unread(), &text[60_000..60_000 + rest]);
+    while !queue.room().is_empty() {
+        assert_ne!(queue.fill_from(&mut source).unwrap(), 0);
+    }
+    let full = queue.fill_from(&mut source).unwrap_err();
+    assert_eq!(full.raw_os_error(), Some(Errno::ENOBUFS.raw()));
+    let zero = queue.drain_to(&mut [][..]).unwrap_err();
+    assert_eq!((zero.kind(), queue.unread().len()), (std::io::ErrorKind::WriteZero, page()));
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_queue_reads_and_writes_as_a_deque_of_bytes_does() {
+    let (mut queue, mut deque) = (Queue::new(1).unwrap(), std::collections::VecDeque::new());
+    let bytes: Vec<u8> = (0..=255).cycle().take(3000).collect();
+    for n in 0..2000 {
+        let chunk = &bytes[n..n + n * 31 % 900];
+        let room = queue.room().len();
+        let count = queue.write(chunk).unwrap();
+        assert_eq!(count, chunk.len().min(room));
+        deque.write_all(&chunk[..count]).unwrap();
+        assert!(count == chunk.len() || queue.write_all(b"x").is_err());
+        let (mut ours, mut theirs) = (vec![0; n * 17 % 800], vec![0; n * 17 % 800]);
+        let count = queue.read(&mut ours).unwrap();
+        // A deque gives what lies in one piece, a queue all.
+        assert_eq!(count, ours.len().min(deque.len()));
+        deque.read_exact(&mut theirs[..count]).unwrap();
+        assert_eq!(ours, theirs);
+        if n % 7 == 0 {
+            assert!(deque.iter().eq(queue.fill_buf().unwrap()));
+            let some = queue.unread().len() / 2;
+            BufRead::consume(&mut queue, some);
+            deque.drain(..some);
+        }
+    }
+    queue.flush().unwrap();
+    let (mut left, rest) = (Vec::new(), Vec::from(deque));
+    queue.read_until(7, &mut left).unwrap();
+    queue.read_to_end(&mut left).unwrap();
+    assert_eq!(left, rest);
+    assert_eq!(queue.fill_buf().unwrap(), b"");
+}
