@@ -158,9 +158,9 @@ pub use flags::{
 };
 pub use owners::{
     Access, AsDescriptor, Atomic, Backing, Chunk, DualMapping, Error, Executable, Fd, Front,
-    Guarded, MapOptions, Mapping, Mode, PageAlloc, Place, Pool, PooledStack, Purged, Queue, Raw,
-    RawParts, ReadOnly, ReadWrite, Refused, Reservation, Ring, Sealed, Sharing, Stack, StackPool,
-    Words, page_size, prepare, set_auxv,
+    Guarded, HugePages, MapOptions, Mapping, Mode, PageAlloc, Place, Pool, PooledStack, Purged,
+    Queue, Raw, RawParts, ReadOnly, ReadWrite, Refused, Reservation, Ring, Sealed, Sharing, Stack,
+    StackPool, Words, page_size, prepare, set_auxv,
 };
 pub use page_size::PageSize;
 pub use raw::{

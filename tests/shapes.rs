@@ -3,7 +3,8 @@ mod common;
 use common::supervised::{Seen, supervise, unwatch, watch};
 use common::*;
 use rawmap::{
-    DualMapping, Errno, Error, Fd, MapOptions, Mode, Queue, Reservation, Ring, Sharing, Words,
+    DualMapping, Errno, Error, Fd, HugePages, MapOptions, Mode, Prot, Queue, Reservation, Ring,
+    Sharing, Words,
 };
 use std::fs::File;
 use std::io::{BufRead, Read, Write};
@@ -541,4 +542,196 @@ fn code_is_written_within_its_view_only() {
     code.write(len - 2, &[1, 2]).unwrap();
     code.write(len, &[]).unwrap();
     assert!(code.publish(..=len).is_err() && code.publish(len..).is_ok());
+}
+
+const MIB: usize = 1 << 20;
+
+#[test]
+fn the_sizes_of_huge_pages_are_those_that_sysfs_lists() {
+    if emulator().is_some() {
+        return skip!("the emulator drops the size that MAP_HUGETLB names");
+    }
+    let found = HugePages::find().unwrap();
+    let mut listed: Vec<usize> = match std::fs::read_dir("/sys/kernel/mm/hugepages") {
+        Err(_) => Vec::new(),
+        Ok(entries) => entries
+            .map(|entry| {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                let size = name.strip_prefix("hugepages-").unwrap().strip_suffix("kB").unwrap();
+                size.parse::<usize>().unwrap() << 10
+            })
+            .collect(),
+    };
+    listed.sort();
+    assert_eq!(found.sizes().collect::<Vec<_>>(), listed);
+    assert_eq!(found.default_size(), huge_page());
+}
+
+#[test]
+fn asking_for_huge_pages_leaves_nothing() {
+    if emulator().is_some() {
+        return skip!("the emulator drops the size that MAP_HUGETLB names");
+    }
+    alone(|| {
+        // Neighbours above and below, which must stay: the kernel places downwards, into what is free.
+        let neighbours = [0; 8].map(|_| MapOptions::new(4 * MIB).anonymous().unwrap());
+        let mut space = Space::new();
+        let before = space.ranges.clone();
+        for _ in 0..10 {
+            HugePages::find().unwrap();
+        }
+        space.look();
+        assert_eq!(space.ranges, before);
+        drop(neighbours);
+    });
+}
+
+/// What is found when calls are answered so: the error, or the sizes and the default one.
+fn found_with(
+    mut judge: impl FnMut(usize, &str) -> Option<Errno>,
+) -> Option<(Result<(Vec<usize>, usize), i32>, Vec<String>)> {
+    let shared = Words::<AtomicUsize>::of_width(3).unwrap();
+    let child = || {
+        rawmap::prepare().unwrap();
+        let mut space = Space::new();
+        let before = space.bytes();
+        watch();
+        let found = HugePages::find();
+        unwatch();
+        space.look();
+        assert_eq!(space.bytes(), before);
+        let told = match found {
+            Err(error) => [error.errno().raw() as usize, 0, 0],
+            Ok(found) => [0, found.sizes().sum(), found.default_size().unwrap_or(0)],
+        };
+        shared.iter().zip(told).for_each(|(word, told)| word.store(told, Ordering::Relaxed));
+    };
+    let (end, seen) = supervise(child, |n, it| judge(n, &it.name()).map(Err))?;
+    assert_eq!(end, OK, "{seen:?}");
+    let [error, sum, default] = [0, 1, 2].map(|n| shared[n].load(Ordering::Relaxed));
+    let sizes = (0..63).filter(|bit| sum >> bit & 1 == 1).map(|bit| 1 << bit).collect();
+    let found = if error == 0 { Ok((sizes, default)) } else { Err(error as i32) };
+    Some((found, seen.iter().map(Seen::name).collect()))
+}
+
+#[test]
+fn asking_for_huge_pages_says_what_is_refused_and_takes_no_filter_for_a_size() {
+    let Some((Ok((sizes, default)), calls)) = found_with(|_, _| None) else {
+        return skip!("calls can't be refused here: no seccomp");
+    };
+    if sizes.len() < 2 {
+        return skip!("this kernel has {} sizes of huge pages", sizes.len());
+    }
+    let maps = calls.iter().enumerate().filter(|(_, name)| *name == "mmap").map(|(n, _)| n);
+    for which in maps.clone() {
+        for errno in [Errno::ENOMEM, Errno::EPERM] {
+            let refuse = |n, _: &str| (n == which).then_some(errno);
+            assert_eq!(found_with(refuse).unwrap().0, Err(errno.raw()), "call {which}");
+        }
+    }
+    // A kernel built without them.
+    let absent = found_with(|_, name| (name == "mmap").then_some(Errno::EINVAL)).unwrap();
+    assert_eq!(absent.0, Ok((vec![], 0)));
+    // One whose default is the next larger size: part of a page is not unmapped.
+    let first_of_all = maps.last().unwrap() + 1;
+    let larger = sizes[sizes.iter().position(|size| *size == default).unwrap() + 1];
+    let asked = sizes.iter().position(|size| *size == default).unwrap();
+    let refuse = |n, _: &str| (n == first_of_all + asked).then_some(Errno::EINVAL);
+    assert_eq!(found_with(refuse).unwrap().0, Ok((sizes, larger)));
+}
+
+/// The flags that the kernel holds a mapping with, as smaps prints them; none under an emulator.
+fn vm_flags(at: *const u8, len: usize) -> Vec<String> {
+    let end = at.wrapping_add(len).cast_mut();
+    smaps(at.cast_mut(), end).into_iter().map(|(_, fields)| fields["VmFlags"].clone()).collect()
+}
+
+/// Whether this kernel has transparent huge pages at all.
+fn has_transparent() -> bool {
+    std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists() || emulator().is_some()
+}
+
+#[test]
+fn transparent_huge_pages_are_aligned_where_they_fit_and_advised() {
+    let huge = page() * page() / 8;
+    for len in [1, huge - 1, huge, huge + 1, 3 * huge + page()] {
+        if len > 256 * MIB {
+            skip!("the part of {} MiB: it is for smaller pages", len / MIB);
+            continue;
+        }
+        let options = MapOptions::new(len).transparent_huge();
+        if !has_transparent() {
+            assert_eq!(options.anonymous().unwrap_err().errno(), Errno::EINVAL);
+            continue;
+        }
+        let mut made = Vec::new();
+        for _ in 0..4 {
+            let mapping = options.anonymous().unwrap();
+            made.push((mapping.as_ptr(), mapping.into_raw()));
+            for sharing in [Sharing::Shared, Sharing::Private] {
+                let mapping = options.raw(RW, sharing).unwrap();
+                made.push((mapping.as_ptr().cast_const(), mapping));
+            }
+        }
+        for (at, mapping) in &made {
+            assert!(len < huge || at.addr() % huge == 0, "{len:#x} bytes at {at:p}");
+            assert_eq!((mapping.len(), mapping.mapped_len()), (len, len.next_multiple_of(page())));
+            if emulator().is_none() {
+                let flags = vm_flags(*at, len);
+                assert!(flags.iter().all(|it| it.split(' ').any(|it| it == "hg")), "{flags:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn transparent_huge_pages_stand_behind_what_is_written() {
+    let enabled = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
+    if emulator().is_some() || !enabled.is_ok_and(|it| !it.contains("[never]")) {
+        return skip!("there are none, or the system gives none");
+    }
+    let huge = page() * page() / 8;
+    if huge > 32 * MIB {
+        return skip!("one is {} MiB", huge / MIB);
+    }
+    let mut memory = MapOptions::new(2 * huge).transparent_huge().anonymous().unwrap();
+    memory.populate_write(..).unwrap();
+    memory[huge] = 1;
+    let at = memory.as_ptr().cast_mut();
+    let pages: Vec<_> = smaps(at, at.wrapping_add(2 * huge))
+        .iter()
+        .map(|it| it.1["AnonHugePages"].clone())
+        .collect();
+    // The kernel has to find free memory in one piece, which it need not.
+    if pages.iter().all(|it| it == "0 kB") {
+        return skip!("the kernel has no free huge page");
+    }
+    assert!(pages.iter().any(|it| it != "0 kB"), "{pages:?}");
+}
+
+#[test]
+fn transparent_huge_pages_that_are_refused_leave_nothing() {
+    if !has_transparent() {
+        return skip!("there are none");
+    }
+    let advised = || MapOptions::new(100).transparent_huge().anonymous();
+    assert_eq!(leaves_nothing!([], advised), ["mmap", "madvise"]);
+    let advised = || MapOptions::new(100).transparent_huge().raw(Prot::NONE, Sharing::Shared);
+    assert_eq!(leaves_nothing!([], advised), ["mmap", "madvise"]);
+    let file = memfd(100);
+    let advised = || {
+        let options = MapOptions::whole().transparent_huge();
+        options.file_raw(lent(&file), 0, Prot::READ, Sharing::Private)
+    };
+    assert_eq!(leaves_nothing!([], advised), ["mmap", "madvise"]);
+}
+
+#[test]
+fn what_fills_pages_at_once_has_no_transparent_huge_ones() {
+    let options = MapOptions::new(100).transparent_huge();
+    for refused in [options.populate(), options.locked(), options.huge(2 * MIB)] {
+        let text = refused.anonymous().unwrap_err().to_string();
+        assert!(text.starts_with("anonymous: huge, populate and locked fill pages"), "{text}");
+        assert!(refused.raw(RW, Sharing::Shared).is_err());
+    }
 }
