@@ -118,6 +118,9 @@ pub mod nr {
     /// `fstat(2)`: how long a file is, and what it is.
     #[doc(alias("__NR_fstat", "SYS_fstat"))]
     pub const FSTAT: usize = 5;
+    /// `fcntl(2)`: what a memory file is sealed against.
+    #[doc(alias("__NR_fcntl", "SYS_fcntl"))]
+    pub const FCNTL: usize = 72;
     /// `fstatfs(2)`: whether a file lies on hugetlbfs.
     #[doc(alias("__NR_fstatfs", "SYS_fstatfs"))]
     pub const FSTATFS: usize = 138;

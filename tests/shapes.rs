@@ -735,3 +735,199 @@ fn what_fills_pages_at_once_has_no_transparent_huge_ones() {
         assert!(refused.raw(RW, Sharing::Shared).is_err());
     }
 }
+
+/// Adds seals to a memory file.
+fn seal(file: &File, seals: i32) -> std::io::Result<()> {
+    // SAFETY: it seals a file of the test's.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+const SEALS: i32 = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK;
+
+/// A memory file that holds this, sealed against writing and shrinking.
+fn sealed(bytes: &[u8]) -> File {
+    let mut file = memfd(0);
+    file.write_all(bytes).unwrap();
+    seal(&file, SEALS).unwrap();
+    file
+}
+
+/// `MADV_POPULATE_READ`, Linux 5.14.
+macro_rules! need_populate {
+    () => {
+        if emulator().is_none() && kernel() < (5, 14) {
+            return skip!("there is no MADV_POPULATE_READ before Linux 5.14");
+        }
+    };
+}
+
+#[test]
+fn a_sealed_file_is_a_slice_in_one_line() {
+    need_populate!();
+    let bytes: Vec<u8> = (0..3 * page() + 100).map(|n| (n % 251) as u8).collect();
+    let file = sealed(&bytes);
+    assert_eq!(MapOptions::whole().file_sealed(lent(&file), 0).unwrap()[..], bytes);
+    for (offset, len) in [(0, 1), (7, 100), (page() - 1, 2), (3 * page() + 99, 1)] {
+        let part = MapOptions::new(len).file_sealed(lent(&file), offset as u64).unwrap();
+        assert_eq!(part[..], bytes[offset..offset + len]);
+        let rest = MapOptions::whole().file_sealed(lent(&file), offset as u64).unwrap();
+        assert_eq!(rest[..], bytes[offset..]);
+    }
+    // What is changed is a private copy, and what is purged comes back.
+    let mut copy =
+        MapOptions::whole().file_sealed(lent(&file), 0).unwrap().make_writable().unwrap();
+    copy[0] = 77;
+    copy.purge(..).unwrap();
+    assert_eq!(copy[..], bytes);
+    assert!(copy.resize(bytes.len() + page()).is_err(), "it has no page behind its end");
+    assert_eq!(MapOptions::whole().file_sealed(lent(&file), bytes.len() as u64).unwrap()[..], []);
+    assert_eq!(MapOptions::whole().file_sealed(lent(&sealed(b"")), 0).unwrap()[..], []);
+}
+
+#[test]
+fn what_is_not_sealed_for_good_is_no_slice() {
+    let error = |file: &File| MapOptions::whole().file_sealed(lent(file), 0).unwrap_err();
+    for (seals, what) in [
+        (0, "is sealed against neither writing (F_SEAL_WRITE) nor shrinking (F_SEAL_SHRINK)"),
+        (libc::F_SEAL_WRITE, "is not sealed against shrinking (F_SEAL_SHRINK)"),
+        (libc::F_SEAL_SHRINK, "is not sealed against writing (F_SEAL_WRITE)"),
+        // F_SEAL_FUTURE_WRITE, F_SEAL_SEAL, F_SEAL_GROW
+        (libc::F_SEAL_SHRINK | 0x10 | 1 | 4, "is not sealed against writing (F_SEAL_WRITE)"),
+    ] {
+        let file = memfd(100);
+        seal(&file, seals).unwrap();
+        let refused = error(&file);
+        assert_eq!(refused.to_string(), format!("file_sealed: the file {what}"));
+        assert_eq!((refused.errno(), refused.call()), (Errno::EINVAL, None));
+    }
+    // Files that have no seals; on tmpfs, a file says that it can't be sealed at all.
+    for file in [File::open("/proc/self/exe").unwrap(), File::open("/").unwrap(), temp_file()] {
+        let text = error(&file).to_string();
+        let known = ["only a memory file (memfd_create) has seals", "is sealed against neither"];
+        assert!(known.iter().any(|known| text.contains(known)), "{text}");
+    }
+}
+
+#[test]
+fn more_than_a_sealed_file_has_is_an_error() {
+    let file = sealed(&[7; 100]);
+    let text = |options: MapOptions, offset| {
+        options.file_sealed(lent(&file), offset).unwrap_err().to_string()
+    };
+    assert_eq!(text(MapOptions::new(101), 0), "file_sealed: the length 0x65 is more than 0x64");
+    assert_eq!(text(MapOptions::new(100), 1), "file_sealed: the length 0x64 is more than 0x63");
+    assert_eq!(
+        text(MapOptions::new(page()), 0),
+        format!("file_sealed: the length {:#x} is more than 0x64", page())
+    );
+    assert_eq!(text(MapOptions::whole(), 101), "file_sealed: the offset 0x65 is more than 0x64");
+    assert!(text(MapOptions::new(0), 0).ends_with("EINVAL: invalid argument: the length is 0"));
+}
+
+/// A sealed file that another process made, with a hole in it, which still can be written by nobody.
+#[test]
+fn nobody_changes_what_is_sealed() {
+    need_populate!();
+    let file = memfd(4 * page() as u64);
+    // SAFETY: a new mapping of the test's own.
+    let writable = map(&file, page(), RW, rawmap::MapFlags::SHARED, 0).unwrap();
+    assert_eq!(seal(&file, SEALS).unwrap_err().raw_os_error(), Some(libc::EBUSY));
+    // SAFETY: mapped just now, and not used any more.
+    unsafe { rawmap::munmap(writable, page()).unwrap() };
+    seal(&file, SEALS).unwrap();
+    let map = MapOptions::whole().file_sealed(lent(&file), 0).unwrap();
+    if emulator().is_none() {
+        assert!(resident(map.as_ptr().cast_mut(), 4).iter().all(|page| *page), "populated");
+    }
+    let mut other = &file;
+    assert_eq!(other.write(b"x").unwrap_err().raw_os_error(), Some(libc::EPERM));
+    assert_eq!(file.set_len(1).unwrap_err().raw_os_error(), Some(libc::EPERM));
+    // SAFETY: it would change the test's own file.
+    let punched = unsafe {
+        let how = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        libc::fallocate(file.as_raw_fd(), how, 0, page() as i64)
+    };
+    assert_eq!((punched, std::io::Error::last_os_error().raw_os_error()), (-1, Some(libc::EPERM)));
+    assert!(common::map(&file, page(), RW, rawmap::MapFlags::SHARED, 0).is_err());
+    // It may grow, which is nothing to who has mapped it.
+    file.set_len(5 * page() as u64).unwrap();
+    assert!(map.len() == 4 * page() && map.iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn a_sealed_file_on_huge_pages_is_no_slice() {
+    // MFD_HUGETLB | MFD_ALLOW_SEALING
+    // SAFETY: a new descriptor.
+    let fd = unsafe { libc::memfd_create(c"huge".as_ptr(), 4 | 2) };
+    if fd < 0 {
+        return skip!("there is no memory file on huge pages: {}", std::io::Error::last_os_error());
+    }
+    // SAFETY: as above.
+    let file = unsafe { File::from_raw_fd(fd) };
+    file.set_len(huge_page().unwrap() as u64).unwrap();
+    seal(&file, SEALS).unwrap();
+    let refused = MapOptions::whole().file_sealed(lent(&file), 0).unwrap_err();
+    assert!(refused.to_string().contains("lies on huge pages"), "{refused}");
+}
+
+#[test]
+fn a_sealed_file_whose_pages_are_refused_leaves_nothing() {
+    let file = sealed(&[7; 100]);
+    let mapped = || MapOptions::whole().file_sealed(lent(&file), 0);
+    if emulator().is_none() && kernel() < (5, 14) {
+        assert_eq!(mapped().unwrap_err().errno(), Errno::EINVAL);
+    }
+    need_populate!();
+    assert_eq!(leaves_nothing!([], mapped), ["mmap", "madvise"]);
+}
+
+/// Answers one call of every later one of this thread with an error: by a filter, for a child of its own.
+fn answer(number: usize, errno: Errno) -> bool {
+    const RETURN_ERRNO: u32 = 0x0005_0000; // SECCOMP_RET_ERRNO
+    const ALLOW: u32 = 0x7fff_0000;
+    let line = |code, k, jf| libc::sock_filter { code, jt: 0, jf, k };
+    let mut program = [
+        line(0x20, 0, 0),             // BPF_LD | BPF_W | BPF_ABS: the number
+        line(0x15, number as u32, 1), // BPF_JMP | BPF_JEQ | BPF_K
+        line(0x06, RETURN_ERRNO | errno.raw() as u32, 0), // BPF_RET | BPF_K
+        line(0x06, ALLOW, 0),
+    ];
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: a filter of so many lines, which is for this child.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::prctl(libc::PR_SET_SECCOMP, 2, &raw const program) == 0
+    }
+}
+
+#[test]
+fn what_the_seals_can_not_be_asked_by_is_an_error() {
+    use rawmap::arch::nr;
+    const NO_FILTER: i32 = 7;
+    let file = sealed(&[7; 100]);
+    for (number, name) in
+        [(nr::FCNTL, "fcntl(F_GET_SEALS)"), (nr::FSTATFS, "fstatfs"), (nr::FSTAT, "fstat")]
+    {
+        for errno in [Errno::EPERM, Errno::ENOSYS] {
+            let end = in_child(|| {
+                rawmap::prepare().unwrap();
+                if !answer(number, errno) {
+                    return NO_FILTER;
+                }
+                let mut space = Space::new();
+                let before = space.bytes();
+                let refused = MapOptions::whole().file_sealed(lent(&file), 0).unwrap_err();
+                space.look();
+                let said = refused.to_string().starts_with(&format!("{name}: "));
+                i32::from(!(said && refused.errno() == errno && space.bytes() == before))
+            });
+            if end == End::Exit(NO_FILTER) {
+                return skip!("calls can't be refused here: no seccomp");
+            }
+            assert_eq!(end, OK, "{name} refused with {errno}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use crate::call::Call;
 use crate::errno::Errno;
 use crate::flags::{Advice, MapFlags, Prot};
 use crate::owners::access::{Access, Raw, ReadOnly, ReadWrite};
-use crate::owners::descriptor::{AsDescriptor, bytes_from, explained, granule};
+use crate::owners::descriptor::{AsDescriptor, bytes_from, check_sealed, explained, granule};
 use crate::owners::error::{Error, Wrong, issue};
 use crate::owners::huge::transparent_size;
 use crate::owners::mapping::{Backing, Mapping, RW};
@@ -24,7 +24,7 @@ use core::ptr::null_mut;
 /// | | memory | file |
 /// |---|---|---|
 /// | `&mut [u8]` | [`anonymous`](Self::anonymous) | [`file_copy`](Self::file_copy), [`file_mut`](Self::file_mut) |
-/// | `&[u8]` | | [`file`](Self::file) |
+/// | `&[u8]` | | [`file`](Self::file), [`file_sealed`](Self::file_sealed) |
 /// | raw pointers | [`raw`](Self::raw) | [`file_raw`](Self::file_raw) |
 /// | at an address | [`at`](Self::at) | [`at`](Self::at) |
 ///
@@ -409,6 +409,77 @@ impl MapOptions {
         let fd = file.as_descriptor().raw();
         // SAFETY: the caller's promise.
         unsafe { self.of_file("file", fd, offset, Prot::READ, Sharing::Private) }
+    }
+
+    /// Maps a memory file that is sealed for good against writing and shrinking, from byte `offset` on, as a
+    /// `&[u8]`: without `unsafe`, since it is the kernel that vouches for the bytes. What another process made,
+    /// filled and sealed can be read in place, however little it is trusted.
+    ///
+    /// Both `F_SEAL_WRITE` and `F_SEAL_SHRINK` must be there; `F_SEAL_FUTURE_WRITE` is not enough, as who has
+    /// mapped the file before goes on writing. The kernel adds `F_SEAL_WRITE` only when nobody has the file
+    /// mapped for writing (EBUSY), and nobody takes a seal away.
+    ///
+    /// All of it is made resident once, also where the file has holes: else there might be no memory for them
+    /// when they are read.
+    ///
+    /// Five calls: `fcntl(fd, F_GET_SEALS)`, `fstatfs`, `fstat`, `mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd,
+    /// offset)`, and `madvise(start, len, MADV_POPULATE_READ)` (Linux 5.14); rarely one `fstat` more, as
+    /// [`file`](Self::file).
+    ///
+    /// # Errors
+    /// That it is not a memory file, not so sealed, or on huge pages; that it ends before the range does; what
+    /// `fcntl`, `fstat` and `fstatfs` answer; those of [`file`](Self::file); and those of
+    /// [`Mapping::populate_read`]: EINVAL before Linux 5.14, EFAULT where there is no memory for a hole.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// # use std::io::Write;
+    /// # use std::os::fd::{AsRawFd, FromRawFd};
+    /// # // SAFETY: a new descriptor.
+    /// # let mut memfd = unsafe {
+    /// #     std::fs::File::from_raw_fd(libc::memfd_create(c"s".as_ptr(), libc::MFD_ALLOW_SEALING))
+    /// # };
+    /// # memfd.write_all(b"a message").unwrap();
+    /// # let raw = memfd.as_raw_fd();
+    /// # // SAFETY: `memfd` stays open.
+    /// # let memfd = unsafe { rawmap::Fd::borrow_raw(raw) };
+    /// assert!(MapOptions::whole().file_sealed(memfd, 0).is_err()); // not yet
+    /// # // SAFETY: it seals a file of ours.
+    /// # let sealed = unsafe {
+    /// #     libc::fcntl(raw, libc::F_ADD_SEALS, libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK)
+    /// # };
+    /// # assert_eq!(sealed, 0);
+    /// // Once who sent it has sealed it:
+    /// let message = MapOptions::whole().file_sealed(memfd, 0)?;
+    /// assert_eq!(&message[..], b"a message");
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn file_sealed(
+        self,
+        file: impl AsDescriptor,
+        offset: u64,
+    ) -> Result<Mapping<ReadOnly>, Error> {
+        const OPERATION: &str = "file_sealed";
+        let fd = file.as_descriptor().raw();
+        // The seals before the length: from then on it does not shrink.
+        check_sealed(OPERATION, fd)?;
+        let most = bytes_from(OPERATION, fd, offset)?;
+        let len = self.len.unwrap_or(most);
+        if len > most {
+            return Err(Error::wrong(OPERATION, "the length", len, Wrong::TooLarge, most));
+        }
+        if self.len.is_none() && len == 0 {
+            return Ok(Mapping::empty());
+        }
+        let options = Self { len: Some(len), ..self };
+        // SAFETY: nobody writes the bytes: not by a call, nor by a mapping, of which the seal says that there is
+        // none that is shared and writable; this one is private. The file has all of them and keeps them, on
+        // ordinary pages, and what the kernel owes of a memory file's page that is there it owes as for any
+        // memory; that all are there is seen to below, before any is lent.
+        let mapping: Mapping<ReadOnly> =
+            unsafe { options.of_file(OPERATION, fd, offset, Prot::READ, Sharing::Private) }?;
+        mapping.populate_read(..)?;
+        Ok(mapping)
     }
 
     /// Maps a private copy of a file from byte `offset` on, as a `&mut [u8]`: what is written is seen here
