@@ -26,6 +26,9 @@ struct Told {
     lost: usize,
 }
 
+/// Answers a call in the kernel's stead, or not.
+type Judge<'a> = &'a mut dyn FnMut(usize, &Seen) -> Option<Result<usize, Errno>>;
+
 /// The calls of an operation; each of them is also refused, with each of the errors that a filter gives, as are
 /// all later ones of the same name: the operation fails with that error, and all is mapped that was, and nothing
 /// more. But where the call's name is in `harmless`: then it succeeds. `None` where calls can't be refused.
@@ -34,7 +37,7 @@ fn each_refused<P, T>(
     prepare: impl Fn() -> P,
     operation: impl Fn(&mut P) -> Result<T, Error>,
 ) -> Option<Vec<String>> {
-    let run = |judge: &mut dyn FnMut(usize, &Seen) -> Option<Result<usize, Errno>>| {
+    let run = |judge: Judge| {
         let shared = Words::<AtomicUsize>::of_width(3).unwrap();
         let child = || {
             rawmap::prepare().unwrap();
@@ -355,11 +358,14 @@ fn jump(distance: usize) -> Vec<u8> {
         // jmp rel32, counted from the next instruction
         "x86_64" => [&[0xe9][..], &(distance - 5).to_le_bytes()].concat(),
         // b
-        "aarch64" => (0x1400_0000 | distance / 4).to_le_bytes().to_vec(),
+        "aarch64" => (0x1400_0000 | (distance / 4)).to_le_bytes().to_vec(),
         // jal x0
         "riscv64" => {
-            let bits = |from: u32, count: u32| distance >> from & ((1 << count) - 1);
-            let at = bits(20, 1) << 31 | bits(1, 10) << 21 | bits(11, 1) << 20 | bits(12, 8) << 12;
+            let bits = |from: u32, count: u32| (distance >> from) & ((1 << count) - 1);
+            let at = (bits(20, 1) << 31)
+                | (bits(1, 10) << 21)
+                | (bits(11, 1) << 20)
+                | (bits(12, 8) << 12);
             (at | 0x6f).to_le_bytes().to_vec()
         }
         arch => panic!("no code for {arch}"),
@@ -506,7 +512,7 @@ fn pieces_of_code_live_by_themselves() {
         assert_eq!((run(&low, 0), run(&high, 0)), (42, 42));
     });
     let none = high.split_off(page()).unwrap();
-    assert!(none.is_empty() && none.len() == 0 && none.publish(..).is_ok());
+    assert!(none.is_empty() && none.publish(..).is_ok());
     let all = high.split_off(0).unwrap();
     assert_eq!((all.len(), high.len(), run(&all, 0)), (page(), 0, 42));
 }
@@ -586,10 +592,11 @@ fn asking_for_huge_pages_leaves_nothing() {
     });
 }
 
-/// What is found when calls are answered so: the error, or the sizes and the default one.
-fn found_with(
-    mut judge: impl FnMut(usize, &str) -> Option<Errno>,
-) -> Option<(Result<(Vec<usize>, usize), i32>, Vec<String>)> {
+/// The sizes of huge pages and the default one, or the number of an error.
+type Found = Result<(Vec<usize>, usize), i32>;
+
+/// What is found when calls are answered so, and the calls.
+fn found_with(mut judge: impl FnMut(usize, &str) -> Option<Errno>) -> Option<(Found, Vec<String>)> {
     let shared = Words::<AtomicUsize>::of_width(3).unwrap();
     let child = || {
         rawmap::prepare().unwrap();
@@ -622,8 +629,9 @@ fn asking_for_huge_pages_says_what_is_refused_and_takes_no_filter_for_a_size() {
     if sizes.len() < 2 {
         return skip!("this kernel has {} sizes of huge pages", sizes.len());
     }
-    let maps = calls.iter().enumerate().filter(|(_, name)| *name == "mmap").map(|(n, _)| n);
-    for which in maps.clone() {
+    let maps = calls.iter().enumerate().filter(|(_, name)| *name == "mmap");
+    let maps: Vec<_> = maps.map(|(n, _)| n).collect();
+    for &which in &maps {
         for errno in [Errno::ENOMEM, Errno::EPERM] {
             let refuse = |n, _: &str| (n == which).then_some(errno);
             assert_eq!(found_with(refuse).unwrap().0, Err(errno.raw()), "call {which}");
@@ -633,7 +641,7 @@ fn asking_for_huge_pages_says_what_is_refused_and_takes_no_filter_for_a_size() {
     let absent = found_with(|_, name| (name == "mmap").then_some(Errno::EINVAL)).unwrap();
     assert_eq!(absent.0, Ok((vec![], 0)));
     // One whose default is the next larger size: part of a page is not unmapped.
-    let first_of_all = maps.last().unwrap() + 1;
+    let first_of_all = maps[maps.len() - 1] + 1;
     let larger = sizes[sizes.iter().position(|size| *size == default).unwrap() + 1];
     let asked = sizes.iter().position(|size| *size == default).unwrap();
     let refuse = |n, _: &str| (n == first_of_all + asked).then_some(Errno::EINVAL);
