@@ -32,6 +32,8 @@ type Judge<'a> = &'a mut dyn FnMut(usize, &Seen) -> Option<Result<usize, Errno>>
 /// The calls of an operation; each of them is also refused, with each of the errors that a filter gives, as are
 /// all later ones of the same name: the operation fails with that error, and all is mapped that was, and nothing
 /// more. But where the call's name is in `harmless`: then it succeeds. `None` where calls can't be refused.
+///
+/// Not `fstat`, which mapping a file may cost or not, by the address that it comes to lie at.
 fn each_refused<P, T>(
     harmless: &[&str],
     prepare: impl Fn() -> P,
@@ -61,14 +63,16 @@ fn each_refused<P, T>(
     };
     let (seen, told) = run(&mut |_, _| None)?;
     assert!(told.error.is_none() && told.gained == 0, "{told:?}");
-    let names: Vec<_> = seen.iter().map(Seen::name).collect();
+    let counts = |it: &Seen| it.name() != "fstat";
+    let names: Vec<_> = seen.iter().filter(|it| counts(it)).map(Seen::name).collect();
     for (which, name) in names.iter().enumerate() {
         for errno in [Errno::EPERM, Errno::ENOSYS, Errno::ENOMEM] {
-            let mut number = None;
-            let (seen, told) = run(&mut |n, it| {
-                if n == which {
-                    number = Some(it.number);
+            let (mut before, mut number) = (0, None);
+            let (seen, told) = run(&mut |_, it| {
+                if before == which && counts(it) {
+                    number = number.or(Some(it.number));
                 }
+                before += usize::from(counts(it));
                 (number == Some(it.number)).then_some(Err(errno))
             })?;
             let expected = (!harmless.contains(&&**name)).then_some(errno);
@@ -437,13 +441,9 @@ fn code_whose_place_is_refused_stays_where_it_is() {
         let mut code = DualMapping::new(page()).unwrap();
         code.write(0, RETURN_42).unwrap();
         code.publish(..).unwrap();
-        // Something lies behind, so that it can't grow, which is asked first.
-        let mut place = Reservation::new(2 * page(), Mode::Strict).unwrap();
-        let behind = place.split_off(page()).unwrap();
-        code.place_run(place).unwrap();
-        (code, behind, Some(Reservation::new(page(), Mode::Strict).unwrap()))
+        (code, Some(Reservation::new(page(), Mode::Strict).unwrap()))
     };
-    let place = |(code, _, place): &mut (DualMapping, Reservation, Option<Reservation>)| {
+    let place = |(code, place): &mut (DualMapping, Option<Reservation>)| {
         let at = code.run_ptr();
         code.place_run(place.take().unwrap()).map_err(|refused| {
             let error = refused.error();
@@ -454,7 +454,7 @@ fn code_whose_place_is_refused_stays_where_it_is() {
         })
     };
     let calls = leaves_nothing!([], prepare, place);
-    assert_eq!(calls, ["mremap", "mremap"]);
+    assert_eq!(calls, ["madvise", "mremap"]);
 }
 
 #[test]
@@ -889,7 +889,7 @@ fn a_sealed_file_whose_pages_are_refused_leaves_nothing() {
         assert_eq!(mapped().unwrap_err().errno(), Errno::EINVAL);
     }
     need_populate!();
-    assert_eq!(leaves_nothing!([], mapped), ["mmap", "madvise"]);
+    assert_eq!(leaves_nothing!([], mapped), ["fcntl", "fstatfs", "mmap", "madvise"]);
 }
 
 /// Answers one call of every later one of this thread with an error: by a filter, for a child of its own.

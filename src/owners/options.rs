@@ -463,7 +463,7 @@ impl MapOptions {
         let fd = file.as_descriptor().raw();
         // The seals before the length: from then on it does not shrink.
         check_sealed(OPERATION, fd)?;
-        let most = bytes_from(OPERATION, fd, offset)?;
+        let (most, _) = bytes_from(OPERATION, fd, offset)?;
         let len = self.len.unwrap_or(most);
         if len > most {
             return Err(Error::wrong(OPERATION, "the length", len, Wrong::TooLarge, most));

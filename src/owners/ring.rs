@@ -173,8 +173,8 @@ impl Ring {
         let mut low = Reservation::new(2 * len, Mode::Strict)?;
         let high = low.split_off(len)?;
         // Each was mapped just now, and so is in one part.
-        move_over(&mut first, low.into_raw())?;
-        move_over(&mut second, high.into_raw())?;
+        move_over(&mut first, low.into_raw(), NOTHING)?;
+        move_over(&mut second, high.into_raw(), NOTHING)?;
         Ok(Self { both: joined(first, second), len })
     }
 
