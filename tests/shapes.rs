@@ -7,7 +7,7 @@ use rawmap::{
     Sharing, Words,
 };
 use std::fs::File;
-use std::io::{BufRead, Read, Write};
+use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -260,99 +260,103 @@ fn more_written_or_consumed_than_there_is_is_a_panic() {
     panics(&|queue| queue.consume(usize::MAX));
 }
 
-/// What reads in pieces of odd lengths, and is interrupted now and then.
-struct Source<'a>(&'a [u8], usize);
-
-impl Read for Source<'_> {
-    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        self.1 += 1;
-        if self.1 % 5 == 0 {
-            return Err(std::io::ErrorKind::Interrupted.into());
-        }
-        let most = out.len().min(self.1 * 13 % 1000 + 1);
-        self.0.read(&mut out[..most])
-    }
-}
-
-/// What takes a little at a time, and fails when it has so many bytes.
-struct Sink(Vec<u8>, usize);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let room = self.1 - self.0.len();
-        if room == 0 {
-            return Err(std::io::ErrorKind::StorageFull.into());
-        }
-        self.0.write(&bytes[..bytes.len().min(room).min(100)])
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(feature = "std")]
-#[test]
-fn a_queue_fills_from_a_read_and_drains_to_a_write() {
-    let text: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
-    let (mut queue, mut source, mut sink) =
-        (Queue::new(1).unwrap(), Source(&text, 0), Sink(vec![], 60_000));
-    let refused = loop {
-        if queue.fill_from(&mut source).unwrap() == 0 {
-            panic!("the sink is full before that");
+mod with_std {
+    use super::*;
+    use std::io::{BufRead, Read};
+
+    /// What reads in pieces of odd lengths, and is interrupted now and then.
+    struct Source<'a>(&'a [u8], usize);
+
+    impl Read for Source<'_> {
+        fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+            self.1 += 1;
+            if self.1 % 5 == 0 {
+                return Err(std::io::ErrorKind::Interrupted.into());
+            }
+            let most = out.len().min(self.1 * 13 % 1000 + 1);
+            self.0.read(&mut out[..most])
         }
-        // Some stays, so that it wraps.
-        if queue.unread().len() > 500 {
-            if let Err(refused) = queue.drain_to(&mut sink) {
-                break refused;
+    }
+
+    /// What takes a little at a time, and fails when it has so many bytes.
+    struct Sink(Vec<u8>, usize);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let room = self.1 - self.0.len();
+            if room == 0 {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
+            self.0.write(&bytes[..bytes.len().min(room).min(100)])
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_queue_fills_from_a_read_and_drains_to_a_write() {
+        let text: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+        let (mut queue, mut source, mut sink) =
+            (Queue::new(1).unwrap(), Source(&text, 0), Sink(vec![], 60_000));
+        let refused = loop {
+            if queue.fill_from(&mut source).unwrap() == 0 {
+                panic!("the sink is full before that");
+            }
+            // Some stays, so that it wraps.
+            if queue.unread().len() > 500 {
+                if let Err(refused) = queue.drain_to(&mut sink) {
+                    break refused;
+                }
+            }
+        };
+        assert_eq!(refused.kind(), std::io::ErrorKind::StorageFull);
+        assert_eq!(sink.0, text[..60_000]);
+        // What the sink did not take is still there.
+        let rest = queue.unread().len();
+        assert_eq!(queue.unread(), &text[60_000..60_000 + rest]);
+        while !queue.room().is_empty() {
+            assert_ne!(queue.fill_from(&mut source).unwrap(), 0);
+        }
+        let full = queue.fill_from(&mut source).unwrap_err();
+        assert_eq!(full.raw_os_error(), Some(Errno::ENOBUFS.raw()));
+        let zero = queue.drain_to(&mut [][..]).unwrap_err();
+        assert_eq!((zero.kind(), queue.unread().len()), (std::io::ErrorKind::WriteZero, page()));
+    }
+
+    #[test]
+    fn a_queue_reads_and_writes_as_a_deque_of_bytes_does() {
+        let (mut queue, mut deque) = (Queue::new(1).unwrap(), std::collections::VecDeque::new());
+        let bytes: Vec<u8> = (0..=255).cycle().take(3000).collect();
+        for n in 0..2000 {
+            let chunk = &bytes[n..n + n * 31 % 900];
+            let room = queue.room().len();
+            let count = queue.write(chunk).unwrap();
+            assert_eq!(count, chunk.len().min(room));
+            deque.write_all(&chunk[..count]).unwrap();
+            assert!(count == chunk.len() || queue.write_all(b"x").is_err());
+            let (mut ours, mut theirs) = (vec![0; n * 17 % 800], vec![0; n * 17 % 800]);
+            let count = queue.read(&mut ours).unwrap();
+            // A deque gives what lies in one piece, a queue all.
+            assert_eq!(count, ours.len().min(deque.len()));
+            deque.read_exact(&mut theirs[..count]).unwrap();
+            assert_eq!(ours, theirs);
+            if n % 7 == 0 {
+                assert!(deque.iter().eq(queue.fill_buf().unwrap()));
+                let some = queue.unread().len() / 2;
+                BufRead::consume(&mut queue, some);
+                deque.drain(..some);
             }
         }
-    };
-    assert_eq!(refused.kind(), std::io::ErrorKind::StorageFull);
-    assert_eq!(sink.0, text[..60_000]);
-    // What the sink did not take is still there.
-    let rest = queue.unread().len();
-    assert_eq!(queue.unread(), &text[60_000..60_000 + rest]);
-    while !queue.room().is_empty() {
-        assert_ne!(queue.fill_from(&mut source).unwrap(), 0);
+        queue.flush().unwrap();
+        let (mut left, rest) = (Vec::new(), Vec::from(deque));
+        queue.read_until(7, &mut left).unwrap();
+        queue.read_to_end(&mut left).unwrap();
+        assert_eq!(left, rest);
+        assert_eq!(queue.fill_buf().unwrap(), b"");
     }
-    let full = queue.fill_from(&mut source).unwrap_err();
-    assert_eq!(full.raw_os_error(), Some(Errno::ENOBUFS.raw()));
-    let zero = queue.drain_to(&mut [][..]).unwrap_err();
-    assert_eq!((zero.kind(), queue.unread().len()), (std::io::ErrorKind::WriteZero, page()));
-}
-
-#[cfg(feature = "std")]
-#[test]
-fn a_queue_reads_and_writes_as_a_deque_of_bytes_does() {
-    let (mut queue, mut deque) = (Queue::new(1).unwrap(), std::collections::VecDeque::new());
-    let bytes: Vec<u8> = (0..=255).cycle().take(3000).collect();
-    for n in 0..2000 {
-        let chunk = &bytes[n..n + n * 31 % 900];
-        let room = queue.room().len();
-        let count = queue.write(chunk).unwrap();
-        assert_eq!(count, chunk.len().min(room));
-        deque.write_all(&chunk[..count]).unwrap();
-        assert!(count == chunk.len() || queue.write_all(b"x").is_err());
-        let (mut ours, mut theirs) = (vec![0; n * 17 % 800], vec![0; n * 17 % 800]);
-        let count = queue.read(&mut ours).unwrap();
-        // A deque gives what lies in one piece, a queue all.
-        assert_eq!(count, ours.len().min(deque.len()));
-        deque.read_exact(&mut theirs[..count]).unwrap();
-        assert_eq!(ours, theirs);
-        if n % 7 == 0 {
-            assert!(deque.iter().eq(queue.fill_buf().unwrap()));
-            let some = queue.unread().len() / 2;
-            BufRead::consume(&mut queue, some);
-            deque.drain(..some);
-        }
-    }
-    queue.flush().unwrap();
-    let (mut left, rest) = (Vec::new(), Vec::from(deque));
-    queue.read_until(7, &mut left).unwrap();
-    queue.read_to_end(&mut left).unwrap();
-    assert_eq!(left, rest);
-    assert_eq!(queue.fill_buf().unwrap(), b"");
 }
 
 /// Machine code that jumps so many bytes ahead, counted from its own start.
