@@ -347,10 +347,10 @@ impl MapOptions {
         let (granule, flags) = self.granule(operation)?;
         check_alignment(operation, self.align)?;
         let mapped = rounded(operation, len, granule)?;
-        let transparent = transparent_size(granule);
-        let align = match self.transparent_huge && mapped >= transparent {
-            true => self.align.max(transparent),
-            false => self.align,
+        // With transparent huge pages, the granule is the page.
+        let align = match self.transparent_huge.then(|| transparent_size(granule)) {
+            Some(transparent) if mapped >= transparent => self.align.max(transparent),
+            _ => self.align,
         };
         let plain = sharing == Sharing::Private && flags.intersection(AT_ONCE).is_empty();
         let mut mapping = if plain {
