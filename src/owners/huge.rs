@@ -1,6 +1,6 @@
 //! Huge pages: which sizes there are.
 
-use crate::arch;
+use crate::arch::Arch;
 use crate::call::Call;
 use crate::errno::Errno;
 use crate::flags::{MapFlags, Prot};
@@ -50,7 +50,8 @@ impl HugePages {
         let page = page_size()?.log2();
         let mut sizes = 0;
         let mut largest = None;
-        for log2 in (page + 1..usize::BITS).filter(|log2| arch::huge_page_exists(*log2, page)) {
+        let facts = Arch::HOST.facts();
+        for log2 in (page + 1..usize::BITS).filter(|log2| facts.huge_page_exists(*log2, page)) {
             let Some(size) = PageSize::new(1 << log2) else { continue };
             if let Some(mapped) = inaccessible(size, MapFlags::huge(log2))? {
                 mapped.unmap()?;
