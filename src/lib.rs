@@ -114,8 +114,9 @@
 //! | memory that others write at the same time | [`Words`] |
 //! | a buffer that wraps around in one piece | [`Ring`], [`Queue`] |
 //! | stacks with a guard | [`Stack`], [`StackPool`] |
-//! | code | [`Mapping::make_executable`], [`DualMapping`] |
+//! | code | [`Mapping::make_executable`], [`DualMapping`], [`guide::jit`] |
 //! | what went wrong with an owner | [`Error`], [`Refused`] |
+//! | huge pages | [`MapOptions::transparent_huge`], [`HugePages`] |
 //! | flags and advice | [`Prot`], [`MapFlags`], [`MsyncFlags`], [`MremapFlags`], [`Advice`] |
 //! | the error of a raw call | [`Errno`] |
 //! | a call as a value, and what a kernel says to it | [`Call`], [`Operation`], [`Kernel`], [`Refusal`], [`RULES`] |
