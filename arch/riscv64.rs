@@ -113,6 +113,9 @@ pub mod nr {
 
     // What the owners ask beyond the family; each says in its documentation which of these it makes.
 
+    /// `fcntl(2)`: what a memory file is sealed against.
+    #[doc(alias("__NR_fcntl", "SYS_fcntl"))]
+    pub const FCNTL: usize = 25;
     /// `fstatfs(2)`: whether a file lies on hugetlbfs.
     #[doc(alias("__NR_fstatfs", "SYS_fstatfs"))]
     pub const FSTATFS: usize = 44;

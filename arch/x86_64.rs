@@ -118,6 +118,9 @@ pub mod nr {
     /// `fstat(2)`: how long a file is, and what it is.
     #[doc(alias("__NR_fstat", "SYS_fstat"))]
     pub const FSTAT: usize = 5;
+    /// `fcntl(2)`: what a memory file is sealed against.
+    #[doc(alias("__NR_fcntl", "SYS_fcntl"))]
+    pub const FCNTL: usize = 72;
     /// `ftruncate(2)`, of a memory file that was made just now.
     #[doc(alias("__NR_ftruncate", "SYS_ftruncate"))]
     pub const FTRUNCATE: usize = 77;

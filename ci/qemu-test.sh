@@ -42,7 +42,7 @@ trap 'rm -rf "$results"' EXIT
 export CARGO_TERM_COLOR=never
 
 # Each with its arguments.
-examples=(tour allocator guest short 'search 16')
+examples=(tour allocator guest short 'search 16' fibers clone talc wasmtime_platform)
 
 # step WHAT: says where in the work we are.
 step() {

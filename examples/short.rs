@@ -2,9 +2,9 @@
 //!
 //! `cargo run --features std --example short`
 
-use rawmap::{Front, MapOptions, PageAlloc, Ring, Stack, Words};
+use rawmap::{Front, MapOptions, PageAlloc, Queue, Stack, Words};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
 
@@ -76,18 +76,11 @@ impl Arena {
     }
 }
 
-fn longest_line(mut input: impl Read) -> io::Result<()> {
-    let mut ring = Ring::new(1 << 16)?;
-    let (mut head, mut tail, mut longest) = (0, 0, 0);
-    loop {
-        let free = ring.len() - (tail - head);
-        match input.read(ring.slice_mut(tail, free))? {
-            0 => break,
-            got => tail += got,
-        }
-        while let Some(len) = ring.slice(head, tail - head).iter().position(|it| *it == b'\n') {
-            longest = longest.max(len);
-            head += len + 1;
+fn longest_line(input: File) -> io::Result<()> {
+    let (mut queue, mut longest) = (Queue::new(1 << 16)?, 0);
+    while queue.fill_from(&input)? != 0 {
+        while let Some(line) = queue.take_until(b'\n') {
+            longest = longest.max(line.len() - 1);
         }
     }
     println!("the longest line has {longest} bytes");

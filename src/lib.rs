@@ -112,10 +112,11 @@
 //! | blocks of one size | [`Pool`] |
 //! | blocks that are pages | [`PageAlloc`] |
 //! | memory that others write at the same time | [`Words`] |
-//! | a buffer that wraps around in one piece | [`Ring`] |
+//! | a buffer that wraps around in one piece | [`Ring`], [`Queue`] |
 //! | stacks with a guard | [`Stack`], [`StackPool`] |
-//! | code | [`Mapping::make_executable`], [`DualMapping`] |
+//! | code | [`Mapping::make_executable`], [`DualMapping`], [`guide::jit`] |
 //! | what went wrong with an owner | [`Error`], [`Refused`] |
+//! | huge pages | [`MapOptions::transparent_huge`], [`HugePages`] |
 //! | flags and advice | [`Prot`], [`MapFlags`], [`MsyncFlags`], [`MremapFlags`], [`Advice`] |
 //! | the error of a raw call | [`Errno`] |
 //! | a call as a value, and what a kernel says to it | [`Call`], [`Operation`], [`Kernel`], [`Refusal`], [`RULES`] |
@@ -158,9 +159,9 @@ pub use flags::{
 };
 pub use owners::{
     Access, AsDescriptor, Atomic, Backing, Chunk, DualMapping, Error, Executable, Fd, Front,
-    Guarded, MapOptions, Mapping, Mode, PageAlloc, Place, Pool, PooledStack, Purged, Raw, RawParts,
-    ReadOnly, ReadWrite, Refused, Reservation, Ring, Sealed, Sharing, Stack, StackPool, Words,
-    page_size, prepare, set_auxv,
+    Guarded, HugePages, MapOptions, Mapping, Mode, PageAlloc, Place, Pool, PooledStack, Purged,
+    Queue, Raw, RawParts, ReadOnly, ReadWrite, Refused, Reservation, Ring, Sealed, Sharing, Stack,
+    StackPool, Words, page_size, prepare, set_auxv,
 };
 pub use page_size::PageSize;
 pub use raw::{

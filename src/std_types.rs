@@ -4,9 +4,9 @@ extern crate std;
 
 use crate::errno::Errno;
 use crate::flags::{MapFlags, Prot};
-use crate::owners::{AsDescriptor, Error, Fd, Refused};
+use crate::owners::{AsDescriptor, Error, Fd, Queue, Refused};
 use crate::raw::mmap;
-use std::io;
+use std::io::{self, BufRead, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 
 impl From<Errno> for io::Error {
@@ -58,6 +58,107 @@ impl<T: AsFd> AsDescriptor for T {
     fn as_descriptor(&self) -> Fd<'_> {
         // SAFETY: it is open for as long as it is lent, and `Fd` is lent for as long.
         unsafe { Fd::borrow_raw(self.as_fd().as_raw_fd()) }
+    }
+}
+
+impl Queue {
+    /// Reads once from `source` into all the room that there is, and says how many bytes came; 0 is its end.
+    ///
+    /// # Errors
+    /// What `source` says, but that it was interrupted: then it is read again. ENOBUFS if there is no room: what
+    /// is unread must be consumed first.
+    ///
+    /// The lines of standard input, none of which is copied:
+    ///
+    /// ```
+    /// use rawmap::Queue;
+    /// let mut input = Queue::new(1 << 16)?;
+    /// while input.fill_from(std::io::stdin())? != 0 {
+    ///     while let Some(line) = input.take_until(b'\n') {
+    ///         println!("{} bytes", line.len() - 1);
+    ///     }
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn fill_from(&mut self, mut source: impl Read) -> io::Result<usize> {
+        let room = self.room();
+        if room.is_empty() {
+            return Err(Errno::ENOBUFS.into());
+        }
+        loop {
+            match source.read(room) {
+                Ok(count) => {
+                    self.written(count);
+                    return Ok(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes all that is unread to `sink`, and consumes it; says how many bytes went.
+    ///
+    /// # Errors
+    /// What `sink` says, but that it was interrupted. What it did not take is still unread.
+    ///
+    /// ```
+    /// use rawmap::Queue;
+    /// use std::io::Write;
+    /// let mut output = Queue::new(1 << 16)?;
+    /// write!(output, "{} {}", 1, 2)?;
+    /// let mut sink = Vec::new();
+    /// assert_eq!(output.drain_to(&mut sink)?, 3);
+    /// assert_eq!(sink, b"1 2");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn drain_to(&mut self, mut sink: impl Write) -> io::Result<usize> {
+        let mut all = 0;
+        while !self.unread().is_empty() {
+            match sink.write(self.unread()) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    self.consume(count);
+                    all += count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Read for Queue {
+    /// Takes from what is unread; 0 bytes if nothing is.
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.unread().read(out)?;
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Queue {
+    /// What is unread. It is empty where the queue is, which says nothing of what may be written later.
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        Ok(self.unread())
+    }
+
+    fn consume(&mut self, count: usize) {
+        Queue::consume(self, count);
+    }
+}
+
+impl Write for Queue {
+    /// Stores as much as there is room for; 0 bytes where there is none, which `write_all` takes for an error.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.room().write(bytes)?;
+        self.written(count);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

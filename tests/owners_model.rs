@@ -807,7 +807,7 @@ impl World {
                 it.purge(range.clone()),
                 it.advise(range.clone(), Advice::RANDOM),
             ],
-            Own::Dual(it) => vec![it.sync(range.clone())],
+            Own::Dual(it) => vec![it.publish(range.clone())],
             Own::Bytes(_) | Own::Read(_) => vec![],
             _ => return None,
         };

@@ -228,8 +228,10 @@ fn code_is_written_by_one_view_and_run_by_the_other_and_written_again() {
     assert_eq!(returns(42), RETURN_42);
     for n in 0..100 {
         code.write(0, &returns(n)).unwrap();
+        code.publish(..).unwrap();
         assert_eq!(run(&code, 0), i32::from(n));
         code.write(page() - 16, &returns(n + 1)).unwrap();
+        code.publish(..).unwrap();
         assert_eq!(run(&code, page() - 16), i32::from(n) + 1);
         assert_eq!(run(&code, 0), i32::from(n));
     }
@@ -240,6 +242,7 @@ fn code_is_run_by_other_threads() {
     let mut code = DualMapping::new(page()).unwrap();
     for n in 0..20 {
         code.write(0, &returns(n)).unwrap();
+        code.publish(..).unwrap();
         let code = &code;
         // A new thread has fetched no old code.
         let ran = std::thread::scope(|scope| scope.spawn(move || run(code, 0)).join().unwrap());
@@ -251,11 +254,13 @@ fn code_is_run_by_other_threads() {
 fn neither_view_can_be_both_written_and_run() {
     let mut code = DualMapping::new(page()).unwrap();
     code.write(0, RETURN_42).unwrap();
+    code.publish(..).unwrap();
     let run = code.run_ptr().cast_mut();
     assert_eq!((reading(run), writing(run), running(run)), (OK, SEGV, End::Exit(42)));
     let write = code.write_ptr();
     assert_eq!((reading(write), writing(write)), (OK, OK));
     code.write(0, RETURN_42).unwrap();
+    code.publish(..).unwrap();
     match emulator() {
         Some(_) => skip!("the emulator's maps are not the program's"),
         None => {
@@ -275,11 +280,13 @@ fn code_is_not_written_outside_of_its_range() {
         let end = offset.saturating_add(2);
         assert_eq!(refused.argument(), Some(("the range's end", end, Some(size))), "{refused}");
     }
-    assert!(code.sync(1..usize::MAX).is_err() && code.sync(size + 1..).is_err());
+    assert!(code.publish(1..usize::MAX).is_err() && code.publish(size + 1..).is_err());
     #[allow(clippy::reversed_empty_ranges)]
-    let backwards = code.sync(5..3);
-    assert_eq!(backwards.unwrap_err().to_string(), "sync: the range's end 0x3 is less than 0x5");
-    for synced in [code.sync(size..), code.sync(..=size - 1), code.sync(..), code.sync(3..3)] {
+    let backwards = code.publish(5..3);
+    assert_eq!(backwards.unwrap_err().to_string(), "publish: the range's end 0x3 is less than 0x5");
+    for synced in
+        [code.publish(size..), code.publish(..=size - 1), code.publish(..), code.publish(3..3)]
+    {
         assert_eq!(synced, Ok(()));
     }
     code.write(size, &[]).unwrap();
@@ -303,11 +310,13 @@ fn code_is_made_where_no_memory_may_become_executable() {
         let mut code = DualMapping::new(page()).unwrap();
         for n in [1, 2] {
             code.write(0, &returns(n)).unwrap();
+            code.publish(..).unwrap();
             assert_eq!(run(&code, 0), i32::from(n));
         }
         if refuse(nr::MREMAP, Errno::EPERM) {
             let mut code = DualMapping::new(page()).unwrap();
             code.write(0, &returns(3)).unwrap();
+            code.publish(..).unwrap();
             assert_eq!(run(&code, 0), 3);
         }
     });
@@ -325,6 +334,7 @@ fn code_lies_in_a_memory_file_where_a_call_for_anonymous_memory_is_refused() {
             space.look();
             assert_eq!(space.bytes() - before, 2 * page());
             code.write(0, &returns(42)).unwrap();
+            code.publish(..).unwrap();
             assert_eq!(run(&code, 0), 42);
             drop(code);
             space.look();
@@ -343,6 +353,7 @@ fn threads_that_run_code_run_the_new_one_once_they_are_synced() {
         return skip!("no MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE: {error}");
     }
     code.write(0, &returns(0)).unwrap();
+    code.publish(..).unwrap();
     let (published, ran) = (AtomicU32::new(0), AtomicU32::new(0));
     let (address, write) = (code.run_ptr().addr(), code.write_ptr());
     std::thread::scope(|scope| {
@@ -359,7 +370,7 @@ fn threads_that_run_code_run_the_new_one_once_they_are_synced() {
         for n in 0..100 {
             // SAFETY: within the view; the thread that runs it waits.
             unsafe { write.copy_from(returns(n as u8).as_ptr(), returns(n as u8).len()) };
-            code.sync(..returns(n as u8).len()).unwrap();
+            code.publish(..returns(n as u8).len()).unwrap();
             code.sync_threads().unwrap();
             published.store(n, Ordering::Release);
             await_value(&ran, n + 1);

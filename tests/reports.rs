@@ -58,6 +58,7 @@ fn code_memory_is_had_where_writable_memory_may_not_become_executable() {
         }
         let mut code = DualMapping::new(1).unwrap();
         code.write(0, RETURN_42).unwrap();
+        code.publish(..).unwrap();
         assert_eq!(running(code.run_ptr().cast_mut()), End::Exit(42));
     });
 }

@@ -8,3 +8,6 @@ pub mod no_libc {}
 
 #[doc = include_str!("coming_from.md")]
 pub mod coming_from {}
+
+#[doc = include_str!("jit.md")]
+pub mod jit {}

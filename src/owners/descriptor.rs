@@ -113,6 +113,51 @@ fn file_system(fd: RawFd) -> Result<usize, Error> {
     Ok(status[0])
 }
 
+/// The magic number of hugetlbfs.
+const HUGETLBFS_MAGIC: usize = 0x9584_58f6;
+
+/// Checks that a file's bytes stay what they are: that it is a memory file, sealed for good against writing
+/// and against shrinking, and has an ordinary page for each byte.
+///
+/// Two calls: `fcntl(fd, F_GET_SEALS)` and `fstatfs`.
+///
+/// # Errors
+/// What is not so.
+pub(super) fn check_sealed(operation: &'static str, fd: RawFd) -> Result<(), Error> {
+    const F_GET_SEALS: usize = 1034;
+    const F_SEAL_SHRINK: usize = 2;
+    const F_SEAL_WRITE: usize = 8;
+    let not_offered = |what, value| Error::wrong(operation, what, value, Wrong::NotOffered, 0);
+    // SAFETY: it reads a number that the kernel keeps.
+    let seals = unsafe { arch::syscall2(Word::signed(fd), Word::int(F_GET_SEALS), nr::FCNTL) };
+    let seals = match Errno::decode(seals) {
+        Ok(seals) => seals.bits(),
+        Err(Errno::EINVAL) => {
+            return Err(not_offered("only a memory file (memfd_create) has seals; see file", 0));
+        }
+        Err(errno) => return Err(Error::refused_beyond("fcntl(F_GET_SEALS)", errno)),
+    };
+    // Not F_SEAL_FUTURE_WRITE: who has mapped it by then goes on writing.
+    let missing = match (seals & F_SEAL_WRITE != 0, seals & F_SEAL_SHRINK != 0) {
+        (true, true) => None,
+        (false, true) => Some("the file is not sealed against writing (F_SEAL_WRITE)"),
+        (true, false) => Some("the file is not sealed against shrinking (F_SEAL_SHRINK)"),
+        (false, false) => Some(
+            "the file is sealed against neither writing (F_SEAL_WRITE) nor shrinking (F_SEAL_SHRINK)",
+        ),
+    };
+    if let Some(what) = missing {
+        return Err(not_offered(what, seals));
+    }
+    if file_system(fd)? == HUGETLBFS_MAGIC {
+        return Err(not_offered(
+            "the file lies on huge pages, of which one may be missing; see file",
+            0,
+        ));
+    }
+    Ok(())
+}
+
 /// How many bytes a file has from `offset` on, and what it says of its blocks, for [`granule`].
 ///
 /// One call: `fstat`; and where it has none, one more, `fstatfs`, since a file of /proc says so too.
@@ -165,7 +210,6 @@ pub(super) fn granule(
     page: PageSize,
     block: Option<usize>,
 ) -> Result<PageSize, Error> {
-    const HUGETLBFS_MAGIC: usize = 0x9584_58f6;
     if addr.addr() & 0xffff != 0 {
         return Ok(page);
     }

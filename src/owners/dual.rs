@@ -6,11 +6,12 @@ use crate::errno::Errno;
 use crate::flags::{MapFlags, MremapFlags, Prot};
 use crate::owners::access::Raw;
 use crate::owners::descriptor::MemoryFile;
-use crate::owners::error::{Error, issue};
+use crate::owners::error::{Error, Refused, issue};
 use crate::owners::mapping::{Backing, Mapping, RW, RX};
 use crate::owners::place::rounded;
 use crate::owners::process::page_size;
 use crate::owners::range::within;
+use crate::owners::reservation::Reservation;
 use crate::raw::{NO_FD, RawFd};
 use crate::word::Word;
 use core::ops::RangeBounds;
@@ -27,19 +28,33 @@ use core::slice;
 /// others: `prlimit64`, `openat`, `read` and `close` (of `vm.overcommit_memory`),
 /// `memfd_create`, `ftruncate`, `mmap` twice, `close`; under strict accounting all of its memory is had at once.
 ///
+/// Code is written in as many pieces as it comes in, and then published once: [`write`](Self::write),
+/// `write`, [`publish`](Self::publish). What is not published yet, the processor may not see. How a compiler
+/// that knows of one address only uses it is a chapter: [code at two addresses](crate::guide::jit).
+///
 /// A forked child shares the pages; whoever forks sees to it that only one of both writes them.
 ///
 /// ```
+/// # // A function that returns 42: mov eax, 42; ret. mov w0, 42; ret. li a0, 42; ret.
+/// # let (load, ret): (&[u8], &[u8]) = match std::env::consts::ARCH {
+/// #     "x86_64" => (&[0xb8, 42, 0, 0, 0], &[0xc3]),
+/// #     "aarch64" => (&[0x40, 0x05, 0x80, 0x52], &[0xc0, 0x03, 0x5f, 0xd6]),
+/// #     _ => (&[0x13, 0x05, 0xa0, 0x02], &[0x67, 0x80, 0, 0]),
+/// # };
 /// use rawmap::DualMapping;
-/// let mut code = DualMapping::new(4096)?;
-/// code.write(0, &[0x90])?;
-/// // SAFETY: within the view, which can be read.
-/// assert_eq!(unsafe { code.run_ptr().read() }, 0x90);
+/// let mut code = DualMapping::new(1 << 20)?;
+/// code.write(0, load)?; // loads 42 into the register for what a function returns
+/// code.write(load.len(), ret)?;
+/// code.publish(..load.len() + ret.len())?;
+/// // SAFETY: a C function without arguments was written there, and is published.
+/// let compiled: extern "C" fn() -> i32 = unsafe { std::mem::transmute(code.run_ptr()) };
+/// assert_eq!(compiled(), 42);
 /// # Ok::<(), rawmap::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct DualMapping {
-    // Beside the invariants of `Mapping`: both are `len` bytes of the same memory, which nobody else has.
+    // Beside the invariants of `Mapping`: both are equally long, whole pages of the page size, and the same
+    // memory, which nobody else has. The one can be written, the other one run; both can be read.
     written: Mapping<Raw>,
     run: Mapping<Raw>,
 }
@@ -99,26 +114,25 @@ impl DualMapping {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     #[must_use]
-    #[allow(clippy::len_without_is_empty)] // It is never empty.
     pub const fn len(&self) -> usize {
         self.run.len()
     }
 
-    /// The first byte of the view that can be run and read.
+    /// Whether it holds nothing, as what was split off at its end does.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.run.is_empty()
+    }
+
+    /// The first byte of the view that can be run and read. All that code refers to by address, or by the
+    /// distance from itself, is meant from here.
     ///
     /// ```
-    /// # // A function that returns 42: mov eax, 42; ret. mov w0, 42; ret. li a0, 42; ret.
-    /// # let code: &[u8] = match std::env::consts::ARCH {
-    /// #     "x86_64" => &[0xb8, 42, 0, 0, 0, 0xc3],
-    /// #     "aarch64" => &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6],
-    /// #     _ => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
-    /// # };
     /// use rawmap::DualMapping;
-    /// let mut memory = DualMapping::new(1 << 20)?;
-    /// memory.write(0, code)?;
-    /// // SAFETY: `code` is a C function without arguments that returns 42, and synced.
-    /// let compiled: extern "C" fn() -> i32 = unsafe { std::mem::transmute(memory.run_ptr()) };
-    /// assert_eq!(compiled(), 42);
+    /// let code = DualMapping::new(1 << 20)?;
+    /// // No address is both writable and executable, at any time.
+    /// let (run, written) = (code.run_ptr().addr(), code.write_ptr().addr());
+    /// assert!(run.abs_diff(written) >= code.len());
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     #[must_use]
@@ -126,14 +140,15 @@ impl DualMapping {
         self.run.as_ptr()
     }
 
-    /// The first byte of the view that can be read and written.
+    /// The first byte of the view that can be read and written, for code that is written in place; by `&self`,
+    /// so that several threads may write parts of it at once.
     ///
     /// ```
     /// use rawmap::DualMapping;
     /// let code = DualMapping::new(1 << 20)?;
     /// // SAFETY: the fifth word of the view, aligned, and nobody runs it yet.
     /// unsafe { code.write_ptr().cast::<u32>().add(4).write(0x1234_5678) };
-    /// code.sync(16..20)?;
+    /// code.publish(16..20)?;
     /// // SAFETY: the same word; the view can be read.
     /// assert_eq!(unsafe { code.run_ptr().cast::<u32>().add(4).read() }, 0x1234_5678);
     /// # Ok::<(), rawmap::Error>(())
@@ -143,15 +158,17 @@ impl DualMapping {
         self.written.as_ptr()
     }
 
-    /// Writes code at `offset`, and makes this thread see it: [`sync`](Self::sync) of what was written.
+    /// Writes part of the code at `offset`. It may be run once it is [published](Self::publish). No call.
     ///
     /// # Errors
-    /// That it does not lie within the view, and nothing is written; those of [`sync`](Self::sync), and it is.
+    /// That it does not lie within the view; then nothing is written.
     ///
     /// ```
     /// use rawmap::DualMapping;
     /// let mut code = DualMapping::new(1 << 20)?;
-    /// code.write(64, &[1, 2, 3, 4])?;
+    /// code.write(64, &[1, 2, 3])?;
+    /// code.write(67, &[4])?;
+    /// code.publish(64..68)?;
     /// // SAFETY: a byte of the view, which can be read.
     /// assert_eq!(unsafe { code.run_ptr().add(67).read() }, 4);
     /// assert!(code.write(code.len() - 1, &[1, 2]).is_err());
@@ -162,15 +179,18 @@ impl DualMapping {
         // SAFETY: it lies within the view, which can be written, and of which there are no references.
         unsafe { slice::from_raw_parts_mut(self.write_ptr().add(range.start), range.len()) }
             .copy_from_slice(code);
-        self.sync(range)
+        Ok(())
     }
 
-    /// Makes what was written through [`write_ptr`](Self::write_ptr) run through
-    /// [`run_ptr`](Self::run_ptr), in this thread.
+    /// Makes what was written so far run, in this thread, and in every one that has not run what was there
+    /// before. Another thread that may have needs [`sync_threads`](Self::sync_threads) as well.
     ///
-    /// x86_64: one serializing instruction, no call. aarch64: cache maintenance for all cores, and a barrier
-    /// on this one, no call. riscv64: one call, `riscv_flush_icache(start, end, 0)`, which is for all threads.
-    /// Another thread that may have run what was there before needs [`sync_threads`](Self::sync_threads).
+    /// It costs about as much for a whole program as for a byte, where that is one instruction: so it is for
+    /// all that was written, once.
+    ///
+    /// x86_64: one serializing instruction, no call. aarch64: cache maintenance line by line, for all cores,
+    /// and a barrier on this one, no call. riscv64: one call, `riscv_flush_icache(start, end, 0)`, which is for
+    /// all threads.
     ///
     /// # Errors
     /// A range that does not lie within the view; on riscv64, what a filter answers in that call's stead.
@@ -187,23 +207,23 @@ impl DualMapping {
     /// let memory = DualMapping::new(1 << 20)?;
     /// // SAFETY: shorter than the view, which nothing borrows.
     /// unsafe { memory.write_ptr().copy_from(code.as_ptr(), code.len()) };
-    /// memory.sync(..code.len())?; // else the processor may run what was there before
+    /// memory.publish(..code.len())?; // else the processor may run what was there before
     /// // SAFETY: `code` is a C function without arguments that returns 42.
     /// assert_eq!(unsafe { transmute::<_, extern "C" fn() -> i32>(memory.run_ptr())() }, 42);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub fn sync(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
-        let range = within("sync", range, self.len())?;
+    pub fn publish(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
+        let range = within("publish", range, self.len())?;
         // SAFETY: it lies within both views, which are mapped, and of the same memory.
-        let synced = unsafe {
+        let published = unsafe {
             let (written, run) =
                 (self.write_ptr().add(range.start), self.run_ptr().add(range.start));
             arch::sync_instructions(written, run, range.len())
         };
-        synced.map_err(|errno| Error::refused_beyond("riscv_flush_icache", errno))
+        published.map_err(|errno| Error::refused_beyond("riscv_flush_icache", errno))
     }
 
-    /// Makes every thread of the process fetch anew what it runs: after [`sync`](Self::sync), and before
+    /// Makes every thread of the process fetch anew what it runs: after [`publish`](Self::publish), and before
     /// another thread runs code in a place where it may have run other code before.
     ///
     /// One call: `membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0)` (Linux 4.16; riscv64: 6.9). The
@@ -223,6 +243,123 @@ impl DualMapping {
     /// ```
     pub fn sync_threads(&self) -> Result<(), Error> {
         sync_threads()
+    }
+
+    /// Moves the view that is run to a place in reserved address space: beside other code, which it then
+    /// reaches by a short jump. The new address is [`run_ptr`](Self::run_ptr); nothing may run at the old one. Code
+    /// that was published must be [published](Self::publish) again, since processors may keep it by address.
+    ///
+    /// It was mapped executable where the kernel liked, so that no page gains that right where it lies: it
+    /// works where the system forbids that (`PR_SET_MDWE`), and where code can't be had by committing a
+    /// reservation. Dropped, it leaves its part of the reservation unmapped; to use that once more,
+    /// [`into_parts`](Self::into_parts) and [`Mapping::into_reservation`].
+    ///
+    /// The calls of [`Reservation::place`].
+    ///
+    /// # Errors
+    /// Those of [`Reservation::place`]: that the place is not as long. The view stays where it was, and the
+    /// place comes back as said there.
+    ///
+    /// ```
+    /// use rawmap::{DualMapping, Mode, Reservation};
+    /// // 128 MiB: from any of it to any other is one jump, on each architecture.
+    /// let mut space = Reservation::new(128 << 20, Mode::Strict)?;
+    /// let mut parts = Vec::new();
+    /// for _ in 0..2 {
+    ///     let rest = space.split_off(1 << 20)?;
+    ///     let mut code = DualMapping::new(1 << 20)?;
+    ///     code.place_run(std::mem::replace(&mut space, rest))?;
+    ///     parts.push(code);
+    /// }
+    /// assert_eq!(parts[0].run_ptr().wrapping_add(1 << 20), parts[1].run_ptr());
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn place_run(&mut self, place: Reservation) -> Result<(), Refused<Reservation>> {
+        place.place(&mut self.run)
+    }
+
+    /// Moves the view that is written to a place in reserved address space: at a distance from the other one
+    /// that is always the same, say, so that a compiler needs no table of it.
+    ///
+    /// The calls of [`Reservation::place`].
+    ///
+    /// # Errors
+    /// As [`place_run`](Self::place_run).
+    ///
+    /// ```
+    /// use rawmap::{DualMapping, Mode, Reservation};
+    /// const AREA: usize = 1 << 20;
+    /// let mut run = Reservation::new(2 * AREA, Mode::Strict)?;
+    /// let written = run.split_off(AREA)?;
+    /// let mut code = DualMapping::new(AREA)?;
+    /// code.place_run(run)?;
+    /// code.place_written(written)?;
+    /// assert_eq!(code.run_ptr().wrapping_add(AREA), code.write_ptr());
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn place_written(&mut self, place: Reservation) -> Result<(), Refused<Reservation>> {
+        place.place(&mut self.written)
+    }
+
+    /// Splits both views, as [`Mapping::split_off`] does one: this one keeps the first `at` bytes, and what
+    /// comes behind is one of its own, which may be kept longer.
+    ///
+    /// No call.
+    ///
+    /// # Errors
+    /// That `at` is more than the length, or is not whole pages. It is as it was.
+    ///
+    /// ```
+    /// use rawmap::DualMapping;
+    /// let mut free = DualMapping::new(1 << 20)?;
+    /// // A function that may be unloaded by itself.
+    /// let rest = free.split_off(1 << 16)?;
+    /// let mut function = std::mem::replace(&mut free, rest);
+    /// function.write(0, &[1, 2, 3, 4])?;
+    /// drop(function);
+    /// assert_eq!(free.len(), (1 << 20) - (1 << 16));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn split_off(&mut self, at: usize) -> Result<Self, Error> {
+        let run = self.run.split_off(at)?;
+        match self.written.split_off(at) {
+            Ok(written) => Ok(Self { written, run }),
+            Err(error) => {
+                // It does not happen: both are as long, and of one granule.
+                let joined = self.run.try_unsplit(run);
+                debug_assert!(joined.is_ok());
+                Err(error)
+            }
+        }
+    }
+
+    /// The two views as mappings of their own: the one that is written, and the one that is run. Code that
+    /// is complete may give up the first:
+    ///
+    /// ```
+    /// use rawmap::DualMapping;
+    /// let mut code = DualMapping::new(4096)?;
+    /// code.write(0, &[1, 2, 3, 4])?;
+    /// code.publish(..)?;
+    /// let (written, run) = code.into_parts();
+    /// drop(written); // from now on nobody can change it
+    /// // SAFETY: ours, and it can be read.
+    /// assert_eq!(unsafe { run.as_ptr().read() }, 1);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    #[must_use]
+    pub fn into_parts(self) -> (Mapping<Raw>, Mapping<Raw>) {
+        (self.written, self.run)
+    }
+
+    /// The two views as one owner again.
+    ///
+    /// # Safety
+    /// Both are equally long, whole pages of ordinary size, and the same memory, of which nobody else has a
+    /// view. The first can be read and written, the second one read and run.
+    #[must_use]
+    pub const unsafe fn from_parts(written: Mapping<Raw>, run: Mapping<Raw>) -> Self {
+        Self { written, run }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use crate::call::Call;
 use crate::errno::Errno;
-use crate::flags::{MapFlags, Prot};
+use crate::flags::{Advice, MapFlags, Prot};
 use crate::owners::access::{Access, Raw, ReadOnly, ReadWrite};
-use crate::owners::descriptor::{AsDescriptor, bytes_from, explained, granule};
+use crate::owners::descriptor::{AsDescriptor, bytes_from, check_sealed, explained, granule};
 use crate::owners::error::{Error, Wrong, issue};
+use crate::owners::huge::transparent_size;
 use crate::owners::mapping::{Backing, Mapping, RW};
 use crate::owners::place::{
     self, AT_ONCE, check_alignment, give_back_granules, moved_to_alignment, rounded,
@@ -23,7 +24,7 @@ use core::ptr::null_mut;
 /// | | memory | file |
 /// |---|---|---|
 /// | `&mut [u8]` | [`anonymous`](Self::anonymous) | [`file_copy`](Self::file_copy), [`file_mut`](Self::file_mut) |
-/// | `&[u8]` | | [`file`](Self::file) |
+/// | `&[u8]` | | [`file`](Self::file), [`file_sealed`](Self::file_sealed) |
 /// | raw pointers | [`raw`](Self::raw) | [`file_raw`](Self::file_raw) |
 /// | at an address | [`at`](Self::at) | [`at`](Self::at) |
 ///
@@ -43,6 +44,8 @@ pub struct MapOptions {
     align: usize,
     /// The size of huge pages in bytes; 0 for ordinary ones.
     huge: usize,
+    /// `MADV_HUGEPAGE`.
+    transparent_huge: bool,
     /// `MAP_POPULATE`, `MAP_NORESERVE`, `MAP_LOCKED`, `MAP_STACK`.
     flags: MapFlags,
 }
@@ -103,7 +106,7 @@ impl MapOptions {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub const fn new(len: usize) -> Self {
-        Self { len: Some(len), align: 1, huge: 0, flags: MapFlags::from_bits(0) }
+        Self { len: Some(len), ..Self::whole() }
     }
 
     /// A mapping of as many bytes as the file has. Of an empty file it is an empty slice.
@@ -123,7 +126,8 @@ impl MapOptions {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub const fn whole() -> Self {
-        Self { len: None, align: 1, huge: 0, flags: MapFlags::from_bits(0) }
+        let flags = MapFlags::from_bits(0);
+        Self { len: None, align: 1, huge: 0, transparent_huge: false, flags }
     }
 
     const fn flag(mut self, flag: MapFlags) -> Self {
@@ -203,8 +207,9 @@ impl MapOptions {
     /// slice of them is populated at once, with one call more (`MADV_POPULATE_WRITE`, Linux 5.14), which
     /// says if a page is missing; it can't be had together with [`noreserve`](Self::noreserve), and it neither
     /// grows nor is purged. After a fork, the child's copy may lose its pages (SIGBUS in the child). What most
-    /// people mean by huge pages are transparent ones, which have none of this: [`align`](Self::align) to
-    /// 2 MiB, and [`advise`](Mapping::advise) `HUGEPAGE`.
+    /// people mean by huge pages are [transparent ones](Self::transparent_huge), which have none of this.
+    ///
+    /// Which sizes the system has, and which of them by default, [`HugePages`](crate::HugePages) tells.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -219,10 +224,44 @@ impl MapOptions {
         self
     }
 
+    /// `MADV_HUGEPAGE`: on transparent huge pages, where the kernel has some to give; on ordinary ones else, and
+    /// where the memory was swapped out. There is nothing to set aside, and nothing that could be missing.
+    ///
+    /// A transparent huge page is 2 MiB with ordinary pages of 4 KiB, 32 MiB with 16 KiB, 512 MiB with 64 KiB.
+    /// Memory that is at least as long is aligned to that, as [`align`](Self::align) does it, since only what is
+    /// aligned lies on one; its end that is less lies on ordinary pages. Shorter memory is advised only: since
+    /// Linux 6.8 there may be smaller sizes. The first write to a huge page clears all of it and makes all of it
+    /// resident: with 64 KiB pages, half a GiB for a byte. Of a file there is the advice alone.
+    ///
+    /// The system may be set to give none (`/sys/kernel/mm/transparent_hugepage/enabled`: `never`), and does not
+    /// say so here. What is mapped fills no page before the advice: together with [`populate`](Self::populate),
+    /// [`locked`](Self::locked) and [`huge`](Self::huge) it is an error. [`Mapping::populate_write`] fills them
+    /// afterwards.
+    ///
+    /// One call more, `madvise(start, len, MADV_HUGEPAGE)`, and those of [`align`](Self::align).
+    ///
+    /// # Errors
+    /// When it is mapped: EINVAL where the kernel was built without them.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let options = MapOptions::new(64 << 20);
+    /// // On ordinary pages where the kernel has none that are transparent.
+    /// let mut table =
+    ///     options.transparent_huge().anonymous().or_else(|_| options.anonymous())?;
+    /// table[0] = 1;
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub const fn transparent_huge(mut self) -> Self {
+        self.transparent_huge = true;
+        self
+    }
+
     /// Maps private memory: zeroes, as a `&mut [u8]`.
     ///
     /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`, with the length
-    /// rounded up to the granule; with [`align`](Self::align) and [`huge`](Self::huge) those that they cost.
+    /// rounded up to the granule; with [`align`](Self::align), [`huge`](Self::huge) and
+    /// [`transparent_huge`](Self::transparent_huge) those that they cost.
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap): EINVAL for length 0. That the length is more than `isize::MAX`, the
@@ -239,7 +278,8 @@ impl MapOptions {
     #[inline]
     pub fn anonymous(self) -> Result<Mapping<ReadWrite>, Error> {
         const OPERATION: &str = "anonymous";
-        let (Some(len), true) = (self.len, self.huge == 0 && self.align == 1) else {
+        let plain = self.huge == 0 && self.align == 1 && !self.transparent_huge;
+        let (Some(len), true) = (self.len, plain) else {
             return self.anonymous_slowly(OPERATION);
         };
         let mapped = rounded(OPERATION, len, page_size()?)?;
@@ -307,19 +347,30 @@ impl MapOptions {
         let (granule, flags) = self.granule(operation)?;
         check_alignment(operation, self.align)?;
         let mapped = rounded(operation, len, granule)?;
+        // With transparent huge pages, the granule is the page.
+        let align = match self.transparent_huge.then(|| transparent_size(granule)) {
+            Some(transparent) if mapped >= transparent => self.align.max(transparent),
+            _ => self.align,
+        };
         let plain = sharing == Sharing::Private && flags.intersection(AT_ONCE).is_empty();
         let mut mapping = if plain {
-            place::aligned(operation, mapped, self.align, prot, flags)?
+            place::aligned(operation, mapped, align, prot, flags)?
         } else {
             let flags = flags.union(sharing.flags()).union(MapFlags::ANONYMOUS);
             let call = Call::mmap(null_mut(), mapped, prot, flags, NO_FD, 0);
             let backing = sharing.backing(false);
             // SAFETY: a new mapping, in place of nothing: the flags have no FIXED. It is whole granules.
             let mapping = unsafe { Mapping::adopt(issue(call)?, mapped, granule, backing) }?;
-            moved_to_alignment(operation, mapping, self.align)?
+            moved_to_alignment(operation, mapping, align)?
         };
         mapping.lend_first(len);
+        self.advise(&mapping)?;
         Ok(mapping)
+    }
+
+    /// What is said of a new mapping.
+    fn advise(self, mapping: &Mapping<Raw>) -> Result<(), Error> {
+        if self.transparent_huge { mapping.advise(.., Advice::HUGEPAGE) } else { Ok(()) }
     }
 
     /// Maps a file from byte `offset` on, as a `&[u8]`. The descriptor may be closed afterwards.
@@ -358,6 +409,77 @@ impl MapOptions {
         let fd = file.as_descriptor().raw();
         // SAFETY: the caller's promise.
         unsafe { self.of_file("file", fd, offset, Prot::READ, Sharing::Private) }
+    }
+
+    /// Maps a memory file that is sealed for good against writing and shrinking, from byte `offset` on, as a
+    /// `&[u8]`: without `unsafe`, since it is the kernel that vouches for the bytes. What another process made,
+    /// filled and sealed can be read in place, however little it is trusted.
+    ///
+    /// Both `F_SEAL_WRITE` and `F_SEAL_SHRINK` must be there; `F_SEAL_FUTURE_WRITE` is not enough, as who has
+    /// mapped the file before goes on writing. The kernel adds `F_SEAL_WRITE` only when nobody has the file
+    /// mapped for writing (EBUSY), and nobody takes a seal away.
+    ///
+    /// All of it is made resident once, also where the file has holes: else there might be no memory for them
+    /// when they are read.
+    ///
+    /// Five calls: `fcntl(fd, F_GET_SEALS)`, `fstatfs`, `fstat`, `mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd,
+    /// offset)`, and `madvise(start, len, MADV_POPULATE_READ)` (Linux 5.14); rarely one `fstat` more, as
+    /// [`file`](Self::file).
+    ///
+    /// # Errors
+    /// That it is not a memory file, not so sealed, or on huge pages; that it ends before the range does; what
+    /// `fcntl`, `fstat` and `fstatfs` answer; those of [`file`](Self::file); and those of
+    /// [`Mapping::populate_read`]: EINVAL before Linux 5.14, EFAULT where there is no memory for a hole.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// # use std::io::Write;
+    /// # use std::os::fd::{AsRawFd, FromRawFd};
+    /// # // SAFETY: a new descriptor.
+    /// # let mut memfd = unsafe {
+    /// #     std::fs::File::from_raw_fd(libc::memfd_create(c"s".as_ptr(), libc::MFD_ALLOW_SEALING))
+    /// # };
+    /// # memfd.write_all(b"a message").unwrap();
+    /// # let raw = memfd.as_raw_fd();
+    /// # // SAFETY: `memfd` stays open.
+    /// # let memfd = unsafe { rawmap::Fd::borrow_raw(raw) };
+    /// assert!(MapOptions::whole().file_sealed(memfd, 0).is_err()); // not yet
+    /// # // SAFETY: it seals a file of ours.
+    /// # let sealed = unsafe {
+    /// #     libc::fcntl(raw, libc::F_ADD_SEALS, libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK)
+    /// # };
+    /// # assert_eq!(sealed, 0);
+    /// // Once who sent it has sealed it:
+    /// let message = MapOptions::whole().file_sealed(memfd, 0)?;
+    /// assert_eq!(&message[..], b"a message");
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn file_sealed(
+        self,
+        file: impl AsDescriptor,
+        offset: u64,
+    ) -> Result<Mapping<ReadOnly>, Error> {
+        const OPERATION: &str = "file_sealed";
+        let fd = file.as_descriptor().raw();
+        // The seals before the length: from then on it does not shrink.
+        check_sealed(OPERATION, fd)?;
+        let (most, _) = bytes_from(OPERATION, fd, offset)?;
+        let len = self.len.unwrap_or(most);
+        if len > most {
+            return Err(Error::wrong(OPERATION, "the length", len, Wrong::TooLarge, most));
+        }
+        if self.len.is_none() && len == 0 {
+            return Ok(Mapping::empty());
+        }
+        let options = Self { len: Some(len), ..self };
+        // SAFETY: nobody writes the bytes: not by a call, nor by a mapping, of which the seal says that there is
+        // none that is shared and writable; this one is private. The file has all of them and keeps them, on
+        // ordinary pages, and what the kernel owes of a memory file's page that is there it owes as for any
+        // memory; that all are there is seen to below, before any is lent.
+        let mapping: Mapping<ReadOnly> =
+            unsafe { options.of_file(OPERATION, fd, offset, Prot::READ, Sharing::Private) }?;
+        mapping.populate_read(..)?;
+        Ok(mapping)
     }
 
     /// Maps a private copy of a file from byte `offset` on, as a `&mut [u8]`: what is written is seen here
@@ -474,6 +596,7 @@ impl MapOptions {
         }?;
         let mut mapping = moved_to_alignment(operation, mapping, self.align)?;
         mapping.lend_from(head, len);
+        self.advise(&mapping)?;
         // SAFETY: the caller's promise.
         Ok(unsafe { mapping.with_access() })
     }
@@ -541,12 +664,19 @@ impl MapOptions {
             return Err(Error::refused(call, Errno::EEXIST));
         }
         mapping.lend_first(len);
+        self.advise(&mapping)?;
         Ok(mapping)
     }
 
     /// What a mapping with these options is made of, and the flags for it.
     fn granule(self, operation: &'static str) -> Result<(PageSize, MapFlags), Error> {
         let page = page_size()?;
+        let at_once = !self.flags.intersection(AT_ONCE).is_empty();
+        if self.transparent_huge && (self.huge != 0 || at_once) {
+            let what = "huge, populate and locked fill pages before they can be transparent huge ones; \
+                        see populate_write and lock";
+            return Err(Error::wrong(operation, what, self.huge, Wrong::NotOffered, 0));
+        }
         if self.huge == 0 {
             return Ok((page, self.flags));
         }

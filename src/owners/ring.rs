@@ -5,11 +5,13 @@ use crate::call::Call;
 use crate::errno::Errno;
 use crate::flags::{MapFlags, MremapFlags};
 use crate::owners::access::Raw;
-use crate::owners::descriptor::MemoryFile;
+use crate::owners::descriptor::{AsDescriptor, MemoryFile};
 use crate::owners::error::{Error, Wrong, issue};
 use crate::owners::mapping::{Backing, Mapping, RW};
-use crate::owners::place::{NOTHING, retaken};
+use crate::owners::options::{MapOptions, Sharing};
+use crate::owners::place::{NOTHING, move_over, retaken};
 use crate::owners::process::page_size;
+use crate::owners::reservation::{Mode, Reservation};
 use crate::raw::{NO_FD, RawFd};
 use core::mem::{ManuallyDrop, forget};
 use core::ptr::null_mut;
@@ -23,7 +25,9 @@ use core::slice;
 /// more map the pages of a file twice: `prlimit64`, `openat`, `read` and `close` (of `vm.overcommit_memory`),
 /// `memfd_create`, `ftruncate`, `mmap` twice, `close`; under strict accounting all of its memory is had at once.
 ///
-/// A forked child shares the buffer; whoever forks sees to it that only one of both uses it.
+/// A forked child shares the buffer; whoever forks sees to it that only one of both uses it. Processes that
+/// have no parent in common share one by a file: [`over`](Self::over). [`Queue`](crate::Queue) keeps the
+/// positions of one that is used by this process alone.
 ///
 /// ```
 /// use rawmap::Ring;
@@ -36,7 +40,8 @@ use core::slice;
 #[derive(Debug)]
 pub struct Ring {
     // Beside the invariants of `Mapping`: `both` is twice `len` bytes that can be read and written, of memory
-    // that nobody else has; and its two halves are the same memory.
+    // that nobody else has, or whose other users keep the promise of `over` or `from_raw`; its two halves are
+    // the same memory; and `len` is not 0.
     both: Mapping<Raw>,
     len: usize,
 }
@@ -72,6 +77,135 @@ impl Ring {
             Err(error) => return Err(error),
         };
         Ok(Self { both, len })
+    }
+
+    /// A ring over `len` bytes of a file, a memory file say, from byte `offset` on: what two processes share that
+    /// are not parent and child, or what outlives them. The descriptor may be closed afterwards.
+    ///
+    /// Positions are the user's, and lie where both processes see them: in [`Words`](crate::Words) over another
+    /// page of the file.
+    ///
+    /// Five calls: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_SHARED, fd, offset)` twice, where the kernel likes,
+    /// which is where it can refuse a file and harm nothing; `mmap(NULL, 2 * len, PROT_NONE,
+    /// MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`; and twice `mremap(view, len, len, MREMAP_MAYMOVE|MREMAP_FIXED, half)`.
+    /// Mapping a file may cost an `fstat` more, see [`MapOptions::file`].
+    ///
+    /// # Errors
+    /// Those of [`MapOptions::file_raw`] (EINVAL for length 0; EACCES if it is not open for both reading and
+    /// writing) and [`Reservation::new`]. That the offset or the length is not whole pages; that twice the
+    /// length is more than `isize::MAX`; a file on huge pages. Nothing stays mapped.
+    ///
+    /// # Safety
+    /// For as long as the ring lives:
+    /// - The file has the bytes: one that shrinks is SIGBUS.
+    /// - While bytes are borrowed as a [`slice`](Self::slice), nobody writes them; while they are borrowed as a
+    ///   [`slice_mut`](Self::slice_mut), nobody else reads or writes them. Others are every thread of every
+    ///   process that has the file, by a mapping or by `read` and `write`.
+    ///
+    /// Whoever calls this vouches for all of them: that they keep one protocol, by which bytes change hands, and
+    /// that none of them is hostile. It says who may use which bytes, and passes them on by an atomic position,
+    /// stored with `Release` and loaded with `Acquire`. Where nobody can vouch for the peer, there is
+    /// [`as_ptr`](Self::as_ptr), and bytes are copied out by volatile or atomic accesses before they are
+    /// believed.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Prot, Ring, Sharing, Words};
+    /// use std::sync::atomic::Ordering::{Acquire, Release};
+    /// # use std::os::fd::{AsRawFd, FromRawFd};
+    /// # // SAFETY: a new descriptor.
+    /// # let file = unsafe { std::fs::File::from_raw_fd(libc::memfd_create(c"ring".as_ptr(), 0)) };
+    /// # // SAFETY: `file` stays open.
+    /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
+    /// # let page = rawmap::page_size()?.bytes();
+    /// # let len = 1 << 16;
+    /// // The file has a page for the position, and then the bytes.
+    /// # // SAFETY: it changes a file of ours.
+    /// # assert_eq!(unsafe { libc::ftruncate(file.raw(), (page + len) as i64) }, 0);
+    /// let position = || {
+    ///     let bytes = MapOptions::new(4).file_raw(file, 0, Prot::READ | Prot::WRITE, Sharing::Shared)?;
+    ///     // SAFETY: the file keeps its length, and both processes use an AtomicU32.
+    ///     unsafe { Words::from_raw(bytes) }
+    /// };
+    /// // SAFETY: it does; the writer uses bytes from the position on, and the reader those before it.
+    /// let bytes = || unsafe { Ring::over(file, page as u64, len) };
+    ///
+    /// // In one process:
+    /// let (tail, mut written): (Words, Ring) = (position()?, bytes()?);
+    /// written.slice_mut(0, 5).copy_from_slice(b"hello");
+    /// tail[0].store(5, Release);
+    ///
+    /// // In the other one:
+    /// let (tail, read): (Words, Ring) = (position()?, bytes()?);
+    /// assert_eq!(read.slice(0, tail[0].load(Acquire) as usize), b"hello");
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub unsafe fn over(file: impl AsDescriptor, offset: u64, len: usize) -> Result<Self, Error> {
+        const OPERATION: &str = "Ring::over";
+        let (page, limit) = (page_size()?, isize::MAX as usize / 2);
+        for (what, value) in [("the offset", offset as usize), ("the length", len)] {
+            if !page.is_aligned(value) {
+                return Err(Error::wrong(
+                    OPERATION,
+                    what,
+                    value,
+                    Wrong::NotAMultiple,
+                    page.bytes(),
+                ));
+            }
+        }
+        if len > limit {
+            return Err(Error::wrong(OPERATION, "the length", len, Wrong::TooLong, limit));
+        }
+        let fd = file.as_descriptor();
+        let view = || MapOptions::new(len).file_raw(fd, offset, RW, Sharing::Shared);
+        let mut first = view()?;
+        if first.granule() != page {
+            let what = "a ring lies on ordinary pages, and this file on huge ones";
+            return Err(Error::wrong(
+                OPERATION,
+                what,
+                first.granule().bytes(),
+                Wrong::NotOffered,
+                0,
+            ));
+        }
+        let mut second = view()?;
+        let mut low = Reservation::new(2 * len, Mode::Strict)?;
+        let high = low.split_off(len)?;
+        // Each was mapped just now, and so is in one part.
+        move_over(&mut first, low.into_raw(), NOTHING)?;
+        move_over(&mut second, high.into_raw(), NOTHING)?;
+        Ok(Self { both: joined(first, second), len })
+    }
+
+    /// Both views as one raw mapping, of twice the length: to be kept where an owner can't be
+    /// ([`Mapping::into_raw_parts`]), or for what is not offered here.
+    ///
+    /// ```
+    /// use rawmap::Ring;
+    /// let mut ring = Ring::new(1 << 16)?;
+    /// ring.slice_mut(0, 1)[0] = 7;
+    /// let both = ring.into_raw();
+    /// both.lock(..1 << 16)?; // the one view, and so its pages
+    /// // SAFETY: it was a ring.
+    /// let ring = unsafe { Ring::from_raw(both) };
+    /// assert_eq!((ring.slice(0, 1), ring.len()), (&[7][..], 1 << 16));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    #[must_use]
+    pub fn into_raw(self) -> Mapping<Raw> {
+        self.both
+    }
+
+    /// A raw mapping as a ring, which it was before [`into_raw`](Self::into_raw), or may pass for.
+    ///
+    /// # Safety
+    /// Its length is not 0, and twice whole pages; its second half is mapped to the same memory as its first;
+    /// all of it can be read and written; and what is said at [`over`](Self::over) holds.
+    #[must_use]
+    pub const unsafe fn from_raw(both: Mapping<Raw>) -> Self {
+        let len = both.len() / 2;
+        Self { both, len }
     }
 
     /// The first byte. It may be used to read and write `2 * len` bytes, of which each is there twice. To the
@@ -128,7 +262,7 @@ impl Ring {
     pub fn slice(&self, at: usize, count: usize) -> &[u8] {
         assert!(count <= self.len, "{count} bytes of a ring of {}", self.len);
         // SAFETY: less than `len` bytes from the start, and at most `len` from there: within the two halves,
-        // which can be read, and are written by `&mut` only.
+        // which can be read, and are written by `&mut` only, or by others who mind what is borrowed.
         unsafe { slice::from_raw_parts(self.laundered().add(at % self.len), count) }
     }
 

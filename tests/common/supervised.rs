@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 use std::os::unix::net::UnixStream;
 
 /// Calls that are seen, and the names of those that are none of the family.
-const WATCHED: [(usize, &str); 21] = [
+const WATCHED: [(usize, &str); 22] = [
     (nr::MMAP, ""),
     (nr::MUNMAP, ""),
     (nr::MPROTECT, ""),
@@ -29,6 +29,7 @@ const WATCHED: [(usize, &str); 21] = [
     (nr::MUNLOCKALL, ""),
     (nr::MSEAL, ""),
     (nr::PRCTL, "prctl"),
+    (nr::FCNTL, "fcntl"),
     (nr::FSTAT, "fstat"),
     (nr::FSTATFS, "fstatfs"),
     (nr::MEMFD_CREATE, "memfd_create"),

@@ -1,0 +1,141 @@
+//! Huge pages: which sizes there are.
+
+use crate::arch::Arch;
+use crate::call::Call;
+use crate::errno::Errno;
+use crate::flags::{MapFlags, Prot};
+use crate::owners::access::Raw;
+use crate::owners::error::{Error, issue};
+use crate::owners::mapping::{Backing, Mapping};
+use crate::owners::process::page_size;
+use crate::page_size::PageSize;
+use crate::raw::NO_FD;
+use core::ptr::null_mut;
+
+/// The sizes of huge pages that the running kernel has, for [`MapOptions::huge`](crate::MapOptions::huge).
+/// That it has a size does not mean that there is a page to be had: an administrator sets some aside.
+///
+/// ```
+/// use rawmap::{HugePages, MapOptions};
+/// let huge = HugePages::find()?;
+/// println!("{:?}, and {:?} by default", huge.sizes().collect::<Vec<_>>(), huge.default_size());
+/// if let Some(size) = huge.default_size() {
+///     match MapOptions::new(1).huge(size).anonymous() {
+///         Ok(page) => assert_eq!(page.mapped_len(), size),
+///         Err(error) => println!("none is free: {error}"),
+///     }
+/// }
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct HugePages {
+    /// Bit `n`: pages of 2 to the power `n` bytes.
+    sizes: u64,
+    default: Option<PageSize>,
+}
+
+impl HugePages {
+    /// Asks the kernel.
+    ///
+    /// Two calls for each size that the architecture can have, three or so of them: `mmap(NULL, size, PROT_NONE,
+    /// MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_HUGETLB|MAP_HUGE_SIZE, -1, 0)`, which takes no page, and where
+    /// there is such a size, `munmap`. Then one without `MAP_HUGE_SIZE`, as long as the largest size, so that
+    /// it is whole pages whatever they are; of it, `munmap` gives back one page of each size in turn, the smaller
+    /// ones first, which is EINVAL for what is part of a larger page; and one more the rest.
+    ///
+    /// # Errors
+    /// Those of [`mmap`](crate::mmap) and [`munmap`](crate::munmap), but for those that say that there is no
+    /// such size: ENOMEM where not so much address space may be had (`RLIMIT_AS`).
+    pub fn find() -> Result<Self, Error> {
+        let page = page_size()?.log2();
+        let mut sizes = 0;
+        let mut largest = None;
+        let facts = Arch::HOST.facts();
+        for log2 in (page + 1..usize::BITS).filter(|log2| facts.huge_page_exists(*log2, page)) {
+            let Some(size) = PageSize::new(1 << log2) else { continue };
+            if let Some(mapped) = inaccessible(size, MapFlags::huge(log2))? {
+                mapped.unmap()?;
+                sizes |= 1 << log2;
+                largest = Some(size);
+            }
+        }
+        let found = Self { sizes, default: None };
+        match largest {
+            Some(largest) => Ok(Self { default: found.ask_for_the_default(largest)?, ..found }),
+            None => Ok(found),
+        }
+    }
+
+    fn ask_for_the_default(self, largest: PageSize) -> Result<Option<PageSize>, Error> {
+        let Some(all) = inaccessible(largest, MapFlags::HUGETLB)? else { return Ok(None) };
+        for size in self.sizes() {
+            // SAFETY: the front of a mapping of ours, which is not shorter, and to which nothing refers.
+            match unsafe { issue(Call::munmap(all.as_ptr(), size)) } {
+                Ok(_) => {
+                    let parts = all.into_raw_parts();
+                    let (start, len) = (parts.start.as_ptr().wrapping_add(size), parts.len - size);
+                    let default = PageSize::new(size);
+                    if let (Some(granule), true) = (default, len != 0) {
+                        // SAFETY: the rest of it, whole pages of that size.
+                        let rest =
+                            unsafe { Mapping::adopt(start, len, granule, Backing::Anonymous) }?;
+                        rest.unmap()?;
+                    }
+                    return Ok(default);
+                }
+                Err(error) if error.errno() == Errno::EINVAL => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // It is one of them, or the kernel would not have mapped it; but a filter may say otherwise.
+        all.unmap()?;
+        Ok(None)
+    }
+
+    /// The sizes in bytes, the smallest first. None where the kernel was built without huge pages.
+    ///
+    /// ```
+    /// use rawmap::HugePages;
+    /// assert!(HugePages::find()?.sizes().all(|size| size.is_power_of_two()));
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn sizes(self) -> impl Iterator<Item = usize> {
+        (0..usize::BITS).filter(move |log2| self.sizes >> log2 & 1 == 1).map(|log2| 1 << log2)
+    }
+
+    /// The size in bytes that the system takes where none is named (`default_hugepagesz`).
+    #[must_use]
+    pub fn default_size(self) -> Option<usize> {
+        self.default.map(PageSize::bytes)
+    }
+}
+
+/// Inaccessible memory on huge pages, which takes none of them; `None` if there are no such pages.
+fn inaccessible(size: PageSize, huge: MapFlags) -> Result<Option<Mapping<Raw>>, Error> {
+    let flags = MapFlags::PRIVATE.union(MapFlags::ANONYMOUS).union(MapFlags::NORESERVE).union(huge);
+    let call = Call::mmap(null_mut(), size.bytes(), Prot::NONE, flags, NO_FD, 0);
+    // SAFETY: a new mapping, in place of nothing.
+    match unsafe { issue(call) } {
+        Ok(addr) => {
+            // SAFETY: mapped just now, this long. Whether its pages are of this size is what is asked, and until
+            // that is known it is unmapped by its whole length only.
+            unsafe { Mapping::adopt(addr, size.bytes(), size, Backing::Anonymous) }.map(Some)
+        }
+        // No such size; none that is mounted; no huge pages at all (`mm/mmap.c`, `fs/hugetlbfs/inode.c`).
+        Err(error)
+            if matches!(
+                error.errno(),
+                Errno::EINVAL | Errno::ENOENT | Errno::ENODEV | Errno::ENOSYS
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The size of the transparent huge pages that one entry of the middle page table maps: 2 MiB with pages of
+/// 4 KiB, 32 MiB with 16 KiB, 512 MiB with 64 KiB.
+pub(super) const fn transparent_size(page: PageSize) -> usize {
+    page.bytes() * (page.bytes() / size_of::<u64>())
+}

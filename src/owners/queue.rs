@@ -1,0 +1,102 @@
+//! [`Queue`]: bytes that come in at one end and go out at the other, over a [`Ring`].
+
+use crate::owners::error::Error;
+use crate::owners::ring::Ring;
+
+/// A queue of bytes over a [`Ring`]: what is unread is always one slice, and so is the room behind it,
+/// wherever they lie. Nothing is moved to the front, and no record is cut in two.
+///
+/// With the feature `std` it is a `Read`, a `BufRead` and a `Write`, as `VecDeque<u8>` is; it fills itself from
+/// a `Read`, and empties itself into a `Write`.
+///
+/// ```
+/// use rawmap::Queue;
+/// let mut queue = Queue::new(1 << 16)?;
+/// queue.room()[..11].copy_from_slice(b"GET /\nHost:");
+/// queue.written(11);
+/// assert_eq!(queue.take_until(b'\n'), Some(&b"GET /\n"[..]));
+/// assert_eq!(queue.take_until(b'\n'), None); // not all of it is there yet
+/// assert_eq!(queue.unread(), b"Host:");
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Queue {
+    // `head` is less than the ring's length, and `unread` at most that.
+    ring: Ring,
+    head: usize,
+    unread: usize,
+}
+
+impl Queue {
+    /// An empty queue for `capacity` bytes, rounded up to whole pages.
+    ///
+    /// The calls of [`Ring::new`]; from then on none.
+    ///
+    /// # Errors
+    /// Those of [`Ring::new`].
+    pub fn new(capacity: usize) -> Result<Self, Error> {
+        Ok(Self::from(Ring::new(capacity)?))
+    }
+
+    /// How many bytes it can hold.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// All that was written and not consumed yet.
+    #[must_use]
+    pub fn unread(&self) -> &[u8] {
+        self.ring.slice(self.head, self.unread)
+    }
+
+    /// All the room behind it: what is stored there is unread once [`written`](Self::written) says so.
+    #[must_use]
+    pub fn room(&mut self) -> &mut [u8] {
+        // It does not wrap: both are less than the address space by far.
+        self.ring.slice_mut(self.head + self.unread, self.ring.len() - self.unread)
+    }
+
+    /// Says that the first `count` bytes of the room were written.
+    ///
+    /// # Panics
+    /// If there is not so much room.
+    pub fn written(&mut self, count: usize) {
+        let room = self.ring.len() - self.unread;
+        assert!(count <= room, "{count} bytes written into room for {room}");
+        self.unread += count;
+    }
+
+    /// Says that the first `count` bytes that are unread are not needed any more.
+    ///
+    /// # Panics
+    /// If fewer are unread.
+    pub fn consume(&mut self, count: usize) {
+        assert!(count <= self.unread, "{count} bytes consumed of {}", self.unread);
+        self.head = (self.head + count) % self.ring.len();
+        self.unread -= count;
+    }
+
+    /// Takes all up to the first byte that is `end`, and that one: a line, where it is `b'\n'`. `None` if there
+    /// is none; if then no [room](Self::room) is left either, the record is longer than the queue.
+    #[must_use]
+    pub fn take_until(&mut self, end: u8) -> Option<&[u8]> {
+        let head = self.head;
+        let count = self.unread().iter().position(|byte| *byte == end)? + 1;
+        self.consume(count);
+        Some(self.ring.slice(head, count))
+    }
+
+    /// The ring, and whatever it holds.
+    #[must_use]
+    pub fn into_ring(self) -> Ring {
+        self.ring
+    }
+}
+
+impl From<Ring> for Queue {
+    /// An empty queue over a ring.
+    fn from(ring: Ring) -> Self {
+        Self { ring, head: 0, unread: 0 }
+    }
+}
