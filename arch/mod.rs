@@ -4,6 +4,19 @@
 //! The files hold the same names in the same order, so any two can be read side by side. A port
 //! copies one, fills it in, and adds its lines here. What makes calls is compiled for the machine that
 //! it is for; numbers and facts are there on every host, for who asks about another machine.
+//!
+//! # What is proved
+//!
+//! `ci/prove.sh` shows on the machine code of each architecture, at every level of optimization, for all
+//! arguments and all answers of the kernel, that each raw function, each stub and
+//! [`Call::make`](crate::Call::make) makes exactly one system call, with the kernel's number and exactly
+//! the words that are documented, returns what is documented, writes nothing else, and relies on
+//! nothing that the kernel destroys; and that [`Call::check`](crate::Call::check), of all calls but mmap and
+//! mremap, never panics, and refuses no less when more of the [`Kernel`](crate::Kernel) is stated.
+//! It assumes that Ghidra's description of the instructions, the solver, linux-raw-sys and the tables
+//! in these files are right, and that no pointer that is passed in points into the function's own stack
+//! frame; it doesn't cover the owners, nor what lives in SVE's and V's registers, of which
+//! `ci/disasm.sh` shows by LLVM's own account that none lives across a call.
 
 #[cfg(not(all(
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"),

@@ -14,6 +14,12 @@
 //! The vector clobbers stand whether or not the crate is built with V: a caller may have
 //! `#[target_feature(enable = "v")]`, and without V they change nothing in the code.
 //!
+//! Rust 1.87 to 1.95 (LLVM 20 to 22) may miscompile any code around these stubs at opt-level "z" without
+//! unwind tables, which is how targets without an operating system are built with `panic = "abort"`: the
+//! jump to a tail that LLVM moved to a function of its own overwrites t1, which the tail reads
+//! ([llvm-project#177126](https://github.com/llvm/llvm-project/issues/177126)). Build static programs with
+//! opt-level "s", or with `-C llvm-args=-enable-machine-outliner=never`, as `examples/freestanding` does.
+//!
 //! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
 
 use super::{Arch, Facts};

@@ -279,6 +279,64 @@ need_cargo_fuzz() {
     die "could not install cargo-fuzz; install it by hand, then run this again"
 }
 
+# need_prover: sets PYTHON to one that has what ci/prove/requirements.txt names (150 MB).
+need_prover() {
+  local wanted=$ROOT/ci/prove/requirements.txt folder
+  python3 -c 'import ensurepip' 2>/dev/null || need_packages python3 python3-venv
+  folder=$CACHE/prover-$(python3 -V | tr ' ' -)-$(sha256sum "$wanted" | cut -c1-12)
+  PYTHON=$folder/bin/python
+  with_lock prover prover_locked "$folder" "$wanted" || die "pip could not install what $wanted names (see above)"
+  # A distribution's Rust may come without a linker for other architectures.
+  [[ -x $(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin/rust-lld ]] ||
+    command -v ld.lld >/dev/null || need_packages lld
+}
+
+prover_locked() {
+  [[ -f $1/complete ]] && return
+  say "installing the prover's tools in $1"
+  rm -rf "$1"
+  python3 -m venv "$1" && run "$1/bin/pip" install -q --no-input --require-hashes --only-binary :all: -r "$2" && touch "$1/complete"
+}
+
+# with_prover COMMAND ARCH...: runs COMMAND for each ARCH, with its compiler (SYSROOT where that has no core). Sums
+# the lines "N passed, N failed, N skipped" that these runs end with, and fails when anything failed.
+with_prover() {
+  local command=$1 arch log passed=0 failed=0 skipped=0
+  shift
+  for arch; do [[ $arch =~ ^(x86_64|aarch64|riscv64)$ ]] || die "'$arch' is not one of x86_64, aarch64, riscv64 (see --help)"; done
+  (($#)) || set -- x86_64 aarch64 riscv64
+  need_cargo
+  need_prover
+  export PYTHONDONTWRITEBYTECODE=1
+  log=$(mktemp)
+  for arch; do
+    (
+      use_target "$arch"
+      unset RUSTFLAGS CARGO_BUILD_TARGET
+      [[ -z ${CARGO_UNSTABLE_BUILD_STD:-} ]] || core_only "$arch"
+      say "$arch: $RUST_FROM"
+      "$command" "$arch"
+    ) 2>&1 | tee "$log" || :
+    if [[ $(tail -n 1 "$log") =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]]; then
+      passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2])) skipped=$((skipped + BASH_REMATCH[3]))
+    else
+      failed=$((failed + 1)) && say "$arch: FAILED: ended early"
+    fi
+  done
+  rm -f "$log"
+  printf '\n%s s\n%s passed, %s failed, %s skipped\n' "$SECONDS" "$passed" "$failed" "$skipped"
+  ((failed == 0))
+}
+
+# core_only ARCH: sets SYSROOT to one with a core built here, where there is no prebuilt one.
+core_only() {
+  local built=$CACHE/core-$1
+  export SYSROOT=$built/sysroot
+  CARGO_UNSTABLE_BUILD_STD=core run cargo build --lib --release --target "$TRIPLE" --target-dir "$built"
+  mkdir -p "$SYSROOT/lib/rustlib/$TRIPLE/lib"
+  cp "$built/$TRIPLE"/release/deps/lib{core,compiler_builtins}-*.r* "$SYSROOT/lib/rustlib/$TRIPLE/lib"
+}
+
 # has_std RUSTC: has this compiler a standard library (core, for a bare target) for TRIPLE? It has
 # none when it is missing, and when another version of the compiler made it.
 has_std() {

@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""Proves on machine code, for all inputs, that rawmap's functions make the system calls that they document.
+
+usage: prove.py ARCH        (by ci/prove.sh, which gets the tools)
+
+Compiles probes.rs on the crate with each set of flags, executes each probe symbolically (pcode.py), and has z3 prove
+what claims.py says of it. Then breaks a copy of the crate in each way of faults.txt, and each must be refused.
+"""
+import os
+import re
+import shutil
+import sys
+import tempfile
+import unittest
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+
+import check
+import claims
+import pcode
+import test_prover
+from targets import ROOT, TARGETS, command, core_library, kernel_constants, linker, rust
+
+HERE = Path(__file__).resolve().parent
+FAULTS = HERE / "faults.txt"
+# Functions of other crates that are not executed, and where the linker is told that they are.
+REPLACED = {"memcpy": pcode.memcpy, "memset": pcode.memset, "panicked": pcode.panicked}
+# Public functions that are no raw function: the owners', and mmap with whatever lends a descriptor.
+NOT_RAW = {"page_size", "prepare", "set_auxv", "mmap_file"}
+
+
+def builds(target):
+    """The flags of each build, by its name in the table."""
+    levels = {f"-O{level}": [f"-Copt-level={level}"] for level in "023sz"}
+    vectors = target.vectors[0].rpartition("=")[2]
+    return levels | {
+        "LTO": ["-Copt-level=3", "-Clto=fat"],
+        f"-O3 {vectors}": ["-Copt-level=3", *target.vectors],
+        # As static programs are built; with LLVM's outliner riscv64 would be miscompiled (see arch/riscv64.rs).
+        "-Oz, no unwind tables": ["-Copt-level=z", "-Cforce-unwind-tables=no",
+                                  "-Cllvm-args=-enable-machine-outliner=never"],
+        "-O3, frame pointers": ["-Copt-level=3", "-Cforce-frame-pointers=yes"],
+    }
+
+
+# RISC-V's V has no P-code, and zeroes a Call: with it, the probes that only write one down are left out.
+NO_VALUES = ["-Ctarget-feature=+v"]
+# A fault is looked for where such faults show: where values live in registers, where the compiler sees through the
+# functions of another crate, and where nothing is optimized away.
+FAULTY_BUILDS = "-O3", "LTO", "-O0"
+
+
+def build(tree, target, flags, folder):
+    """Compiles the crate and the probes, and links them to one image."""
+    # Checks of the standard library's own preconditions would be calls of a panic.
+    flags = ["-Cdebug-assertions=off", "--emit=link,obj", *flags]
+    rust(target, tree / "src/lib.rs", folder, "--crate-type=lib", *flags, name="rawmap")
+    rust(target, HERE / "probes.rs", folder, "--crate-type=staticlib", *flags,
+         "--extern", f"rawmap={folder}/librawmap.rlib", name="probes")
+    # What else the standard library has from elsewhere is at address 0, and refused.
+    command(*linker(), "-static", "-e", "0", "--unresolved-symbols=ignore-all",
+            *(f"--defsym={name}={16 * i}" for i, name in enumerate(REPLACED, 1)), "-o", folder / "image",
+            folder / "probes.o", folder / "librawmap.rlib", core_library(target))
+    return folder / "image"
+
+
+def prove_build(tree, target, flags, stop_at_first=False):
+    """Builds, and proves every probe: {symbol: what is wrong}."""
+    with tempfile.TemporaryDirectory() as folder:
+        machine = pcode.Machine(target, build(tree, target, flags, Path(folder)), REPLACED)
+    kernel, results = kernel_constants(target), {}
+    for goal in claims.goals(values=flags[-1] not in NO_VALUES):
+        results[goal.symbol] = claims.prove(machine, kernel, goal)
+        if stop_at_first and results[goal.symbol]:
+            break
+    return results
+
+
+def prove_check(tree, target, page, stop_at_first=False):
+    """The same of `Call::check`, with pages of 2^`page` bytes; an overflow is a panic here."""
+    results = {}
+    flags = ["-Copt-level=3", "-Coverflow-checks=yes", "-Cdebug-assertions=yes", "--cfg=checks", *check.NO_TABLES]
+    with tempfile.TemporaryDirectory() as folder:
+        machine = pcode.Machine(target, build(tree, target, flags, Path(folder)), REPLACED)
+    for function in check.functions():
+        results[f"check.{function.name}"] = check.prove(machine, function, page)
+        if stop_at_first and results[f"check.{function.name}"]:
+            break
+    return results
+
+
+# ---- The list of functions --------------------------------------------------------------------
+
+def public_functions(tree, target, folder):
+    """Every public function of the crate, as its documentation lists them: {name: its page}."""
+    command(os.environ.get("RUSTDOC", "rustdoc"), "--edition=2024", "--target", target.triple, "--crate-name=rawmap",
+            '--cfg=feature="std"', "-Awarnings", "-Arustdoc::all", "-o", folder, tree / "src/lib.rs")
+    listed = (folder / "rawmap/all.html").read_text()
+    pages = re.findall(r'href="((?:\w+/)*fn\.(\w+)\.html)"', listed)
+    return {name: " ".join((folder / "rawmap" / page).read_text().split()) for page, name in pages}
+
+
+def check_list(tree, target):
+    """What is wrong with the list in probes.rs: it must have every public function, with the documented call."""
+    with tempfile.TemporaryDirectory() as folder:
+        public = public_functions(tree, target, Path(folder))
+    listed = claims.Function.all()
+    proved = {function.name for function in listed}
+    wrong = [f"{name} is public, and nothing proves it" for name in public.keys() - proved - NOT_RAW]
+    for function in listed:
+        documented = f"makes one call: <code>{function.text}</code>"
+        if documented not in public.get(function.name, "") and function.returns != "word":
+            wrong.append(f"{function.name} does not say in its documentation: {documented}")
+    return wrong
+
+
+# ---- Faults -----------------------------------------------------------------------------------
+
+def faults(target):
+    """The lines of faults.txt for this architecture, and for all."""
+    for line in FAULTS.read_text().splitlines():
+        file = Path(line.partition(" | ")[0])
+        if line and not line.startswith("#") and (file.parent.name != "arch" or file.stem == target.name):
+            yield line
+
+
+def break_copy(tree, line):
+    """Breaks a copy of the crate as FILE | WHAT | OLD | NEW says; returns what is broken. OLD must stand there once."""
+    parts = re.split(r"(?<!\\) \|(?: |$)", line)
+    file, what, old, new = (re.sub(r"\\(.)", lambda m: {"n": "\n"}.get(m[1], m[1]), part) for part in parts)
+    text = (tree / file).read_text()
+    if text.count(old) != 1:
+        raise SystemExit(f"{what}: stands {text.count(old)} times in {file}: {old}")
+    (tree / file).write_text(text.replace(old, new))
+    return what
+
+
+def refusal(target, line):
+    """What is broken, and by which build and why that was refused; None when it was not."""
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder)
+        for part in "src", "arch":
+            shutil.copytree(ROOT / part, tree / part)
+        shutil.copy(ROOT / "README.md", tree)
+        what = break_copy(tree, line)
+        attempts = {name: partial(prove_build, tree, target, builds(target)[name]) for name in FAULTY_BUILDS}
+        if line.startswith("src/check/"):
+            attempts = {"check": partial(prove_check, tree, target, target.pages[0])}
+        for name, attempt in attempts.items():
+            results = attempt(stop_at_first=True)
+            symbol, wrong = next(reversed(results.items()))
+            if wrong:
+                return what, f"{name} {symbol}: {wrong[0]}"
+    return what, None
+
+
+# ---- The whole of it --------------------------------------------------------------------------
+
+def main(name):
+    target, table = TARGETS[name], []
+
+    def row(what, right, of, wrong=()):
+        """A line when something is done; all of them are the table at the end."""
+        table.append((what, right, of))
+        failures = (f"FAILED: {name}: {what}: {line}" for line in wrong)
+        print(f"{name}: {what}: {right} of {of}", *failures, sep="\n", flush=True)
+
+    tests = unittest.TextTestRunner(verbosity=0).run(unittest.defaultTestLoader.loadTestsFromModule(test_prover))
+    row("tests of the prover", tests.testsRun - len(tests.failures + tests.errors), tests.testsRun)
+    wrong = check_list(ROOT, target)
+    row("every public function is proved, as documented", 0 if wrong else 1, 1, wrong)
+    with ProcessPoolExecutor() as pool:
+        # The longest first.
+        proofs = {pool.submit(prove_check, ROOT, target, page): f"check, pages of {1 << page - 10} KiB"
+                  for page in target.pages}
+        proofs |= {pool.submit(prove_build, ROOT, target, flags): build for build, flags in builds(target).items()}
+        refusals = [pool.submit(refusal, target, line) for line in faults(target)]
+        for done in as_completed(proofs):
+            results = done.result()
+            wrong = [f"{symbol}: {line}" for symbol, lines in results.items() for line in lines]
+            row(proofs[done], sum(not lines for lines in results.values()), len(results), wrong)
+        refused = 0
+        for done in refusals:
+            what, why = done.result()
+            refused += why is not None
+            said = f"{name}: refused: {what} ({why[:120]})" if why else f"FAILED: {name}: not refused: {what}"
+            print(said, flush=True)
+        row("planted faults refused", refused, len(refusals))
+    print(*(f"{name:8} {what:48} {right:3} of {of:3}" for what, right, of in table), sep="\n")
+    passed, failed = sum(right for _, right, _ in table), sum(of - right for _, right, of in table)
+    skipped = len(check.TOO_MANY_WAYS)
+    print(f"{name}: skipped: check of {' and '.join(sorted(check.TOO_MANY_WAYS))}: too many ways through the rules")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return failed
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in TARGETS:
+        sys.exit(__doc__)
+    sys.exit(main(sys.argv[1]) > 0)

@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Tests of the prover itself: on a few instructions each, what it computes, what it proves and what it refuses."""
+import random
+import sys
+import unittest
+from itertools import product
+from pathlib import Path
+
+import pypcode
+import z3
+
+sys.path.insert(0, str(Path(__file__).parent))
+import claims  # noqa: E402
+import pcode  # noqa: E402
+from targets import TARGETS  # noqa: E402
+
+START = 0x1000
+KERNEL = {"__NR_munmap": 11}
+MUNMAP = claims.Function("munmap", "addr: ptr, len: ulong", "word", "munmap", "addr, len")
+
+
+class Program(pcode.Machine):
+    """A machine with one function, "f", of the bytes given in hex."""
+
+    def __init__(self, code, target="x86_64", replaced=None):
+        self.target = TARGETS[target]
+        self.context = pypcode.Context(self.target.language)
+        self.image, self.symbols, self.replaced = [(START, bytes.fromhex(code))], {"f": START}, replaced or {}
+        self.registers = self.context.registers
+        self.sp, self.popped = z3.BitVec("sp", 64), 0 if self.target.link else 8
+        self.back = z3.Concat(z3.BitVec("back", 63), pcode.bits(0, 1))
+        self.world = z3.Array("world", z3.BitVecSort(64), z3.BitVecSort(8))
+
+
+def proved(code, function=MUNMAP, params=("addr", "len"), target="x86_64", probe=claims.answer, calls=1):
+    goal = claims.Goal("f", [(name, "ulong") for name in params],
+                       lambda kernel, end: probe(function, kernel, end), calls)
+    return claims.prove(Program(code, target), KERNEL, goal)
+
+
+# mov eax, 11; syscall
+CALL = "b80b000000" "0f05"
+# The result as the probes have it: mov rdx, rax; mov eax, 1; ret
+ANSWER = "4889c2" "b801000000" "c3"
+
+
+class Computes(unittest.TestCase):
+    def test_each_operation_as_python_does_on_numbers(self):
+        mask, half = (1 << 64) - 1, 1 << 63
+        s = lambda a: a - (1 << 64) if a >= half else a
+        plain = {
+            "INT_ADD": lambda a, b: a + b & mask, "INT_SUB": lambda a, b: a - b & mask,
+            "INT_MULT": lambda a, b: a * b & mask,
+            "INT_AND": lambda a, b: a & b, "INT_OR": lambda a, b: a | b, "INT_XOR": lambda a, b: a ^ b,
+            "INT_LEFT": lambda a, b: a << b & mask if b < 64 else 0, "INT_RIGHT": lambda a, b: a >> b if b < 64 else 0,
+            "INT_SRIGHT": lambda a, b: s(a) >> min(b, 63) & mask,
+            "INT_EQUAL": lambda a, b: a == b, "INT_NOTEQUAL": lambda a, b: a != b,
+            "INT_LESS": lambda a, b: a < b, "INT_LESSEQUAL": lambda a, b: a <= b,
+            "INT_SLESS": lambda a, b: s(a) < s(b), "INT_SLESSEQUAL": lambda a, b: s(a) <= s(b),
+            "INT_CARRY": lambda a, b: a + b > mask,
+            "INT_SCARRY": lambda a, b: not -half <= s(a) + s(b) < half,
+            "INT_SBORROW": lambda a, b: not -half <= s(a) - s(b) < half,
+            "INT_2COMP": lambda a: -a & mask, "INT_NEGATE": lambda a: ~a & mask, "POPCOUNT": lambda a: a.bit_count(),
+            "INT_ZEXT": lambda a: a, "INT_SEXT": lambda a: a,
+        }
+        others = {"BOOL_NEGATE", "BOOL_AND", "BOOL_OR", "BOOL_XOR", "SUBPIECE"}
+        self.assertEqual(plain.keys() | others, pcode.OPERATIONS.keys())
+        numbers = [0, 1, 63, 64, 65, half - 1, half, mask, *(random.getrandbits(64) for _ in range(8))]
+        for name, meant in plain.items():
+            for given in product(numbers, repeat=meant.__code__.co_argcount):
+                term = pcode.OPERATIONS[name](64, *map(pcode.bits, given))
+                self.assertEqual(pcode.number(z3.simplify(term)), int(meant(*given)), (name, given))
+
+    def test_a_part_of_a_value_and_its_sign(self):
+        part = pcode.OPERATIONS["SUBPIECE"](16, pcode.bits(0x8877665544332211), pcode.bits(2, 32))
+        self.assertEqual(pcode.number(z3.simplify(part)), 0x4433)
+        wide = pcode.OPERATIONS["INT_SEXT"](64, pcode.bits(0x80000000, 32))
+        self.assertEqual(pcode.number(z3.simplify(wide)), 0xffffffff80000000)
+
+    def test_bytes_that_are_written_over_are_read_as_they_are_then(self):
+        cells = pcode.Cells()
+        cells.write(0, pcode.bits(0x1122334455667788))
+        cells.write(2, pcode.bits(0xaabb, 16))
+        self.assertEqual(pcode.number(cells.read(0, 8)), 0x11223344aabb7788)
+
+    def test_both_ways_of_a_branch_are_taken_and_no_impossible_one(self):
+        # test edi, edi; je +1; nop; ret
+        _, ends = Program("85ff" "7401" "90" "c3").run("f", [claims.word("a")])
+        self.assertEqual(len(ends), 2)
+        # xor eax, eax; je +1; nop; ret
+        _, ends = Program("31c0" "7401" "90" "c3").run("f", [])
+        self.assertEqual(len(ends), 1)
+
+
+class Proves(unittest.TestCase):
+    def test_a_stub_on_each_architecture(self):
+        self.assertEqual(proved(CALL + ANSWER), [])
+        # mov x8, 11; svc 0; mov x1, x0; mov x0, 1; ret
+        self.assertEqual(proved("680180d2" "010000d4" "e10300aa" "200080d2" "c0035fd6", target="aarch64"), [])
+        # li a7, 11; ecall; mv a1, a0; li a0, 1; ret
+        self.assertEqual(proved("9308b000" "73000000" "93050500" "13051000" "67800000", target="riscv64"), [])
+
+    def test_a_claim_that_does_not_follow_has_a_counterexample(self):
+        a = z3.BitVec("a", 64)
+        self.assertIsNone(pcode.counterexample([z3.ULT(a, 5)], z3.ULT(a, 6)))
+        self.assertEqual(pcode.counterexample([z3.ULT(a, 5)], z3.ULT(a, 4)), "a = 0x4")
+
+
+class Refuses(unittest.TestCase):
+    def assert_refused(self, why, code, **kwargs):
+        wrong = proved(code, **kwargs)
+        self.assertTrue(wrong and why in wrong[0], wrong)
+
+    def test_another_number(self):
+        self.assert_refused("number", "b80c000000" "0f05" + ANSWER)
+
+    def test_another_argument(self):
+        self.assert_refused("argument 1", "ffc6" + CALL + ANSWER)  # inc esi
+
+    def test_no_call_and_two(self):
+        self.assert_refused("makes 0 system calls", ANSWER)
+        self.assert_refused("makes 2 system calls", CALL + CALL + ANSWER)
+
+    def test_what_the_kernel_destroys_is_not_relied_on(self):
+        self.assert_refused("value or errno", "4889f9" + CALL + "4889ca" "b801000000" "c3")  # rcx, before and after
+        # In xmm0 it is kept: movq xmm0, rdi; the call; movq rdi, xmm0
+        self.assertEqual(proved("66480f6ec7" + CALL + "66480f7ec7" + ANSWER), [])
+
+    def test_a_register_that_is_not_given_back(self):
+        self.assert_refused("RBX is kept", CALL + "31db" + ANSWER)  # xor ebx, ebx
+
+    def test_a_stack_pointer_that_is_not_given_back(self):
+        self.assert_refused("goes to where nobody knows", "50" + CALL + ANSWER)  # push rax
+
+    def test_writes(self):
+        self.assert_refused("nothing written before", "c60700" + CALL + ANSWER)  # mov byte [rdi], 0
+        self.assert_refused("nothing written after", CALL + "c60700" + ANSWER)
+        self.assert_refused("writes to its caller's frame", "c644240800" + CALL + ANSWER)  # mov byte [rsp + 8], 0
+        self.assert_refused("writes to a static", "c604250010000000" + CALL + ANSWER)  # mov byte [0x1000], 0
+        self.assert_refused("below the stack pointer", "c68424f0feffff00" + CALL + ANSWER)  # mov byte [rsp - 272], 0
+        self.assertEqual(proved("c64424f800" + CALL + ANSWER), [])  # mov byte [rsp - 8], 0: the red zone
+
+    def test_a_frame_of_the_caller_that_is_read(self):
+        self.assert_refused("reads its caller's frame", "8a442410" + CALL + ANSWER)  # mov al, [rsp + 16]
+
+    def test_jumps_that_cannot_be_followed(self):
+        self.assert_refused("goes to where nobody knows", "ffe7")  # jmp rdi
+        self.assert_refused("goes or reads where nothing is", "e900010000")  # jmp +256
+        self.assert_refused("does not come to an end", "ebfe")  # jmp itself
+
+    def test_instructions_of_which_nothing_is_known(self):
+        self.assert_refused("nothing is known of the operation", "0fa2" + CALL + ANSWER)  # cpuid
+        # vsetvli a0, a0, e8; add z0.d, z0.d, z0.d
+        self.assertTrue(proved("57750500", target="riscv64"))
+        self.assertTrue(proved("0000e004", target="aarch64"))
+
+    def test_a_panic(self):
+        goal = claims.Goal("f", [], claims.decode, calls=0)
+        self.assertEqual(claims.prove(Program("90", replaced={START: pcode.panicked}), KERNEL, goal), ["panics"])
+
+    def test_an_error_that_is_cut_short(self):
+        decode = lambda function, kernel, end: claims.answered(end, "pointer", claims.word("word"))
+        # cmp rdi, -4095; mov eax, 0; mov rdx, rdi; neg rdi; cmovae rdx, rdi; setb al; ret
+        right = "4881ff01f0ffff" "b800000000" "4889fa" "48f7df"
+        # neg changes the carry that cmp left, so compare again: lea rcx, [rdx + 4095]; cmp rdx, -4095
+        right += "4881fa01f0ffff" "480f43d7" "0f92c0" "c3"
+        self.assertEqual(proved(right, params=["word"], probe=decode, calls=0), [])
+        for bound in "02f0ffff", "00f0ffff":
+            wrong = right.replace("4881fa01f0ffff", "4881fa" + bound)
+            self.assert_refused("Ok or Err", wrong, params=["word"], probe=decode, calls=0)
+
+
+class Lists(unittest.TestCase):
+    def test_each_function_has_its_probes(self):
+        symbols = [goal.symbol for goal in claims.goals()]
+        for function in claims.Function.all():
+            for probe in ("answer", "press", "order"):
+                self.assertIn(f"{probe}.{function.name}", symbols)
+        self.assertEqual(len(symbols), len(set(symbols)))
+
+    def test_an_int_is_read_with_its_sign(self):
+        minus_one = z3.substitute(claims.word("x", "int"), (z3.BitVec("x", 64), pcode.bits(0xffffffff)))
+        self.assertEqual(pcode.number(z3.simplify(minus_one)), (1 << 64) - 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
