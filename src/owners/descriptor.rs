@@ -193,9 +193,13 @@ pub(super) fn explained(operation: &'static str, fd: RawFd, error: Error) -> Err
     if error.errno() != Errno::ENODEV {
         return error;
     }
-    match Status::of(fd).ok().and_then(|status| status.unmappable()) {
-        Some(what) => Error::wrong(operation, what, 0, Wrong::NotMappable, 0),
-        None => error,
+    match Status::of(fd) {
+        // A device or a socket may be one whose driver maps nothing: the kernel's word is all that is known.
+        Ok(status) if matches!(status.mode & 0o170_000, 0o040_000 | 0o010_000) => {
+            let what = status.unmappable().unwrap_or_default();
+            Error::wrong(operation, what, 0, Wrong::NotMappable, 0)
+        }
+        _ => error,
     }
 }
 

@@ -140,7 +140,7 @@ impl MapOptions {
     /// Above a page, this costs one call for more address space, and one for each end of it that is too
     /// much, mostly one; where the length is at least the alignment, the kernel's own choice is tried first,
     /// and often is aligned. What is a file, shared, populated, locked or on huge pages is mapped first, and
-    /// then moved to such a place, with one call more.
+    /// then moved to such a place, with two calls more.
     ///
     /// ```
     /// use rawmap::MapOptions;

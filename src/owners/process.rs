@@ -307,11 +307,26 @@ fn limit(resource: usize) -> usize {
 mod tests {
     use super::*;
 
+    extern crate std;
+
     const PAGE: usize = 4096;
+
+    /// Where the ground begins and ends; `None` where there is none, as under an emulator whose stack is mapped
+    /// up to its limit.
+    fn known_ground() -> Option<(usize, usize)> {
+        let (ground, top) = stack_ground().unwrap();
+        if ground != usize::MAX {
+            return Some((ground, top));
+        }
+        let emulated = std::env::var_os("RAWMAP_EMULATOR").is_some_and(|name| !name.is_empty());
+        assert!(emulated, "a real kernel's stack grows");
+        std::eprintln!("skipped: process: the emulator's stack does not grow");
+        None
+    }
 
     #[test]
     fn the_ground_is_between_what_exec_mapped_and_the_stacks_top() {
-        let (ground, top) = stack_ground().unwrap();
+        let Some((ground, top)) = known_ground() else { return };
         assert!(PAGE < ground && ground < top);
         for (start, end, is) in [
             (ground - PAGE, ground, false),
@@ -326,7 +341,7 @@ mod tests {
 
     #[test]
     fn nothing_grows_past_what_exec_mapped() {
-        let (ground, top) = stack_ground().unwrap();
+        let Some((ground, top)) = known_ground() else { return };
         let fenced = FENCED.load(Ordering::Relaxed);
         for (end, new_end, does) in [
             (ground - PAGE, ground, false),

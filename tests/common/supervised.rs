@@ -213,11 +213,8 @@ struct Answer {
 fn receive(listener: &File, child: &File) -> Option<Notice> {
     const RECEIVE: u64 = 0xc050_2100; // SECCOMP_IOCTL_NOTIF_RECV
     loop {
-        let poll = |file: &File| libc::pollfd {
-            fd: file.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
+        let poll =
+            |file: &File| libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let mut polled = [poll(listener), poll(child)];
         let mut notice = Notice::default();
         // SAFETY: room for two descriptors, and for one notice.

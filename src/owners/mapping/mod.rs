@@ -412,6 +412,8 @@ impl Mapping<Raw> {
     /// - each of its bytes can be read, and for [`ReadWrite`] written;
     /// - the bytes change through the result only: nobody else writes them, and the kernel does not drop them
     ///   (`MAP_DROPPABLE`, `MADV_FREE`);
+    /// - they come from what [`backing`](Self::backing) says, all of them: nothing else was
+    ///   [laid over](Self::overlay) them;
     /// - a page stands behind each: huge pages are populated, and not `MAP_NORESERVE`; a file has all the bytes.
     ///
     /// ```

@@ -344,7 +344,7 @@ impl<A: Access> Mapping<A> {
                 return not_offered("the memory of a shared file is the file's; see punch_hole");
             }
         };
-        if A::LENT && self.granule != page_size()? {
+        if A::LENT && self.len != 0 && self.granule != page_size()? {
             return not_offered("a slice on huge pages keeps them; see into_raw");
         }
         let (addr, len) = self.at(self.lent().exactly(OPERATION, range)?);

@@ -288,8 +288,8 @@ impl Mapping<Raw> {
     /// - If it fails, the caller knows that the kernel has unmapped nothing, or that no other thread has mapped
     ///   anything since, or gives the mapping up without dropping it: a refusal that comes late (a file's own,
     ///   ENOMEM) leaves a hole.
-    /// - [`purge`](Self::purge) answers for what the mapping was made of, and does to the range what that
-    ///   takes: the caller does not purge what would suffer from it.
+    /// - [`backing`](Self::backing) goes on saying what the mapping was made of. Where that is no longer so, the
+    ///   caller does not purge what would suffer from it, nor [assume](Self::assume) the bytes to be a slice.
     ///
     /// ```
     /// # use std::os::fd::AsRawFd;
