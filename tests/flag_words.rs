@@ -6,8 +6,10 @@ use rawmap::{
 };
 use static_assertions::{assert_impl_all, const_assert, const_assert_eq};
 
+mod common;
 #[path = "differential/source.rs"]
 mod source;
+use common::emulator;
 use source::{Seeded, Source};
 
 assert_impl_all!(rawmap::ParseFlagsError: Send, Sync, Copy, core::error::Error);
@@ -30,6 +32,8 @@ fn integers(others: usize) -> Vec<usize> {
         .chain(sharings)
         .chain(sizes)
         .chain(others.map(|n| n as usize))
+        // An emulator is slow, and flags are numbers to it as well.
+        .step_by(if emulator().is_some() { 16 } else { 1 })
         .collect()
 }
 
@@ -225,6 +229,10 @@ fn the_kernel_refuses_what_contradicts_itself() {
     for flags in [MapFlags::SHARED | MapFlags::PRIVATE, size] {
         // SAFETY: nothing that exists is mapped over.
         let got = unsafe { rawmap::mmap_anonymous(core::ptr::null_mut(), 4096, Prot::READ, flags) };
+        if flags == size && got.is_ok() && emulator().is_some() {
+            departure!("the size of huge pages is not passed on");
+            continue;
+        }
         assert_eq!(got, Err(rawmap::Errno::EINVAL), "{flags}");
     }
 }

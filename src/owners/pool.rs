@@ -147,7 +147,7 @@ impl Drop for Chunk<'_> {
 ///
 /// ```
 /// use rawmap::StackPool;
-/// let stacks = StackPool::new(100_000, 64 << 10)?;
+/// let stacks = StackPool::new(10_000, 16 << 10)?;
 /// let fiber = stacks.take()?;
 /// // SAFETY: the topmost word, on which nobody runs.
 /// unsafe { fiber.top().cast::<usize>().sub(1).write(1) };
