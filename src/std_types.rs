@@ -85,9 +85,12 @@ impl Queue {
         if room.is_empty() {
             return Err(Errno::ENOBUFS.into());
         }
+        let most = room.len();
         loop {
             match source.read(room) {
                 Ok(count) => {
+                    // A source may say more than it was given room for, which it has not written.
+                    let count = count.min(most);
                     self.written(count);
                     return Ok(count);
                 }
@@ -118,6 +121,7 @@ impl Queue {
             match sink.write(self.unread()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
+                    let count = count.min(self.unread().len());
                     self.consume(count);
                     all += count;
                 }

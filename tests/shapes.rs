@@ -839,11 +839,23 @@ fn more_than_a_sealed_file_has_is_an_error() {
     assert!(text(MapOptions::new(0), 0).ends_with("EINVAL: invalid argument: the length is 0"));
 }
 
-/// A sealed file that another process made, with a hole in it, which still can be written by nobody.
+/// Who sends a hole has paid nothing for it, and who reads it would.
+#[test]
+fn a_sealed_file_with_holes_is_no_slice() {
+    let file = memfd(1 << 40);
+    (&file).write_all(b"x").unwrap();
+    seal(&file, SEALS).unwrap();
+    let refused = MapOptions::whole().file_sealed(lent(&file), 0).unwrap_err();
+    assert!(refused.to_string().contains("the file has holes"), "{refused}");
+}
+
+/// A sealed file that another process made, which can be written by nobody.
 #[test]
 fn nobody_changes_what_is_sealed() {
     need_populate!();
-    let file = memfd(4 * page() as u64);
+    let file = memfd(0);
+    // SAFETY: a file of the test's own.
+    assert_eq!(unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, 4 * page() as i64) }, 0);
     // SAFETY: a new mapping of the test's own.
     let writable = map(&file, page(), RW, rawmap::MapFlags::SHARED, 0).unwrap();
     assert_eq!(seal(&file, SEALS).unwrap_err().raw_os_error(), Some(libc::EBUSY));

@@ -67,6 +67,8 @@ struct Status {
     mode: u32,
     size: u64,
     block: usize,
+    /// In units of 512 bytes.
+    blocks: u64,
 }
 
 impl Status {
@@ -83,6 +85,7 @@ impl Status {
             size: status[48 / 8],
             // An int on some architectures, with padding behind it, and a long on others.
             block: status[56 / 8] as u32 as usize,
+            blocks: status[64 / 8],
         })
     }
 
@@ -153,6 +156,14 @@ pub(super) fn check_sealed(operation: &'static str, fd: RawFd) -> Result<(), Err
         return Err(not_offered(
             "the file lies on huge pages, of which one may be missing; see file",
             0,
+        ));
+    }
+    // Whoever reads a hole makes a page of it, and pays for it.
+    let status = Status::of(fd)?;
+    if status.blocks.saturating_mul(512) < status.size {
+        return Err(not_offered(
+            "the file has holes; who seals it fills them first (fallocate)",
+            status.size as usize,
         ));
     }
     Ok(())

@@ -427,9 +427,10 @@ impl MapOptions {
     /// [`file`](Self::file).
     ///
     /// # Errors
-    /// That it is not a memory file, not so sealed, or on huge pages; that it ends before the range does; what
+    /// That it is not a memory file, not so sealed, on huge pages, or has holes, of which whoever reads them would
+    /// have to make pages; that it ends before the range does; what
     /// `fcntl`, `fstat` and `fstatfs` answer; those of [`file`](Self::file); and those of
-    /// [`Mapping::populate_read`]: EINVAL before Linux 5.14, EFAULT where there is no memory for a hole.
+    /// [`Mapping::populate_read`]: EINVAL before Linux 5.14.
     ///
     /// ```
     /// use rawmap::MapOptions;

@@ -93,7 +93,8 @@ impl Ring {
     /// # Errors
     /// Those of [`MapOptions::file_raw`] (EINVAL for length 0; EACCES if it is not open for both reading and
     /// writing) and [`Reservation::new`]. That the offset or the length is not whole pages; that twice the
-    /// length is more than `isize::MAX`; a file on huge pages. Nothing stays mapped.
+    /// length is more than `isize::MAX`; a file on huge pages. Nothing stays mapped, but that a
+    /// place may be lost as in [`Reservation::place`], which costs address space.
     ///
     /// # Safety
     /// For as long as the ring lives:

@@ -31,8 +31,8 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// How large a guard is where nothing else is said, in bytes: 64 KiB. It is address space only, and code
-    /// that is compiled without stack probes steps over less.
+    /// How large a guard is where nothing else is said, in bytes: 64 KiB. It is address space, and 8 bytes of page
+    /// tables for each page; code that is compiled without stack probes steps over less.
     pub const GUARD: usize = 64 << 10;
 
     /// A stack of `len` usable bytes, rounded up to whole pages, above a guard of [`GUARD`](Self::GUARD)
@@ -60,7 +60,7 @@ impl Stack {
     ///
     /// ```
     /// use rawmap::Stack;
-    /// // No frame of up to 1 MiB can step over the guard; it takes address space, and no memory.
+    /// // No frame of up to 1 MiB can step over the guard, which takes address space.
     /// let stack = Stack::with_guard(64 << 10, 1 << 20)?;
     /// assert_eq!(stack.len(), 64 << 10);
     /// # Ok::<(), rawmap::Error>(())

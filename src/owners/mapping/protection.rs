@@ -235,6 +235,9 @@ impl Mapping<Raw> {
     /// say that they have guards, and guard nothing; then `MADV_GUARD_REMOVE` and `mprotect` as well, and later
     /// `mprotect` alone.
     ///
+    /// A guard so installed costs page tables, 8 bytes for each page: what is longer than 1 MiB is protected by
+    /// `mprotect` only.
+    ///
     /// [`advise`](Self::advise) with `GUARD_REMOVE`, or [`protect`](Self::protect), undoes it.
     ///
     /// # Errors
@@ -258,8 +261,10 @@ impl Mapping<Raw> {
         if len == 0 {
             return Ok(Guarded::Installed);
         }
+        /// What longer guards would cost in page tables is more than a mapping does.
+        const MOST: usize = 1 << 20;
         // SAFETY: the range is ours (1), and of a raw mapping there are no references.
-        if unsafe { install_guard(addr, len, self.granule.bytes()) } {
+        if len <= MOST && unsafe { install_guard(addr, len, self.granule.bytes()) } {
             return Ok(Guarded::Installed);
         }
         if self.is_stack_ground()? {
