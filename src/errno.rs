@@ -48,8 +48,8 @@ impl Errno {
     #[must_use]
     #[inline]
     pub const fn raw(self) -> i32 {
-        let number = self.0.get();
-        if number <= i32::MAX as usize { number as i32 } else { i32::MAX }
+        const MOST: usize = i32::MAX as usize;
+        (if self.0.get() < MOST { self.0.get() } else { MOST }) as i32
     }
 
     /// What a system call's result word says: the word, or an error where it is one of the last

@@ -144,7 +144,7 @@ pairs! {
     ours_worked, hand_worked(addr: *mut u8, len: usize) -> bool {
         munmap(addr, len).is_ok()
     } {
-        hand::hand_syscall2(addr, len, nr::MUNMAP) < hand::ERRORS
+        hand::hand_syscall2(addr, len, nr::MUNMAP) == 0
     }
     // The error number, 0 for none.
     ours_number, hand_number(addr: *mut u8, len: usize) -> i32 {
@@ -152,15 +152,15 @@ pairs! {
     } {
         {
             let ret = hand::hand_syscall2(addr, len, nr::MUNMAP);
-            if ret >= hand::ERRORS { (ret as i32).wrapping_neg() } else { 0 }
+            if ret == 0 { 0 } else { i32::try_from(ret.wrapping_neg()).unwrap_or(i32::MAX) }
         }
     }
     // The second only if the first worked.
     ours_twice, hand_twice(addr: *mut u8, len: usize, other: *mut u8) -> bool {
         munmap(addr, len).and_then(|()| munmap(other, len)).is_ok()
     } {
-        hand::hand_syscall2(addr, len, nr::MUNMAP) < hand::ERRORS
-            && hand::hand_syscall2(other, len, nr::MUNMAP) < hand::ERRORS
+        hand::hand_syscall2(addr, len, nr::MUNMAP) == 0
+            && hand::hand_syscall2(other, len, nr::MUNMAP) == 0
     }
     // A pointer, null for an error.
     ours_map, hand_map(len: usize) -> *mut u8 {
