@@ -48,8 +48,8 @@ impl Errno {
     #[must_use]
     #[inline]
     pub const fn raw(self) -> i32 {
-        const MOST: usize = i32::MAX as usize;
-        (if self.0.get() < MOST { self.0.get() } else { MOST }) as i32
+        let number = self.0.get();
+        if number > i32::MAX as usize { i32::MAX } else { number as i32 }
     }
 
     /// What a system call's result word says: the word, or an error where it is one of the last
@@ -84,10 +84,12 @@ impl Errno {
     /// one instruction: `Result<(), Errno>` is 0 for `Ok`, and else the error.
     #[inline]
     pub(crate) const fn decode_unit(ret: Word) -> Result<(), Self> {
-        match NonZeroUsize::new(ret.const_bits().wrapping_neg()) {
-            None => Ok(()),
-            Some(number) => Err(Self(number)),
+        let bits = ret.const_bits();
+        if bits == 0 {
+            return Ok(());
         }
+        // SAFETY: `bits` is not 0, so neither is its negative.
+        Err(Self(unsafe { NonZeroUsize::new_unchecked(bits.wrapping_neg()) }))
     }
 
     /// The result word that says this error: what [`decode`](Self::decode) takes back.
