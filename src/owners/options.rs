@@ -67,6 +67,7 @@ pub enum Sharing {
 }
 
 impl Sharing {
+    #[inline]
     const fn flags(self) -> MapFlags {
         match self {
             Self::Private => MapFlags::PRIVATE,
@@ -76,6 +77,7 @@ impl Sharing {
         }
     }
 
+    #[inline]
     const fn backing(self, is_file: bool) -> Backing {
         match (self, is_file) {
             (Self::Private | Self::Droppable, false) => Backing::Anonymous,
