@@ -7,7 +7,7 @@ usage_if_asked "usage: ci/disasm.sh [ARCH...]
 
 Compiles the sources in ci/disasm for each ARCH (x86_64, aarch64, riscv64; all three when none is
 named) and looks at the object files and at LLVM's machine code. Nothing is run. It checks that
-- results come back in registers, decoded by one compare;
+- results come back in registers: a pointer decoded by one compare, all else by none;
 - a call site is no longer than one written by hand;
 - the raw functions refer to nothing but the system-call stub;
 - no vector or predicate register lives across a call, on the architectures whose kernel destroys them;

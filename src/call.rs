@@ -132,6 +132,7 @@ pub enum Operation {
 
 /// One call each, from the arguments of the raw function of the same name.
 impl Call {
+    #[inline]
     const fn new(number: Number, args: &[Word]) -> Self {
         let mut all = [Word::ZERO; 6];
         let mut n = 0;
@@ -143,6 +144,7 @@ impl Call {
     }
 
     /// The call that [`mmap`](crate::mmap) makes.
+    #[inline]
     pub const fn mmap(
         addr: *mut u8,
         len: usize,
@@ -158,26 +160,31 @@ impl Call {
     }
 
     /// The call that [`mmap_anonymous`](crate::mmap_anonymous) makes.
+    #[inline]
     pub const fn mmap_anonymous(addr: *mut u8, len: usize, prot: Prot, flags: MapFlags) -> Self {
         Self::mmap(addr, len, prot, flags.union(MapFlags::ANONYMOUS), NO_FD, 0)
     }
 
     /// The call that [`munmap`](crate::munmap) makes.
+    #[inline]
     pub const fn munmap(addr: *mut u8, len: usize) -> Self {
         Self::new(Number::Munmap, &[Word::ptr(addr), Word::int(len)])
     }
 
     /// The call that [`mprotect`](crate::mprotect) makes.
+    #[inline]
     pub const fn mprotect(addr: *mut u8, len: usize, prot: Prot) -> Self {
         Self::new(Number::Mprotect, &[Word::ptr(addr), Word::int(len), prot.word()])
     }
 
     /// The call that [`msync`](crate::msync) makes.
+    #[inline]
     pub const fn msync(addr: *mut u8, len: usize, flags: MsyncFlags) -> Self {
         Self::new(Number::Msync, &[Word::ptr(addr), Word::int(len), flags.word()])
     }
 
     /// The call that [`mremap`](crate::mremap) makes.
+    #[inline]
     pub const fn mremap(
         old: *mut u8,
         old_len: usize,
@@ -191,41 +198,49 @@ impl Call {
     }
 
     /// The call that [`madvise`](crate::madvise) makes.
+    #[inline]
     pub const fn madvise(addr: *mut u8, len: usize, advice: Advice) -> Self {
         Self::new(Number::Madvise, &[Word::ptr(addr), Word::int(len), advice.word()])
     }
 
     /// The call that [`mincore`](crate::mincore) makes.
+    #[inline]
     pub const fn mincore(addr: *mut u8, len: usize, vec: *mut u8) -> Self {
         Self::new(Number::Mincore, &[Word::ptr(addr), Word::int(len), Word::ptr(vec)])
     }
 
     /// The call that [`mlock`](crate::mlock) makes.
+    #[inline]
     pub const fn mlock(addr: *mut u8, len: usize) -> Self {
         Self::new(Number::Mlock, &[Word::ptr(addr), Word::int(len)])
     }
 
     /// The call that [`mlock2`](crate::mlock2) makes.
+    #[inline]
     pub const fn mlock2(addr: *mut u8, len: usize, flags: MlockFlags) -> Self {
         Self::new(Number::Mlock2, &[Word::ptr(addr), Word::int(len), flags.word()])
     }
 
     /// The call that [`munlock`](crate::munlock) makes.
+    #[inline]
     pub const fn munlock(addr: *mut u8, len: usize) -> Self {
         Self::new(Number::Munlock, &[Word::ptr(addr), Word::int(len)])
     }
 
     /// The call that [`mlockall`](crate::mlockall) makes.
+    #[inline]
     pub const fn mlockall(flags: MlockAllFlags) -> Self {
         Self::new(Number::Mlockall, &[flags.word()])
     }
 
     /// The call that [`munlockall`](crate::munlockall) makes.
+    #[inline]
     pub const fn munlockall() -> Self {
         Self::new(Number::Munlockall, &[])
     }
 
     /// The call that [`mseal`](crate::mseal) makes.
+    #[inline]
     pub const fn mseal(addr: *mut u8, len: usize, flags: MsealFlags) -> Self {
         Self::new(Number::Mseal, &[Word::ptr(addr), Word::int(len), flags.word()])
     }
@@ -250,12 +265,14 @@ impl Call {
 
     /// The call's number, on this architecture.
     #[must_use]
+    #[inline]
     pub const fn number(self) -> usize {
         self.number as usize
     }
 
     /// The call's argument words; 0 where it takes none.
     #[must_use]
+    #[inline]
     pub const fn args(self) -> [Word; 6] {
         self.args
     }
@@ -325,6 +342,7 @@ impl Call {
     /// unsafe { call.make()? };
     /// # Ok::<(), rawmap::Errno>(())
     /// ```
+    #[inline]
     pub unsafe fn make(self) -> Result<Word, Errno> {
         let [a, b, c, d, e, f] = self.args;
         // SAFETY: the caller's promise. More registers than the call takes are not read.

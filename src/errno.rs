@@ -1,4 +1,4 @@
-//! The error of a system call, and the one rule that tells it from a result.
+//! The error of a system call, and the rules that tell it from a result.
 
 use crate::word::Word;
 use core::{fmt, num::NonZeroUsize};
@@ -9,6 +9,11 @@ use core::{fmt, num::NonZeroUsize};
 ///
 /// It is a word that is never 0: `Result<(), Errno>` is one register, and `Result<*mut u8, Errno>`
 /// two. Numbers without a name are kept: a new kernel's new error is an `Errno` like any other.
+///
+/// The kernel answers 0 or an error to a call that returns nothing, such as [`munmap`](crate::munmap).
+/// A filter that answers in its stead (a tracer, a supervisor of seccomp) may put any word there. No
+/// such word is taken for a success: the raw function returns it as an `Errno` without a name, which
+/// equals none of the kernel's, and which [`encode`](Self::encode) turns back into that word.
 ///
 /// ```
 /// use rawmap::Errno;
@@ -37,17 +42,22 @@ impl Errno {
     }
 
     /// The error's number, positive, as C's `errno` has it.
+    ///
+    /// A filter's answer that is no error has a number above [`MAX`](Self::MAX): its negative, or
+    /// `i32::MAX` where that doesn't fit.
     #[must_use]
     #[inline]
     pub const fn raw(self) -> i32 {
-        self.0.get() as i32
+        let number = self.0.get();
+        if number > i32::MAX as usize { i32::MAX } else { number as i32 }
     }
 
     /// What a system call's result word says: the word, or an error where it is one of the last
     /// 4095 numbers.
     ///
-    /// The only place where this is decided. A success may well be 0: `mmap` with
-    /// [`MapFlags::FIXED`](crate::MapFlags::FIXED) at address 0 succeeds for a privileged process.
+    /// A success may well be 0: `mmap` with [`MapFlags::FIXED`](crate::MapFlags::FIXED) at address
+    /// 0 succeeds for a privileged process. For the calls that return nothing but 0, the raw
+    /// functions have a shorter rule, which takes every other word for an error.
     ///
     /// ```
     /// use rawmap::{Errno, Word};
@@ -67,6 +77,19 @@ impl Errno {
             return Err(Self(unsafe { NonZeroUsize::new_unchecked(bits.wrapping_neg()) }));
         }
         Ok(ret)
+    }
+
+    /// What the result word of a call says that returns nothing: 0 is a success, and every other word
+    /// an error, its negative. Of the kernel's words this says what [`decode`](Self::decode) says, in
+    /// one instruction: `Result<(), Errno>` is 0 for `Ok`, and else the error.
+    #[inline]
+    pub(crate) const fn decode_unit(ret: Word) -> Result<(), Self> {
+        let bits = ret.const_bits();
+        if bits == 0 {
+            return Ok(());
+        }
+        // SAFETY: `bits` is not 0, so neither is its negative.
+        Err(Self(unsafe { NonZeroUsize::new_unchecked(bits.wrapping_neg()) }))
     }
 
     /// The result word that says this error: what [`decode`](Self::decode) takes back.

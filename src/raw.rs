@@ -4,6 +4,10 @@
 //! a relocation. So they may be called before a program has relocated itself, in a signal handler,
 //! between fork and exec, or while an allocator holds its own lock. An error comes back by value;
 //! there is no `errno` variable.
+//!
+//! A function that returns a pointer takes the words -4095 to -1 for errors, and one that returns
+//! nothing takes every word but 0. The kernel gives no other word; where a filter does, the second is
+//! an error without a name ([`Errno`]).
 
 use crate::arch::{self, nr};
 use crate::errno::Errno;
@@ -33,7 +37,7 @@ fn pointer(ret: Word) -> Result<*mut u8, Errno> {
 
 #[inline]
 fn unit(ret: Word) -> Result<(), Errno> {
-    Errno::decode(ret).map(|_| ())
+    Errno::decode_unit(ret)
 }
 
 /// `mmap(2)`: maps a file, or anonymous memory, and returns the address where it is mapped.

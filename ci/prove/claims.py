@@ -12,6 +12,7 @@ from pcode import LOCAL, Refused, bits, counterexample, loaded, stored
 PROBES = Path(__file__).with_name("probes.rs")
 PRESSED = 16  # values alive in `press`
 MAX_ERRNO = 4095  # include/linux/err.h
+INT_MAX = 2**31 - 1
 
 
 def word(name, type="ulong"):
@@ -73,12 +74,15 @@ def called(end, number, words):
 
 
 def answered(end, returns, word):
-    """What a result word says, which is decided in one place in the crate, and here: -4095 to -1 is an errno, and all
-    else is a success, of that word where the function returns one. A stub says nothing and returns the word.
+    """What a result word says, which is decided in one place in the crate, and here. For a function that returns a
+    pointer, -4095 to -1 is an errno, and all else a success. For one that returns nothing, 0 is a success and all else
+    an error, whose number is the word negated, or INT_MAX where an int can't hold that. A stub says nothing and returns
+    the word.
     """
-    failed = z3.And(word >= -MAX_ERRNO, word <= -1) if returns != "word" else z3.BoolVal(False)
+    failed = {"word": z3.BoolVal(False), "unit": word != 0}.get(returns, z3.And(word >= -MAX_ERRNO, word <= -1))
+    number = z3.If(z3.ULT(-word, INT_MAX), -word, bits(INT_MAX))
     yield "Ok or Err", end.results[0] == z3.If(failed, bits(0), bits(1))
-    yield "value or errno", end.results[1] == z3.If(failed, -word, bits(0) if returns == "unit" else word)
+    yield "value or errno", end.results[1] == z3.If(failed, number, bits(0) if returns == "unit" else word)
 
 
 def only_the_kernel_writes(end):

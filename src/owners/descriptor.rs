@@ -219,15 +219,19 @@ pub(super) fn explained(operation: &'static str, fd: RawFd, error: Error) -> Err
 /// No call where the address tells: memory on huge pages begins at a multiple of their size, which is
 /// 64 KiB at least. Else `fstat`, unless the size of the blocks is known, and `fstatfs` where they are
 /// larger than pages.
+#[inline]
 pub(super) fn granule(
     fd: RawFd,
     addr: *mut u8,
     page: PageSize,
     block: Option<usize>,
 ) -> Result<PageSize, Error> {
-    if addr.addr() & 0xffff != 0 {
-        return Ok(page);
-    }
+    if addr.addr() & 0xffff != 0 { Ok(page) } else { granule_by_status(fd, page, block) }
+}
+
+/// The same, of a mapping whose address does not tell.
+#[cold]
+fn granule_by_status(fd: RawFd, page: PageSize, block: Option<usize>) -> Result<PageSize, Error> {
     let block = match block {
         Some(block) => block,
         None => Status::of(fd)?.block,

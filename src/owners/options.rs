@@ -67,6 +67,7 @@ pub enum Sharing {
 }
 
 impl Sharing {
+    #[inline]
     const fn flags(self) -> MapFlags {
         match self {
             Self::Private => MapFlags::PRIVATE,
@@ -76,6 +77,7 @@ impl Sharing {
         }
     }
 
+    #[inline]
     const fn backing(self, is_file: bool) -> Backing {
         match (self, is_file) {
             (Self::Private | Self::Droppable, false) => Backing::Anonymous,
@@ -401,6 +403,7 @@ impl MapOptions {
     /// assert_eq!(&name[..], b"ELF");
     /// # Ok::<(), rawmap::Error>(())
     /// ```
+    #[inline]
     pub unsafe fn file(
         self,
         file: impl AsDescriptor,
@@ -494,6 +497,7 @@ impl MapOptions {
     ///
     /// # Safety
     /// As [`file`](Self::file).
+    #[inline]
     pub unsafe fn file_copy(
         self,
         file: impl AsDescriptor,
@@ -515,6 +519,7 @@ impl MapOptions {
     ///
     /// # Safety
     /// As [`file`](Self::file); and nobody else maps the bytes as a slice, in this process either.
+    #[inline]
     pub unsafe fn file_mut(
         self,
         file: impl AsDescriptor,
@@ -543,6 +548,7 @@ impl MapOptions {
     /// assert_eq!(unsafe { program.as_ptr().cast::<[u8; 4]>().read() }, *b"\x7fELF");
     /// # Ok::<(), rawmap::Error>(())
     /// ```
+    #[inline]
     pub fn file_raw(
         self,
         file: impl AsDescriptor,
@@ -557,7 +563,30 @@ impl MapOptions {
 
     /// # Safety
     /// The file's bytes are what `A` promises (invariant 4), with this protection and sharing.
+    #[inline]
     unsafe fn of_file<A: Access>(
+        self,
+        operation: &'static str,
+        fd: RawFd,
+        offset: u64,
+        prot: Prot,
+        sharing: Sharing,
+    ) -> Result<Mapping<A>, Error> {
+        let (Some(len @ 1..), true) = (self.len, self.huge == 0 && self.align == 1) else {
+            // SAFETY: the caller's promise.
+            return unsafe { self.of_file_slowly(operation, fd, offset, prot, sharing) };
+        };
+        // SAFETY: the caller's promise.
+        unsafe { self.of_bytes(operation, fd, (offset, len), None, prot, sharing) }
+    }
+
+    /// What of a file needs more than its bytes from here to there: its length, an alignment, or an error.
+    ///
+    /// # Safety
+    /// As [`of_file`](Self::of_file).
+    #[cold]
+    #[inline(never)]
+    unsafe fn of_file_slowly<A: Access>(
         self,
         operation: &'static str,
         fd: RawFd,
@@ -573,29 +602,48 @@ impl MapOptions {
             },
         };
         check_alignment(operation, self.align)?;
-        let (page, (_, flags)) = (page_size()?, self.granule(operation)?);
+        let (_, flags) = self.granule(operation)?;
+        let with_size = Self { flags, ..self };
+        // SAFETY: `Raw` promises nothing.
+        let mapping: Mapping<Raw> =
+            unsafe { with_size.of_bytes(operation, fd, (offset, len), block, prot, sharing) }?;
+        let mapping = moved_to_alignment(operation, mapping, self.align)?;
+        // SAFETY: the caller's promise.
+        Ok(unsafe { mapping.with_access() })
+    }
+
+    /// So many bytes of a file from an offset on, where the kernel likes, with these flags.
+    ///
+    /// # Safety
+    /// As [`of_file`](Self::of_file).
+    #[inline]
+    unsafe fn of_bytes<A: Access>(
+        self,
+        operation: &'static str,
+        fd: RawFd,
+        (offset, len): (u64, usize),
+        block: Option<usize>,
+        prot: Prot,
+        sharing: Sharing,
+    ) -> Result<Mapping<A>, Error> {
+        let page = page_size()?;
         let head = offset as usize & (page.bytes() - 1);
         // Of length 0 the kernel is asked as well, and refuses it.
         let all = if len == 0 { 0 } else { head.saturating_add(len) };
         let mapped = rounded(operation, all, page)?;
-        let flags = flags.union(sharing.flags());
+        let flags = self.flags.union(sharing.flags());
         let call = Call::mmap(null_mut(), mapped, prot, flags, fd, offset - head as u64);
         // SAFETY: a new mapping, in place of nothing: the flags have no FIXED.
         let addr = unsafe { issue(call) }.map_err(|error| explained(operation, fd, error))?;
-        let backing = sharing.backing(true);
-        let granule = match granule(fd, addr, page, block) {
-            Ok(granule) => granule,
-            Err(error) => {
-                // SAFETY: mapped just now, and nobody's.
-                unsafe { give_back_granules(addr, mapped, page) };
-                return Err(error);
-            }
-        };
+        let granule = granule(fd, addr, page, block).map_err(|error| {
+            // SAFETY: mapped just now, and nobody's.
+            unsafe { give_back_granules(addr, mapped, page) };
+            error
+        })?;
+        let whole =
+            if granule == page { mapped } else { granule.round_up(mapped).unwrap_or(mapped) };
         // SAFETY: whole granules: of a file on hugetlbfs, the kernel has rounded the length up.
-        let mapping = unsafe {
-            Mapping::adopt(addr, granule.round_up(mapped).unwrap_or(mapped), granule, backing)
-        }?;
-        let mut mapping = moved_to_alignment(operation, mapping, self.align)?;
+        let mut mapping = unsafe { Mapping::adopt(addr, whole, granule, sharing.backing(true)) }?;
         mapping.lend_from(head, len);
         self.advise(&mapping)?;
         // SAFETY: the caller's promise.

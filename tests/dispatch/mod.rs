@@ -106,6 +106,13 @@ fn catch<T>(result: usize, f: impl FnOnce() -> T) -> (T, [usize; 7]) {
     (returned, CAUGHT.get().expect("a system call"))
 }
 
+/// What a raw function returned.
+enum Returned {
+    /// A pointer, or what `Call::make` returns.
+    Word(Result<usize, Errno>),
+    Unit(Result<(), Errno>),
+}
+
 /// Asserts of one raw function, or of `Call::make`, that it passes exactly the words of the `Call` of
 /// the same name, and reads any result right.
 pub fn hold(source: &mut impl Source) {
@@ -118,8 +125,9 @@ pub fn hold(source: &mut impl Source) {
     let [addr, new] = [a, e].map(std::ptr::without_provenance_mut);
     let (prot, flags, fd) = (Prot::from_bits(c), MapFlags::from_bits(d), e as i32);
     let int = c as i32;
-    let unit = |(returned, seen): (Result<(), Errno>, _)| (returned.map(|()| None), seen);
-    let pointer = |(returned, seen): (Result<*mut u8, Errno>, _)| (returned.map(Some), seen);
+    let unit = |(returned, seen)| (Returned::Unit(returned), seen);
+    let plain = |returned: Result<Word, Errno>| Returned::Word(returned.map(Word::bits));
+    let pointer = |(returned, seen): (Result<_, _>, _)| (plain(returned.map(Word::ptr)), seen);
     // SAFETY: none of these calls is made.
     let (call, (returned, seen)) = unsafe {
         match source.below(15) {
@@ -180,22 +188,26 @@ pub fn hold(source: &mut impl Source) {
                 let call = Call::from_words(source.pick(&SHAPES).1, words).unwrap();
                 let (made, seen) = catch(result, || call.make());
                 assert_eq!(seen[1..], call.args().map(Word::bits), "{call}: all words");
-                (call, (made.map(|word| Some(word.as_ptr())), seen))
+                (call, (plain(made), seen))
             }
         }
     };
     let (_, _, arity, _) = SHAPES.iter().find(|shape| shape.1 == call.number()).unwrap();
     assert_eq!(seen[0], call.number(), "{call}: number");
     assert_eq!(seen[1..=*arity], call.args().map(Word::bits)[..*arity], "{call}: words");
-    let signed = result as isize;
-    let expected = if (-4095..0).contains(&signed) {
-        Err(Errno::from_raw(-signed as i32).unwrap())
-    } else {
-        Ok(result)
+    let error = match result as isize {
+        number @ -4095..=-1 => Errno::from_raw(-number as i32),
+        _ => None,
     };
-    match (returned, expected) {
-        (Ok(Some(word)), Ok(expected)) => assert_eq!(word.addr(), expected, "{call}: result"),
-        (Ok(None), Ok(_)) => {}
-        (returned, expected) => assert_eq!(returned.err(), expected.err(), "{call}: {result:#x}"),
+    match returned {
+        Returned::Word(word) => {
+            assert_eq!(word, error.map_or(Ok(result), Err), "{call}: {result:#x}")
+        }
+        Returned::Unit(Ok(())) => assert_eq!(result, 0, "{call}: only 0 is a success"),
+        Returned::Unit(Err(errno)) => {
+            assert_eq!(errno.encode().bits(), result, "{call}: the word");
+            assert_eq!(Errno::from_raw(errno.raw()), error, "{call}: {errno:?} for {result:#x}");
+            assert!(error.is_some() || errno.name().is_none(), "{call}: {errno:?} has a name");
+        }
     }
 }

@@ -91,6 +91,7 @@ pub enum Backing {
 
 impl Backing {
     /// Whether dropping the pages takes them from this mapping only.
+    #[inline]
     pub(in crate::owners) const fn is_private(self) -> bool {
         matches!(self, Self::Anonymous | Self::PrivateFile)
     }
