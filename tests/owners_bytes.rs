@@ -255,8 +255,11 @@ impl<'pool> World<'pool> {
         let (owner, done) = match self.below(8) {
             0..=2 => {
                 let options = MapOptions::new(len);
-                let (options, done) =
-                    if align == 1 { (options, "map") } else { (options.align(align), "map aligned") };
+                let (options, done) = if align == 1 {
+                    (options, "map")
+                } else {
+                    (options.align(align), "map aligned")
+                };
                 let it = options.anonymous().unwrap();
                 assert!(it.as_ptr().addr().is_multiple_of(align));
                 (Owner::new(Own::Bytes(it), zeroes), done)
@@ -340,7 +343,8 @@ impl<'pool> World<'pool> {
                 let owners = &self.owners;
                 let n = owners.iter().position(behind).or_else(|| owners.iter().position(any));
                 n.and_then(|n| {
-                    let Owner { own: Own::Bytes(other), bytes: more, .. } = self.owners.swap_remove(n)
+                    let Owner { own: Own::Bytes(other), bytes: more, .. } =
+                        self.owners.swap_remove(n)
                     else {
                         unreachable!()
                     };
@@ -358,7 +362,10 @@ impl<'pool> World<'pool> {
                 let range = self.range(len);
                 let whole = |at: usize| at == len || at.is_multiple_of(page());
                 let purged = it.purge(range.clone());
-                assert_eq!(purged.is_ok(), range.is_empty() || whole(range.start) && whole(range.end));
+                assert_eq!(
+                    purged.is_ok(),
+                    range.is_empty() || whole(range.start) && whole(range.end)
+                );
                 purged.ok().map(|_| {
                     bytes[range].fill(0);
                     "purge"
@@ -423,34 +430,30 @@ impl<'pool> World<'pool> {
                     "split reservation"
                 })
             }
-            6 => {
-                self.owners.iter().position(behind).and_then(|n| {
-                    let Owner { own: Own::Reserved(other), bytes: rest, committed: more } =
-                        self.owners.swap_remove(n)
-                    else {
-                        unreachable!()
-                    };
-                    let alike = it.mode() == other.mode();
-                    let joined = it.try_unsplit(other);
-                    assert_eq!(joined.is_ok(), alike);
-                    match joined {
-                        Ok(()) => {
-                            bytes.extend(rest);
-                            committed.extend(more);
-                        }
-                        Err(other) => self.owners.push(Owner::reserved(other, rest, more)),
+            6 => self.owners.iter().position(behind).and_then(|n| {
+                let Owner { own: Own::Reserved(other), bytes: rest, committed: more } =
+                    self.owners.swap_remove(n)
+                else {
+                    unreachable!()
+                };
+                let alike = it.mode() == other.mode();
+                let joined = it.try_unsplit(other);
+                assert_eq!(joined.is_ok(), alike);
+                match joined {
+                    Ok(()) => {
+                        bytes.extend(rest);
+                        committed.extend(more);
                     }
-                    alike.then_some("join reservation")
-                })
-            }
+                    Err(other) => self.owners.push(Owner::reserved(other, rest, more)),
+                }
+                alike.then_some("join reservation")
+            }),
             8 => {
                 self.owners.push(Owner::new(Own::Bytes(it.into_mapping().unwrap()), bytes));
                 return Some("make mapping");
             }
             _ => {
-                let fits = |owner: &mut Owner| {
-                    matches!(&owner.own, Own::Bytes(other) if other.mapped_len() == it.len() && !other.is_empty())
-                };
+                let fits = |owner: &mut Owner| matches!(&owner.own, Own::Bytes(other) if other.mapped_len() == it.len() && !other.is_empty());
                 match self.owners.iter_mut().find_map(|owner| fits(owner).then_some(owner)) {
                     Some(Owner { own: Own::Bytes(other), .. }) => {
                         let place = it.as_ptr().cast_const();
