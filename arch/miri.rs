@@ -22,7 +22,7 @@
 //! | `MAP_FIXED_NOREPLACE` there | EEXIST: the rest of the address space is Miri's |
 //! | more than [`MOST`] bytes at once | ENOMEM, as under RLIMIT_AS |
 //! | `MADV_COLLAPSE`; `MADV_HWPOISON`, `MADV_SOFT_OFFLINE` | EINVAL; EPERM |
-//! | another system call | ENOSYS |
+//! | `prctl`, as for names of memory; another system call | EINVAL; ENOSYS |
 //!
 //! # How misuse is reported
 //!
@@ -457,6 +457,10 @@ impl Locked {
 /// # Safety
 /// That of the call: the clauses at [`Memory::make`].
 unsafe fn answer(number: usize, args: [Word; 6]) -> Word {
+    // So a kernel says to names that it does not have.
+    if number == super::nr::PRCTL {
+        return Errno::EINVAL.encode();
+    }
     let Some(call) = Call::from_words(number, args) else { return Errno::ENOSYS.encode() };
     if let Err(refusal) = call.check(&KERNEL) {
         return refusal.errno().encode();

@@ -261,13 +261,13 @@ impl<'pool> World<'pool> {
                     (options.align(align), "map aligned")
                 };
                 let it = options.anonymous().unwrap();
-                assert!(it.as_ptr().addr().is_multiple_of(align));
+                assert!(it.as_ptr().addr() % align == 0);
                 (Owner::new(Own::Bytes(it), zeroes), done)
             }
             3 | 4 => {
                 let mode = self.mode();
                 let it = Reservation::aligned(len, align, mode).unwrap();
-                assert!(it.as_ptr().addr().is_multiple_of(align));
+                assert!(it.as_ptr().addr() % align == 0);
                 let pages = it.len() / page();
                 let (bytes, committed) = (vec![0; it.len()], vec![mode == Mode::Overcommit; pages]);
                 (Owner::reserved(it, bytes, committed), "reserve")
@@ -285,7 +285,7 @@ impl<'pool> World<'pool> {
                 let layout = Layout::from_size_align(len, align).unwrap();
                 // SAFETY: the size is not 0.
                 let start = unsafe { PageAlloc.alloc_zeroed(layout) };
-                assert!(!start.is_null() && start.addr().is_multiple_of(align));
+                assert!(!start.is_null() && start.addr() % align == 0);
                 (Owner::new(Own::Block(Block { start, layout }), zeroes), "allocate")
             }
         };
@@ -331,7 +331,7 @@ impl<'pool> World<'pool> {
             2..=4 => {
                 let at = self.place(len);
                 let back = it.split_off(at);
-                assert_eq!(back.is_ok(), at == len || at.is_multiple_of(page()));
+                assert_eq!(back.is_ok(), at == len || at % page() == 0);
                 back.ok().map(|back| {
                     let rest = bytes.split_off(at);
                     self.owners.push(Owner::new(Own::Bytes(back), rest));
@@ -348,7 +348,7 @@ impl<'pool> World<'pool> {
                     else {
                         unreachable!()
                     };
-                    let meets = other.as_ptr() == end && len.is_multiple_of(page());
+                    let meets = other.as_ptr() == end && len % page() == 0;
                     let joined = it.try_unsplit(other);
                     assert_eq!(joined.is_ok(), meets || len == 0 || more.is_empty());
                     match joined {
@@ -360,7 +360,7 @@ impl<'pool> World<'pool> {
             }
             7 => {
                 let range = self.range(len);
-                let whole = |at: usize| at == len || at.is_multiple_of(page());
+                let whole = |at: usize| at == len || at % page() == 0;
                 let purged = it.purge(range.clone());
                 assert_eq!(
                     purged.is_ok(),
@@ -396,7 +396,7 @@ impl<'pool> World<'pool> {
         mut committed: Vec<bool>,
     ) -> Done {
         let range = self.range(bytes.len());
-        let whole = range.start.is_multiple_of(page()) && range.end.is_multiple_of(page());
+        let whole = range.start % page() == 0 && range.end % page() == 0;
         let pages = range.start / page()..range.end / page();
         let is_ok = |result: Result<(), Error>| {
             assert_eq!(result.is_ok(), whole || range.is_empty(), "{range:?}: {result:?}");
@@ -423,7 +423,7 @@ impl<'pool> World<'pool> {
             5 | 7 => {
                 let at = range.start;
                 let back = it.split_off(at);
-                assert_eq!(back.is_ok(), at.is_multiple_of(page()));
+                assert_eq!(back.is_ok(), at % page() == 0);
                 back.ok().map(|back| {
                     let (rest, more) = (bytes.split_off(at), committed.split_off(at / page()));
                     self.owners.push(Owner::reserved(back, rest, more));
@@ -474,7 +474,7 @@ impl<'pool> World<'pool> {
         let (size, byte) = (self.place(2 * PAGES * page()) + 1, self.byte());
         // SAFETY: it was allocated with this layout, and the new size is not 0.
         let start = unsafe { PageAlloc.realloc(it.start, it.layout, size) };
-        assert!(!start.is_null() && start.addr().is_multiple_of(it.layout.align()));
+        assert!(!start.is_null() && start.addr() % it.layout.align() == 0);
         (it.start, it.layout) = (start, Layout::from_size_align(size, it.layout.align()).unwrap());
         let kept = bytes.len().min(size);
         resize(&mut bytes, size, byte);
