@@ -22,7 +22,7 @@
 //! | `MAP_FIXED_NOREPLACE` there | EEXIST: the rest of the address space is Miri's |
 //! | more than [`MOST`] bytes at once | ENOMEM, as under RLIMIT_AS |
 //! | `MADV_COLLAPSE`; `MADV_HWPOISON`, `MADV_SOFT_OFFLINE` | EINVAL; EPERM |
-//! | another system call | ENOSYS |
+//! | `prctl`, as for names of memory; another system call | EINVAL; ENOSYS |
 //!
 //! # How misuse is reported
 //!
@@ -78,7 +78,7 @@ macro_rules! stubs {
             let args = [$($arg,)*];
             let mut all = [Word::ZERO; 6];
             all[..args.len()].copy_from_slice(&args);
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller keeps the contract of the call that these words are, which is that of `answer`.
             unsafe { answer(nr, all) }
         }
     )*};
@@ -455,13 +455,17 @@ impl Locked {
 }
 
 /// # Safety
-/// That of the call.
+/// That of the call: the clauses at [`Memory::make`].
 unsafe fn answer(number: usize, args: [Word; 6]) -> Word {
+    // So a kernel says to names that it does not have.
+    if number == super::nr::PRCTL {
+        return Errno::EINVAL.encode();
+    }
     let Some(call) = Call::from_words(number, args) else { return Errno::ENOSYS.encode() };
     if let Err(refusal) = call.check(&KERNEL) {
         return refusal.errno().encode();
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps the call's contract, of which `make` needs clauses 1 and 2.
     let result = MEMORY.with(|memory| unsafe { memory.make(call.operation()) });
     result.unwrap_or_else(Errno::encode)
 }
@@ -656,7 +660,11 @@ impl Memory {
     }
 }
 
-/// The calls. Their safety is that of the call: nothing refers to memory that it takes away or changes.
+/// The calls. Those that are unsafe are so by these clauses of the call's own contract:
+///
+/// 1. Nothing refers to memory that the call unmaps, makes inaccessible or changes, and nobody uses it
+///    meanwhile.
+/// 2. What `mincore` is given may be written, a byte for each page.
 impl Memory {
     unsafe fn make(&mut self, operation: Operation) -> Answer {
         // The pages of a range of bytes. `check` has seen that those wrap only that may.
@@ -666,7 +674,7 @@ impl Memory {
             let start = addr & !(PAGE - 1);
             start..start.wrapping_add(align(len.wrapping_add(addr - start)))
         };
-        // SAFETY: the caller's promise.
+        // SAFETY: each gets the clauses that it needs, 1 and (mincore) 2, from the caller of `make`.
         let answer = unsafe {
             match operation {
                 Operation::Mmap { addr, len, prot, flags, .. } => {
@@ -746,7 +754,7 @@ impl Memory {
             return Err(Errno::EPERM);
         }
         for part in &mut self.parts()[place.clone()] {
-            // SAFETY: the caller's promise, or the part is new.
+            // SAFETY: clause 1 of what is replaced; nothing refers to a part that is new.
             unsafe { part.become_(state, None) };
         }
         Ok(Word::ptr(self.parts()[place.start].ptr()))
@@ -762,7 +770,7 @@ impl Memory {
         while let Some(n) = self.parts().iter().position(goes) {
             let area = self.parts()[n].area;
             let stays = |part: &Part| part.area == area && part.state.mapped && !inside(part);
-            // SAFETY: the caller's promise.
+            // SAFETY: clause 1 of what is unmapped.
             unsafe {
                 if self.parts().iter().any(stays) {
                     self.parts()[n].become_(State::UNMAPPED, None);
@@ -786,7 +794,7 @@ impl Memory {
             }
             let prot = prot.intersection(ACCESS);
             let resident = part.state.resident || prot.contains(Prot::WRITE);
-            // SAFETY: the caller's promise.
+            // SAFETY: clause 1 of what loses rights; contents stay.
             unsafe { part.become_(State { prot, resident, ..part.state }, part.contents()) };
             Ok(())
         })
@@ -833,7 +841,7 @@ impl Memory {
         }
         if !moves {
             if shrinks {
-                // SAFETY: the caller's promise.
+                // SAFETY: clause 1 of the tail that is unmapped.
                 unsafe { self.munmap(&(kept.end..from.end)) }?;
             }
             if !grows {
@@ -868,10 +876,10 @@ impl Memory {
         let rest = to.start + kept.len()..to.end;
         for n in self.within(&rest) {
             let state = State { guard: false, ..first.state };
-            // SAFETY: the caller's promise, or the part is new.
+            // SAFETY: clause 1 of what is replaced; nothing refers to a part that is new.
             unsafe { self.parts()[n].become_(state, None) };
         }
-        // SAFETY: the caller's promise, or the new place is new.
+        // SAFETY: clause 1 of the old place, and of the new one, unless that is new.
         unsafe {
             self.transfer(&kept, to.start);
             if dontunmap {
@@ -907,7 +915,7 @@ impl Memory {
             let old = if new < old { self.within(&(at..at + len)).start } else { old };
             let source = self.parts()[old];
             if source.state.mapped {
-                // SAFETY: the caller's promise.
+                // SAFETY: clause 1 of both places.
                 unsafe { self.parts()[new].become_(source.state, source.contents()) };
             }
             at += len;
@@ -959,7 +967,7 @@ impl Memory {
                 return Err(errno);
             }
             let dropped = State { resident: false, ..state };
-            // SAFETY: the caller's promise.
+            // SAFETY: clause 1 of what is dropped or guarded; the rest keeps its bytes.
             unsafe {
                 match advice {
                     Advice::DONTNEED | Advice::DONTNEED_LOCKED => part.become_(dropped, None),
@@ -982,7 +990,7 @@ impl Memory {
         self.walk(range, Holes::End, |part| {
             for addr in (part.start..part.end).step_by(PAGE) {
                 let page = (addr - range.start) / PAGE;
-                // SAFETY: the caller's promise: it may be written for each page.
+                // SAFETY: clause 2.
                 unsafe { vec.add(page).write(part.state.resident.into()) };
             }
             Ok(())

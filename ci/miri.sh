@@ -13,15 +13,21 @@ Needs a nightly Rust from 2026 on; installs its components miri and rust-src by 
 cd "$ROOT"
 export CARGO_TERM_COLOR=never CARGO_TARGET_DIR=target/nightly
 export MIRIFLAGS="-Zmiri-strict-provenance -Zmiri-tree-borrows"
-tests=(miri owners_miri)
+tests=(miri owners_miri owners_bytes)
 passed=0 failed=0
 
 need_cargo
 cargo +nightly -V >/dev/null 2>&1 ||
   die 'there is no nightly compiler; with rustup: rustup toolchain install nightly --profile minimal'
-cargo +nightly miri --version >/dev/null 2>&1 ||
+# The library's source is what Miri builds first; both are components of the toolchain.
+sysroot=$(rustc +nightly --print sysroot)
+if ! cargo +nightly miri --version >/dev/null 2>&1 || [[ ! -d $sysroot/lib/rustlib/src/rust/library ]]; then
   run timeout -k 5 300 rustup component add --toolchain nightly miri rust-src ||
-  die 'rustup could not add miri; add it by hand: rustup +nightly component add miri rust-src'
+    die 'rustup could not add miri and rust-src; by hand: rustup +nightly component add miri rust-src'
+fi
+date=$(rustc +nightly -Vv | sed -n 's/^commit-date: //p')
+# miri_thread_spawn, which arch/miri.rs calls, came in January 2026.
+[[ ! $date < 2026-02-01 ]] || die "this nightly is of $date, before Miri had threads of its own: rustup update nightly"
 
 miri() { nice cargo +nightly miri "$@"; }
 

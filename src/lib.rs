@@ -123,6 +123,7 @@
 //! | programs without a libc, or with a filter | [`set_auxv`], [`prepare`], [`Fd`], [`guide::no_libc`] |
 //! | files that shrink, directories, /proc | [`guide::files`] |
 //! | what another crate calls it | [`guide::coming_from`] |
+//! | tests under Miri | [`guide::miri`] |
 //!
 //! # When not to use it
 //! - You have `std` and want to read a file on any system: [memmap2](https://docs.rs/memmap2).

@@ -5,6 +5,7 @@
 use rawmap::{Advice, MapFlags, MremapFlags, PageSize, Prot};
 use rawmap::{madvise, mmap_anonymous, mprotect, mremap, munmap};
 use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
 use std::thread;
 
 const RW: Prot = Prot::READ.union(Prot::WRITE);
@@ -92,17 +93,25 @@ misuses! {
         *byte = 2;
     }
     memory_is_unmapped_while_another_thread_uses_it(memory: RW) says "Data race detected" {
-        let shared = std::sync::atomic::AtomicPtr::new(memory);
+        let shared = AtomicPtr::new(memory);
+        let written = AtomicBool::new(false);
         thread::scope(|scope| {
-            scope.spawn(|| shared.load(std::sync::atomic::Ordering::Relaxed).write(1));
+            scope.spawn(|| {
+                shared.load(Relaxed).write(1);
+                written.store(true, Relaxed);
+            });
+            // So that the write comes first in each run, and is not ordered before munmap.
+            while !written.load(Relaxed) {
+                thread::yield_now();
+            }
             munmap(memory, 2 * page()).unwrap();
         });
     }
     two_threads_write_without_order(memory: RW) says "Data race detected" {
-        let shared = std::sync::atomic::AtomicPtr::new(memory);
+        let shared = AtomicPtr::new(memory);
         thread::scope(|scope| {
             for _ in 0..2 {
-                scope.spawn(|| shared.load(std::sync::atomic::Ordering::Relaxed).write(1));
+                scope.spawn(|| shared.load(Relaxed).write(1));
             }
         });
         munmap(memory, 2 * page()).unwrap();

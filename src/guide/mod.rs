@@ -11,3 +11,6 @@ pub mod coming_from {}
 
 #[doc = include_str!("jit.md")]
 pub mod jit {}
+
+#[doc = include_str!("miri.md")]
+pub mod miri {}
