@@ -7,9 +7,11 @@ use crate::flags::{MapFlags, Prot};
 use crate::owners::access::Raw;
 use crate::owners::error::{Error, issue};
 use crate::owners::mapping::{Backing, Mapping};
+use crate::owners::place::give_back_granules;
 use crate::owners::process::page_size;
 use crate::page_size::PageSize;
 use crate::raw::NO_FD;
+use core::mem::ManuallyDrop;
 use core::ptr::null_mut;
 
 /// The sizes of huge pages that the running kernel has, for [`MapOptions::huge`](crate::MapOptions::huge).
@@ -54,7 +56,10 @@ impl HugePages {
         for log2 in (page + 1..usize::BITS).filter(|log2| facts.huge_page_exists(*log2, page)) {
             let Some(size) = PageSize::new(1 << log2) else { continue };
             if let Some(mapped) = inaccessible(size, MapFlags::huge(log2))? {
-                mapped.unmap()?;
+                // An emulator may drop the size, and map pages of the default one.
+                if !is_unmapped_by(mapped, page)? {
+                    continue;
+                }
                 sizes |= 1 << log2;
                 largest = Some(size);
             }
@@ -138,4 +143,19 @@ fn inaccessible(size: PageSize, huge: MapFlags) -> Result<Option<Mapping<Raw>>, 
 /// 4 KiB, 32 MiB with 16 KiB, 512 MiB with 64 KiB.
 pub(super) const fn transparent_size(page: PageSize) -> usize {
     page.bytes() * (page.bytes() / size_of::<u64>())
+}
+
+/// Unmaps a page that was mapped just now, and says whether it was one of its size.
+fn is_unmapped_by(mapped: Mapping<Raw>, page: u32) -> Result<bool, Error> {
+    let Err(refused) = mapped.unmap() else { return Ok(true) };
+    let error = refused.error();
+    match (refused.into_owner(), PageSize::new(1 << page)) {
+        (Some(part), Some(page)) if error.errno() == Errno::EINVAL => {
+            let part = ManuallyDrop::new(part);
+            // SAFETY: the mapping begins there, and is nobody's but ours.
+            unsafe { give_back_granules(part.base(), part.mapped_len(), page) };
+            Ok(false)
+        }
+        _ => Err(error),
+    }
 }
