@@ -634,10 +634,9 @@ impl MapOptions {
         let call = Call::mmap(null_mut(), mapped, prot, flags, fd, offset - head as u64);
         // SAFETY: a new mapping, in place of nothing: the flags have no FIXED.
         let addr = unsafe { issue(call) }.map_err(|error| explained(operation, fd, error))?;
-        let granule = granule(fd, addr, page, block).map_err(|error| {
+        let granule = granule(fd, addr, page, block).inspect_err(|_| {
             // SAFETY: mapped just now, and nobody's.
             unsafe { give_back_granules(addr, mapped, page) };
-            error
         })?;
         let whole =
             if granule == page { mapped } else { granule.round_up(mapped).unwrap_or(mapped) };
