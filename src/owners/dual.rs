@@ -26,7 +26,8 @@ use core::slice;
 /// PROT_READ|PROT_WRITE)`. No view gains the right to be run, so it works where the system forbids that
 /// (`PR_SET_MDWE`). Where one of the three is refused, by a filter, a security module or an emulator, nine
 /// others: `prlimit64`, `openat`, `read` and `close` (of `vm.overcommit_memory`),
-/// `memfd_create`, `ftruncate`, `mmap` twice, `close`; under strict accounting all of its memory is had at once.
+/// `memfd_create`, `ftruncate`, `mmap` twice, `close`; under strict accounting all of its memory is had at once,
+/// and where that is turned on later, a page of it that can't be counted is SIGBUS.
 ///
 /// Code is written in as many pieces as it comes in, and then published once: [`write`](Self::write),
 /// `write`, [`publish`](Self::publish). What is not published yet, the processor may not see. How a compiler

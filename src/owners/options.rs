@@ -422,17 +422,18 @@ impl MapOptions {
     /// mapped the file before goes on writing. The kernel adds `F_SEAL_WRITE` only when nobody has the file
     /// mapped for writing (EBUSY), and nobody takes a seal away.
     ///
-    /// All of it is made resident once, also where the file has holes: else there might be no memory for them
-    /// when they are read.
+    /// All of it is made resident once. A hole of the file becomes memory then, for which this process pays: as
+    /// many blocks as the file has bytes are asked for, which a careless sender has not, but which a hostile one
+    /// can have behind its end. So who does not trust the sender gives a length that it can afford, rather than
+    /// [`whole`](Self::whole).
     ///
-    /// Five calls: `fcntl(fd, F_GET_SEALS)`, `fstatfs`, `fstat`, `mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd,
+    /// Six calls: `fcntl(fd, F_GET_SEALS)`, `fstatfs`, `fstat` twice, `mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd,
     /// offset)`, and `madvise(start, len, MADV_POPULATE_READ)` (Linux 5.14); rarely one `fstat` more, as
     /// [`file`](Self::file).
     ///
     /// # Errors
-    /// That it is not a memory file, not so sealed, on huge pages, or has holes, of which whoever reads them would
-    /// have to make pages; that it ends before the range does; what
-    /// `fcntl`, `fstat` and `fstatfs` answer; those of [`file`](Self::file); and those of
+    /// That it is not a memory file, not so sealed, on huge pages, or has fewer blocks than bytes; that it ends
+    /// before the range does; what `fcntl`, `fstat` and `fstatfs` answer; those of [`file`](Self::file); and those of
     /// [`Mapping::populate_read`]: EINVAL before Linux 5.14.
     ///
     /// ```
@@ -572,7 +573,8 @@ impl MapOptions {
         prot: Prot,
         sharing: Sharing,
     ) -> Result<Mapping<A>, Error> {
-        let (Some(len @ 1..), true) = (self.len, self.huge == 0 && self.align == 1) else {
+        let is_plain = self.huge == 0 && self.align == 1 && !self.transparent_huge;
+        let (Some(len @ 1..), true) = (self.len, is_plain) else {
             // SAFETY: the caller's promise.
             return unsafe { self.of_file_slowly(operation, fd, offset, prot, sharing) };
         };

@@ -23,7 +23,8 @@ use core::slice;
 /// 0)`, and `mremap(start, 0, len, MREMAP_MAYMOVE|MREMAP_FIXED, start + len)`, which maps the first half's
 /// pages over the second. Where that is refused, by a filter or an emulator, these are unmapped, and nine
 /// more map the pages of a file twice: `prlimit64`, `openat`, `read` and `close` (of `vm.overcommit_memory`),
-/// `memfd_create`, `ftruncate`, `mmap` twice, `close`; under strict accounting all of its memory is had at once.
+/// `memfd_create`, `ftruncate`, `mmap` twice, `close`; under strict accounting all of its memory is had at once,
+/// and where that is turned on later, a page of it that can't be counted is SIGBUS.
 ///
 /// A forked child shares the buffer; whoever forks sees to it that only one of both uses it. Processes that
 /// have no parent in common share one by a file: [`over`](Self::over). [`Queue`](crate::Queue) keeps the
