@@ -44,6 +44,8 @@ export CARGO_TERM_COLOR=never
 # Each with its arguments.
 examples=(tour allocator guest short 'search 16' fibers clone talc wasmtime_platform)
 
+released=(--test owners --test owners_reservation --test owners_bytes --test pools --test unsound)
+
 # step WHAT: says where in the work we are.
 step() {
   printf '\n'
@@ -138,6 +140,10 @@ test_arch() {
     # shellcheck disable=SC2086 # a name and arguments
     if run cargo run --all-features --example ${example/ / -- }; then note passed 1; else fail "the example $example"; fi
   done
+
+  # What the optimizer could break: code that rests on invariants, and several threads at it.
+  step 'the owners, as a release builds them'
+  tests --release "${released[@]}"
 
   ((EUID == 0)) || return 0
   step "tests, without root's rights"
