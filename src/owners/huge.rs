@@ -4,14 +4,11 @@ use crate::arch::Arch;
 use crate::call::Call;
 use crate::errno::Errno;
 use crate::flags::{MapFlags, Prot};
-use crate::owners::access::Raw;
 use crate::owners::error::{Error, issue};
-use crate::owners::mapping::{Backing, Mapping};
 use crate::owners::place::give_back_granules;
 use crate::owners::process::page_size;
 use crate::page_size::PageSize;
 use crate::raw::NO_FD;
-use core::mem::ManuallyDrop;
 use core::ptr::null_mut;
 
 /// The sizes of huge pages that the running kernel has, for [`MapOptions::huge`](crate::MapOptions::huge).
@@ -49,17 +46,16 @@ impl HugePages {
     /// Those of [`mmap`](crate::mmap) and [`munmap`](crate::munmap), but for those that say that there is no
     /// such size: ENOMEM where not so much address space may be had (`RLIMIT_AS`).
     pub fn find() -> Result<Self, Error> {
-        let page = page_size()?.log2();
+        let page = page_size()?;
         let mut sizes = 0;
         let mut largest = None;
         let facts = Arch::HOST.facts();
-        for log2 in (page + 1..usize::BITS).filter(|log2| facts.huge_page_exists(*log2, page)) {
-            let Some(size) = PageSize::new(1 << log2) else { continue };
-            if let Some(mapped) = inaccessible(size, MapFlags::huge(log2))? {
-                // An emulator may drop the size, and map pages of the default one.
-                if !is_unmapped_by(mapped, page)? {
-                    continue;
-                }
+        let exists = |log2: &u32| facts.huge_page_exists(*log2, page.log2());
+        for log2 in (page.log2() + 1..usize::BITS - 1).filter(exists) {
+            let size = 1 << log2;
+            let Some(start) = map(size, MapFlags::huge(log2))? else { continue };
+            // An emulator may drop the size, and map pages of the default one.
+            if is_unmapped(start, size, page)? && start.addr() & (size - 1) == 0 {
                 sizes |= 1 << log2;
                 largest = Some(size);
             }
@@ -71,29 +67,25 @@ impl HugePages {
         }
     }
 
-    fn ask_for_the_default(self, largest: PageSize) -> Result<Option<PageSize>, Error> {
-        let Some(all) = inaccessible(largest, MapFlags::HUGETLB)? else { return Ok(None) };
+    fn ask_for_the_default(self, largest: usize) -> Result<Option<PageSize>, Error> {
+        let Some(start) = map(largest, MapFlags::HUGETLB)? else { return Ok(None) };
         for size in self.sizes() {
-            // SAFETY: the front of a mapping of ours, which is not shorter, and to which nothing refers.
-            match unsafe { issue(Call::munmap(all.as_ptr(), size)) } {
+            // SAFETY: the front of what was mapped just now, and is nobody's.
+            match unsafe { issue(Call::munmap(start, size)) } {
                 Ok(_) => {
-                    let parts = all.into_raw_parts();
-                    let (start, len) = (parts.start.as_ptr().wrapping_add(size), parts.len - size);
-                    let default = PageSize::new(size);
-                    if let (Some(granule), true) = (default, len != 0) {
+                    if size < largest {
+                        let rest = Call::munmap(start.wrapping_add(size), largest - size);
                         // SAFETY: the rest of it, whole pages of that size.
-                        let rest =
-                            unsafe { Mapping::adopt(start, len, granule, Backing::Anonymous) }?;
-                        rest.unmap()?;
+                        unsafe { issue(rest) }?;
                     }
-                    return Ok(default);
+                    return Ok(PageSize::new(size));
                 }
                 Err(error) if error.errno() == Errno::EINVAL => {}
                 Err(error) => return Err(error),
             }
         }
-        // It is one of them, or the kernel would not have mapped it; but a filter may say otherwise.
-        all.unmap()?;
+        // It is one of them, or the kernel would not have mapped it; but an emulator may say otherwise.
+        is_unmapped(start, largest, page_size()?)?;
         Ok(None)
     }
 
@@ -115,17 +107,12 @@ impl HugePages {
     }
 }
 
-/// Inaccessible memory on huge pages, which takes none of them; `None` if there are no such pages.
-fn inaccessible(size: PageSize, huge: MapFlags) -> Result<Option<Mapping<Raw>>, Error> {
+/// Maps so many bytes of huge pages, of which it takes none; nothing, where there are none of this size.
+fn map(len: usize, huge: MapFlags) -> Result<Option<*mut u8>, Error> {
     let flags = MapFlags::PRIVATE.union(MapFlags::ANONYMOUS).union(MapFlags::NORESERVE).union(huge);
-    let call = Call::mmap(null_mut(), size.bytes(), Prot::NONE, flags, NO_FD, 0);
     // SAFETY: a new mapping, in place of nothing.
-    match unsafe { issue(call) } {
-        Ok(addr) => {
-            // SAFETY: mapped just now, this long. Whether its pages are of this size is what is asked, and until
-            // that is known it is unmapped by its whole length only.
-            unsafe { Mapping::adopt(addr, size.bytes(), size, Backing::Anonymous) }.map(Some)
-        }
+    match unsafe { issue(Call::mmap(null_mut(), len, Prot::NONE, flags, NO_FD, 0)) } {
+        Ok(start) => Ok(Some(start)),
         // No such size; none that is mounted; no huge pages at all (`mm/mmap.c`, `fs/hugetlbfs/inode.c`).
         Err(error)
             if matches!(
@@ -139,23 +126,22 @@ fn inaccessible(size: PageSize, huge: MapFlags) -> Result<Option<Mapping<Raw>>, 
     }
 }
 
+/// Unmaps what was mapped just now, and says whether it was as long as that, and no longer.
+fn is_unmapped(start: *mut u8, len: usize, page: PageSize) -> Result<bool, Error> {
+    // SAFETY: mapped just now, and nobody's.
+    match unsafe { issue(Call::munmap(start, len)) } {
+        Ok(_) => Ok(true),
+        Err(error) if error.errno() == Errno::EINVAL => {
+            // SAFETY: as above; it is of larger pages.
+            unsafe { give_back_granules(start, len, page) };
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// The size of the transparent huge pages that one entry of the middle page table maps: 2 MiB with pages of
 /// 4 KiB, 32 MiB with 16 KiB, 512 MiB with 64 KiB.
 pub(super) const fn transparent_size(page: PageSize) -> usize {
     page.bytes() * (page.bytes() / size_of::<u64>())
-}
-
-/// Unmaps a page that was mapped just now, and says whether it was one of its size.
-fn is_unmapped_by(mapped: Mapping<Raw>, page: u32) -> Result<bool, Error> {
-    let Err(refused) = mapped.unmap() else { return Ok(true) };
-    let error = refused.error();
-    match (refused.into_owner(), PageSize::new(1 << page)) {
-        (Some(part), Some(page)) if error.errno() == Errno::EINVAL => {
-            let part = ManuallyDrop::new(part);
-            // SAFETY: the mapping begins there, and is nobody's but ours.
-            unsafe { give_back_granules(part.base(), part.mapped_len(), page) };
-            Ok(false)
-        }
-        _ => Err(error),
-    }
 }

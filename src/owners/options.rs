@@ -9,7 +9,7 @@ use crate::owners::error::{Error, Wrong, issue};
 use crate::owners::huge::transparent_size;
 use crate::owners::mapping::{Backing, Mapping, RW};
 use crate::owners::place::{
-    self, AT_ONCE, check_alignment, give_back_granules, moved_to_alignment, rounded,
+    self, AT_ONCE, adopt_huge, check_alignment, give_back_granules, moved_to_alignment, rounded,
 };
 use crate::owners::process::page_size;
 use crate::page_size::PageSize;
@@ -362,7 +362,7 @@ impl MapOptions {
             let call = Call::mmap(null_mut(), mapped, prot, flags, NO_FD, 0);
             let backing = sharing.backing(false);
             // SAFETY: a new mapping, in place of nothing: the flags have no FIXED. It is whole granules.
-            let mapping = unsafe { Mapping::adopt(issue(call)?, mapped, granule, backing) }?;
+            let mapping = unsafe { adopt_huge(issue(call)?, mapped, granule, backing) }?;
             moved_to_alignment(operation, mapping, align)?
         };
         mapping.lend_first(len);
@@ -640,10 +640,16 @@ impl MapOptions {
         // SAFETY: mapped just now, and nobody's.
         let granule = granule(fd, addr, page, block)
             .inspect_err(|_| unsafe { give_back_granules(addr, mapped, page) })?;
-        let whole =
-            if granule == page { mapped } else { granule.round_up(mapped).unwrap_or(mapped) };
+        let backing = sharing.backing(true);
         // SAFETY: whole granules: of a file on hugetlbfs, the kernel has rounded the length up.
-        let mut mapping = unsafe { Mapping::adopt(addr, whole, granule, sharing.backing(true)) }?;
+        let mut mapping = unsafe {
+            if granule == page {
+                Mapping::adopt(addr, mapped, granule, backing)
+            } else {
+                let whole = granule.round_up(mapped).unwrap_or(mapped);
+                adopt_huge(addr, whole, granule, backing)
+            }
+        }?;
         mapping.lend_from(head, len);
         self.advise(&mapping)?;
         // SAFETY: the caller's promise.
@@ -660,13 +666,14 @@ impl MapOptions {
     /// with one more call. The options' own flags are added; [`align`](Self::align) is not looked at.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap); EEXIST if something is mapped at the exact place. (To `MAP_SHARED_VALIDATE` of
+    /// Those of [`mmap`](crate::mmap); EEXIST if something is mapped at the exact place; that the flags have `MAP_HUGETLB`,
+    /// for which there is [`huge`](Self::huge). (To `MAP_SHARED_VALIDATE` of
     /// a file at an exact place the kernel says EOPNOTSUPP always.)
     ///
     /// # Safety
     /// - `fd` is open, if `flags` are not `ANONYMOUS`, and not of a file on hugetlbfs, unless
     ///   [`huge`](Self::huge) says how large its pages are.
-    /// - `flags` have no `FIXED` and no `GROWSDOWN`, and any that this crate does not know leave a new mapping
+    /// - `flags` have no `FIXED` and no `GROWSDOWN`; any that this crate does not know leave a new mapping
     ///   of the whole length that nobody else unmaps.
     /// - Nothing that grows comes to lie there: no stack grows down to it, nor does the mapping lie where one
     ///   may.
@@ -696,6 +703,10 @@ impl MapOptions {
             let what = "a length must be given; see new";
             return Err(Error::wrong(OPERATION, what, 0, Wrong::NotOffered, 0));
         };
+        if flags.contains(MapFlags::HUGETLB) {
+            let what = "the size of huge pages is told by huge, since the mapping has to know it";
+            return Err(Error::wrong(OPERATION, what, flags.bits(), Wrong::NotOffered, 0));
+        }
         let (granule, own) = self.granule(OPERATION)?;
         let mapped = rounded(OPERATION, len, granule)?;
         let (addr, exact) = match place {
@@ -707,7 +718,7 @@ impl MapOptions {
         let sharing = if shared { Sharing::Shared } else { Sharing::Private };
         let backing = sharing.backing(!flags.contains(MapFlags::ANONYMOUS));
         // SAFETY: a new mapping, in place of nothing, by the caller's promise.
-        let mut mapping = unsafe { Mapping::adopt(issue(call)?, mapped, granule, backing) }?;
+        let mut mapping = unsafe { adopt_huge(issue(call)?, mapped, granule, backing) }?;
         if !exact.is_empty() && mapping.as_ptr().addr() != addr.addr() {
             mapping.unmap()?;
             return Err(Error::refused(call, Errno::EEXIST));

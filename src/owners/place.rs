@@ -295,6 +295,28 @@ fn a_filter_answers_mremap() -> bool {
 /// A page that no process has: a multiple of every page size.
 const LAST_PAGE: usize = usize::MAX << 20;
 
+/// The owner of `len` bytes that a call has mapped just now, which are to lie on granules of this size. Where an
+/// emulator drops the size of huge pages, and so they may not, they are unmapped again: the owner would give
+/// back what is around them.
+///
+/// # Safety
+/// As [`Mapping::new`], but for the address, and that the granules are of this size.
+pub(super) unsafe fn adopt_huge(
+    addr: *mut u8,
+    len: usize,
+    granule: PageSize,
+    backing: Backing,
+) -> Result<Mapping<Raw>, Error> {
+    if !granule.is_aligned(addr.addr()) {
+        // SAFETY: mapped just now, and nobody's.
+        unsafe { give_back_granules(addr, len, page_size()?) };
+        let (at, size) = (addr.addr(), granule.bytes());
+        return Err(Error::wrong("mmap", "the huge pages' place", at, Wrong::NotAMultiple, size));
+    }
+    // SAFETY: the caller's promise.
+    unsafe { Mapping::adopt(addr, len, granule, backing) }
+}
+
 /// Memory at `addr` that a call has mapped just now, or an error that has unmapped it again: at address
 /// 0, where no owner can hold anything.
 ///
