@@ -622,3 +622,13 @@ fn a_mapping_on_huge_pages_is_not_moved_over_a_reservation() {
         skip!("{why}");
     }
 }
+
+/// Its mapping must know how large the pages are.
+#[test]
+fn huge_pages_at_an_address_are_told_by_their_size() {
+    let place = Place::Hint(std::ptr::null_mut());
+    // SAFETY: the kernel chooses the place.
+    let refused =
+        unsafe { MapOptions::new(1).at(place, RW, ANON | rawmap::MapFlags::huge(21), NO_FD, 0) };
+    assert!(refused.unwrap_err().to_string().starts_with("at: the size of huge pages is told by"));
+}

@@ -16,6 +16,9 @@ pub(crate) const ATTACKS: &[(&str, fn())] = &[
     ("a_mapping_below_the_stack_grows_where_it_likes", grow_anywhere),
     ("a_raw_mapping_below_the_stack_is_hidden_and_shown_again", hide_and_show),
     ("a_mapping_below_the_stack_becomes_a_strict_reservation", become_strict),
+    ("inaccessible_memory_is_moved_below_the_stack", move_below_the_stack),
+    ("a_long_guard_and_what_can_not_be_unmapped_cost_page_tables", long_guard),
+    ("memory_is_mapped_twice_where_no_file_may_be_long", short_files),
     ("two_threads_align_at_once", align_at_once),
     ("a_process_is_spawned_beside_huge_pages", huge_beside_a_spawn),
     ("huge_pages_that_are_not_there_are_lent", huge_without_a_page),
@@ -193,6 +196,53 @@ fn become_strict() {
     let refused = memory.into_reservation(Mode::Strict).unwrap_err();
     assert_eq!(refused.error().errno(), Errno::ENOMEM);
     assert!(refused.into_owner().is_some());
+}
+
+fn move_below_the_stack() {
+    let Some(memory) = below_the_stack() else { return };
+    let (len, page) = (memory.len(), memory.granule().bytes());
+    // It is an ordinary mapping, and no place for anything else.
+    let refused = memory.into_reservation(Mode::Overcommit).unwrap_err();
+    assert_eq!(refused.error().errno(), Errno::ENOMEM);
+    drop(refused.into_owner().unwrap());
+    let place = Reservation::new(len, Mode::Overcommit).unwrap();
+    let end = range(&place).end;
+    let mut hidden = MapOptions::new(page).raw(Prot::NONE, Sharing::Private).unwrap();
+    let Ok(mut below) = MapOptions::new(len).raw(Prot::NONE, Sharing::Shared) else { return };
+    let placed = place.place(&mut below);
+    println!("{placed:?}");
+    if end <= stack().start && stack().start - end < 256 << 20 {
+        assert!(placed.is_err());
+    }
+    let _ = hidden.resize(2 * page);
+}
+
+// ---- What costs more than it says -------------------------------------------------------------------
+
+/// The process's page tables, in KiB.
+fn page_tables() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmPTE:")).expect("page tables");
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn long_guard() {
+    let before = page_tables();
+    let stack = rawmap::Stack::with_guard(1 << 16, 1 << 34).unwrap();
+    assert!(stack.len() >= 1 << 16);
+    assert!(page_tables() < before + 1024, "{} KiB more", page_tables() - before);
+}
+
+fn short_files() {
+    let limited = Command::new("prlimit")
+        .args([&format!("--pid={}", std::process::id()), "--fsize=100"])
+        .status();
+    if !limited.is_ok_and(|status| status.success()) {
+        return println!("skipped: prlimit, of util-linux, can't limit the size of files here");
+    }
+    assert!(rawmap::DualMapping::new(1 << 46).is_err());
+    assert!(rawmap::Ring::new(1 << 46).is_err());
+    assert!(rawmap::Ring::new(1 << 16).is_ok());
 }
 
 // ---- Huge pages -------------------------------------------------------------------------------------
