@@ -207,12 +207,12 @@ pub const FIXED_PAGE_SIZE: Option<usize> = None;
 
 /// The largest address space in bytes that a process can have on this architecture (`TASK_SIZE`
 /// with the widest page tables).
-pub const MAX_ADDRESS_SPACE: usize = 1 << 52;
+pub const MAX_ADDRESS_SPACE: usize = (1_u64 << 52) as usize;
 
 /// The sizes that an address space can have, in bytes, ascending (`TASK_SIZE` by width of the page
 /// tables).
-pub(crate) const ADDRESS_SPACES: &[usize] =
-    &[1 << 36, 1 << 39, 1 << 42, 1 << 47, 1 << 48, MAX_ADDRESS_SPACE];
+pub(crate) const ADDRESS_SPACES: &[u64] =
+    &[1_u64 << 36, 1 << 39, 1 << 42, 1 << 47, 1 << 48, MAX_ADDRESS_SPACE as u64];
 
 /// What the rules of `check` know of this architecture. The top byte of an address is a tag
 /// (`untagged_addr` in `arch/arm64/include/asm/uaccess.h`); huge pages are those of

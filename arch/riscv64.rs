@@ -172,11 +172,11 @@ pub const FIXED_PAGE_SIZE: Option<usize> = None;
 
 /// The largest address space in bytes that a process can have on this architecture (`TASK_SIZE`
 /// with the widest page tables).
-pub const MAX_ADDRESS_SPACE: usize = 1 << 56;
+pub const MAX_ADDRESS_SPACE: usize = (1_u64 << 56) as usize;
 
 /// The sizes that an address space can have, in bytes, ascending (`TASK_SIZE` by width of the page
 /// tables).
-pub(crate) const ADDRESS_SPACES: &[usize] = &[1 << 38, 1 << 47, MAX_ADDRESS_SPACE];
+pub(crate) const ADDRESS_SPACES: &[u64] = &[1 << 38, 1 << 47, MAX_ADDRESS_SPACE as u64];
 
 /// What the rules of `check` know of this architecture. Where a mapping without a hint may go differs
 /// by version; huge pages are those of `__hugetlb_valid_size` in `arch/riscv/mm/hugetlbpage.c` (64 KiB

@@ -159,11 +159,11 @@ pub const FIXED_PAGE_SIZE: Option<usize> = Some(4096);
 
 /// The largest address space in bytes that a process can have on this architecture (`TASK_SIZE`
 /// with the widest page tables).
-pub const MAX_ADDRESS_SPACE: usize = (1 << 56) - 4096;
+pub const MAX_ADDRESS_SPACE: usize = ((1_u64 << 56) - 4096) as usize;
 
 /// The sizes that an address space can have, in bytes, ascending (`TASK_SIZE` by width of the page
 /// tables).
-pub(crate) const ADDRESS_SPACES: &[usize] = &[(1 << 47) - 4096, MAX_ADDRESS_SPACE];
+pub(crate) const ADDRESS_SPACES: &[u64] = &[(1 << 47) - 4096, MAX_ADDRESS_SPACE as u64];
 
 /// What the rules of `check` know of this architecture. Pages are always 4096 bytes; huge pages are
 /// those of `arch_hugetlb_valid_size` in `arch/x86/mm/hugetlbpage.c`; `access_ok` let through any

@@ -28,7 +28,7 @@ Kernels come from Debian's packages (one of riscv64 that can't be had from there
 as well; both are kept in ${CACHE/#$HOME/\~}.
 Fails when a test failed, a machine did not come to its end, or a test met an emulator's answer.
 
-  RAWMAP_TESTS   the only programs of tests to run, as "owners files"; no example, no proof of vectors
+  RAWMAP_TESTS   the only programs of tests to run, with spaces between; no example, no proof of vectors
   RAWMAP_TEST_SECONDS   how long one machine may run (default 300)
   RAWMAP_CASES, RAWMAP_SEQUENCES   how many calls and sequences of calls are tried (default 30000
                         and 300: emulation is slow)

@@ -79,8 +79,8 @@ impl Kernel {
     pub fn find() -> Result<Self, Errno> {
         let found = Self::new(Arch::HOST, PageSize::find()?);
         for &bytes in arch::ADDRESS_SPACES {
-            if !page_exists(bytes, found.page)? {
-                return Ok(found.address_space(bytes as u64));
+            if !page_exists(bytes as usize, found.page)? {
+                return Ok(found.address_space(bytes));
             }
         }
         Ok(found)
