@@ -224,6 +224,9 @@ fn run(code: &DualMapping, offset: usize) -> i32 {
 
 #[test]
 fn code_is_written_by_one_view_and_run_by_the_other_and_written_again() {
+    if emulator_runs_old_code() {
+        return skip!("the emulator goes on running what it has translated of the other view");
+    }
     let mut code = DualMapping::new(page()).unwrap();
     assert_eq!(returns(42), RETURN_42);
     for n in 0..100 {
@@ -239,6 +242,9 @@ fn code_is_written_by_one_view_and_run_by_the_other_and_written_again() {
 
 #[test]
 fn code_is_run_by_other_threads() {
+    if emulator_runs_old_code() {
+        return skip!("the emulator goes on running what it has translated of the other view");
+    }
     let mut code = DualMapping::new(page()).unwrap();
     for n in 0..20 {
         code.write(0, &returns(n)).unwrap();
@@ -346,6 +352,9 @@ fn code_lies_in_a_memory_file_where_a_call_for_anonymous_memory_is_refused() {
 /// A thread that has run what was there before runs what is there now.
 #[test]
 fn threads_that_run_code_run_the_new_one_once_they_are_synced() {
+    if emulator_runs_old_code() {
+        return skip!("the emulator goes on running what it has translated of the other view");
+    }
     let mut code = DualMapping::new(page()).unwrap();
     if let Err(error) = code.sync_threads() {
         let missing = matches!(error.errno(), Errno::ENOSYS | Errno::EINVAL);
@@ -698,4 +707,10 @@ fn threads_allocate_at_once() {
             });
         }
     });
+}
+
+/// QEMU's user mode sees a write by the view that is written as none of the view that is run, and its
+/// `riscv_flush_icache` does nothing.
+fn emulator_runs_old_code() -> bool {
+    emulator().is_some() && std::env::consts::ARCH == "riscv64"
 }
