@@ -25,7 +25,7 @@ use std::mem::{replace, take};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What a page should be.
 #[derive(Clone, PartialEq)]
@@ -1099,11 +1099,20 @@ fn the_sequences_seal_what_they_own() {
     }
 }
 
+/// Stops the other threads when its own ends, if only by a claim that failed.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Maps and unmaps until it is told to stop: what it has mapped stays mapped, and as it was written.
-fn map_and_unmap(stop: &AtomicBool, seed: u64) -> usize {
+fn map_and_unmap(stop: &AtomicBool, count: &AtomicUsize, seed: u64) {
+    let _stopped = Stop(stop);
     let mut numbers = Seeded(seed);
     let mut mine: Vec<(*mut u8, usize, u8)> = Vec::new();
-    let mut count = 0;
     while !stop.load(Ordering::Relaxed) {
         if mine.len() < 24 {
             let (len, byte) = (page() * (1 + numbers.below(8) as usize), numbers.next() as u8);
@@ -1111,7 +1120,7 @@ fn map_and_unmap(stop: &AtomicBool, seed: u64) -> usize {
             // SAFETY: mapped just now.
             unsafe { map.write_bytes(byte, len) };
             mine.push((map, len, byte));
-            count += 1;
+            count.fetch_add(1, Ordering::Relaxed);
         } else {
             let n = numbers.below(mine.len() as u64) as usize;
             let (map, len, byte) = mine.swap_remove(n);
@@ -1127,7 +1136,19 @@ fn map_and_unmap(stop: &AtomicBool, seed: u64) -> usize {
             unsafe { rawmap::munmap(map, len) }.unwrap();
         }
     }
-    count
+}
+
+/// Moves a mapping over a new reservation, which lies where the kernel would place the next mapping of any
+/// thread: were the place nobody's for a moment, another thread's memory would soon lie there.
+fn placed_step(numbers: &mut Seeded) {
+    let size = page() * (1 + numbers.below(8) as usize);
+    let mut map = MapOptions::new(size).anonymous().unwrap();
+    map.fill(0xa5);
+    let place = Reservation::new(size, Mode::Strict).unwrap();
+    let at = place.as_ptr();
+    place.place(&mut map).unwrap();
+    assert_eq!(map.as_ptr(), at.cast_const());
+    assert!(map[0] == 0xa5 && map[1..] == map[..size - 1]);
 }
 
 /// Steps that the kernel or the owner refuses, some of them late.
@@ -1201,28 +1222,30 @@ fn no_thread_loses_a_mapping_to_another() {
     let seed = number("RAWMAP_SEED", 1);
     alone(|| {
         rawmap::prepare().unwrap();
-        let stop = AtomicBool::new(false);
+        let (stop, counts) = (AtomicBool::new(false), [const { AtomicUsize::new(0) }; 2]);
+        let stopped = || stop.load(Ordering::Relaxed);
+        let least = || counts.iter().map(|count| count.load(Ordering::Relaxed)).min().unwrap();
         let steps = steps() / 20;
         std::thread::scope(|scope| {
-            let others = [seed, seed + 1].map(|seed| {
-                scope.spawn({
-                    let stop = &stop;
-                    move || map_and_unmap(stop, seed)
-                })
-            });
+            let _stopped = Stop(&stop);
+            for (count, n) in counts.iter().zip(0..) {
+                let stop = &stop;
+                scope.spawn(move || map_and_unmap(stop, count, seed + n));
+            }
             let refuser = scope.spawn(|| {
                 let mut numbers = Seeded(seed);
-                (0..steps).for_each(|_| refused_steps(&mut numbers));
+                let mut n = 0;
+                // As long as it takes for the others to have mapped something beside it.
+                while !stopped() && (n < steps || least() < 1000) {
+                    refused_steps(&mut numbers);
+                    (0..8).for_each(|_| placed_step(&mut numbers));
+                    n += 1;
+                }
             });
             let mut world = World::new(seed);
-            (0..steps).for_each(|_| world.checked_step());
+            (0..steps).take_while(|_| !stopped()).for_each(|_| world.checked_step());
             world.check_bytes(&world.owners);
-            let refused = refuser.join();
-            stop.store(true, Ordering::Relaxed);
-            for other in others {
-                assert!(other.join().expect("a thread that maps and unmaps") > 100);
-            }
-            refused.expect("a thread whose steps are refused");
+            refuser.join().expect("a thread whose steps are refused");
             take(&mut world.owners);
         });
     });
