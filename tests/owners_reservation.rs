@@ -77,7 +77,12 @@ fn lengths_and_alignments_that_can_not_be_are_refused() {
         for align in [0, 3, usize::MAX] {
             assert_eq!(new_error(1, align, mode).argument(), Some(("the alignment", align, None)));
         }
-        assert_eq!(new_error(page(), 1 << 63, mode).errno(), Errno::ENOMEM);
+        let error = new_error(page(), 1 << 63, mode);
+        let expected = Some(("the alignment", 1 << 63, Some(isize::MAX as usize)));
+        assert_eq!((error.argument(), error.errno()), (expected, Errno::ENOMEM));
+        // The kernel has no such room.
+        let error = new_error(page(), 1 << 62, mode);
+        assert_eq!((error.argument(), error.errno()), (None, Errno::ENOMEM));
     }
 }
 

@@ -128,9 +128,10 @@ pub(super) fn aligned(
             return Ok(lucky);
         }
     }
-    let room = isize::MAX as usize - len;
-    if align - page.bytes() > room {
-        return Err(Error::wrong(operation, "the alignment", align, Wrong::TooLong, room));
+    // A smaller one, and a length below it, are together no more than `isize::MAX`.
+    if align > isize::MAX as usize {
+        let most = isize::MAX as usize;
+        return Err(Error::wrong(operation, "the alignment", align, Wrong::TooLong, most));
     }
     let most = len + align - page.bytes();
     match anonymous(operation, most, prot, flags) {
