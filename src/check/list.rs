@@ -151,11 +151,6 @@ impl fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
-/// The same lines, asked only whether none of them refuses, of a kernel of the host ([`Kernel::of_host`]): what
-/// a call costs that passes. Nothing is kept for the refusal that isn't there.
-#[derive(Clone, Copy)]
-pub(super) struct Passes;
-
 /// A walk through the list of a call.
 pub(super) struct Walk {
     pub(super) list: &'static [Rule],
@@ -264,6 +259,11 @@ macro_rules! rules {
                 Ok(())
             })*
         }
+
+        /// The same lines, asked only whether none of them refuses, of a kernel of the host
+        /// ([`Kernel::of_host`]): what a call costs that passes. Nothing is kept for the refusal that isn't there.
+        #[derive(Clone, Copy)]
+        pub(super) struct Passes;
 
         impl Passes {
             $(#[allow(unused_variables)]

@@ -17,7 +17,7 @@ pub use rules::{RULES, Rules};
 
 use crate::arch::Facts;
 use crate::{Arch, Call, MlockFlags, Operation, Word};
-use list::Passes;
+use rules::Passes;
 
 /// Asks `$by`, [`Rules`] or [`Passes`], about a call of a kernel with these facts.
 macro_rules! ask {

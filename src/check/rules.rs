@@ -1,7 +1,7 @@
 //! The rules of each call, in the kernel's order. Sources are those of Linux 6.1, 6.12, 6.18 and 7.3.
 
 use super::list::Versions::{self, Since, Until};
-use super::list::{Passes, Rule, Step, Walk};
+use super::list::{Rule, Step, Walk};
 use super::reason::Reason::*;
 use super::{Kernel, Refusal};
 use crate::{
