@@ -93,6 +93,10 @@ impl Call {
     ///
     /// Flags and advice that Linux 7.3 doesn't know are refused where it refuses them.
     ///
+    /// A call that passes takes a few dozen instructions, those of mmap about a hundred, when the kernel is of
+    /// the architecture (and, where that is fixed, the page size) of this program. A refusal takes two to three
+    /// times as many, and so does every question about another architecture.
+    ///
     /// # Errors
     /// The refusal, with the first reason in the kernel's own order.
     ///
