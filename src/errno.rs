@@ -116,6 +116,7 @@ pub struct ErrnoSet([u64; 3]);
 impl ErrnoSet {
     /// The set of these. Errors above 191 are left out.
     #[must_use]
+    #[inline]
     pub const fn of(errnos: &[Errno]) -> Self {
         let (mut set, mut n) = ([0; 3], 0);
         while n < errnos.len() {
@@ -130,6 +131,7 @@ impl ErrnoSet {
 
     /// What is in either set.
     #[must_use]
+    #[inline]
     pub const fn and(self, other: Self) -> Self {
         let (Self([a, b, c]), Self([d, e, f])) = (self, other);
         Self([a | d, b | e, c | f])
@@ -137,6 +139,7 @@ impl ErrnoSet {
 
     /// All of it but this error.
     #[must_use]
+    #[inline]
     pub const fn without(self, errno: Errno) -> Self {
         let (Self([a, b, c]), Self([d, e, f])) = (self, Self::of(&[errno]));
         Self([a & !d, b & !e, c & !f])

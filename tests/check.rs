@@ -225,7 +225,7 @@ fn every_reason() -> Vec<(&'static str, Call, Errno, &'static str)> {
 /// The names of all reasons, from the source.
 fn reasons() -> BTreeSet<String> {
     let source = include_str!("../src/check/reason.rs");
-    let body = source.split("pub enum Reason {").nth(1).unwrap().split("\n}").next().unwrap();
+    let body = source.split("\nreasons! {").nth(1).unwrap().split("\n}").next().unwrap();
     let lines = body.lines().map(str::trim).filter(|line| line.starts_with(char::is_uppercase));
     lines.map(|line| line.split([' ', ',']).next().unwrap().to_owned()).collect()
 }

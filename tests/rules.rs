@@ -84,6 +84,7 @@ fn recorded_verdicts_are_given() {
     }
     for (line, of, call) in recorded() {
         assert_eq!(of.line(call, &RULES), line);
+        assert_eq!(call.check(&of.kernel()), call.check_by(&of.kernel(), &RULES), "{line}");
     }
 }
 
@@ -105,7 +106,7 @@ fn a_list_that_ends_early_or_is_of_another_call_is_no_panic() {
     for (_, _, call) in recorded() {
         for list in [&[], &RULES.munmap[..1], RULES.mmap] {
             let [mmap, munmap, mprotect, msync, mremap, madvise] = [list; 6];
-            let [mincore, mlock, munlock, mlockall, mseal] = [list; 5];
+            let [mincore, mlock, munlock, mlockall, munlockall, mseal] = [list; 6];
             let rules = Rules {
                 mmap,
                 munmap,
@@ -117,6 +118,7 @@ fn a_list_that_ends_early_or_is_of_another_call_is_no_panic() {
                 mlock,
                 munlock,
                 mlockall,
+                munlockall,
                 mseal,
             };
             let verdict = call.check_by(&of.kernel(), &rules);

@@ -28,6 +28,8 @@ pub struct Kernel {
     pub(super) address_space: u64,
     pub(super) version: Option<(u16, u16)>,
     pub(super) regular_file: bool,
+    /// Whether [`of_host`](Self::of_host) is the same kernel.
+    pub(super) host: bool,
 }
 
 impl Kernel {
@@ -36,7 +38,9 @@ impl Kernel {
     pub const fn new(arch: Arch, page: PageSize) -> Self {
         let facts = arch.facts();
         let address_space = facts.max_address_space;
-        Self { facts, page, address_space, version: None, regular_file: false }
+        let other_page = matches!(PageSize::FIXED, Some(fixed) if fixed.log2() != page.log2());
+        let host = matches!(arch, Arch::HOST) && !other_page;
+        Self { facts, page, address_space, version: None, regular_file: false, host }
     }
 
     /// The process has an address space of so many bytes (the kernel's `TASK_SIZE`), or of less. Not
@@ -84,6 +88,14 @@ impl Kernel {
             }
         }
         Ok(found)
+    }
+
+    /// The same kernel if it is one of this program's architecture, of which the compiler knows the facts, and the
+    /// page size where that is fixed.
+    #[inline(always)]
+    pub(super) const fn of_host(&self) -> Self {
+        let page = if let Some(fixed) = PageSize::FIXED { fixed } else { self.page };
+        Self { facts: Arch::HOST.facts(), page, ..*self }
     }
 
     /// The page size in bytes.

@@ -204,6 +204,7 @@ impl Walk {
 
 impl Kernel {
     /// Whether every kernel that this may be has such a version.
+    #[inline(always)]
     pub(super) const fn has(&self, versions: Versions) -> bool {
         match (versions, self.version) {
             (Versions::All, _) => true,
@@ -214,13 +215,15 @@ impl Kernel {
     }
 
     /// Whether a kernel that this may be has such a version.
+    #[inline(always)]
     pub(super) const fn may_have(&self, versions: Versions) -> bool {
         self.version.is_none() || self.has(versions)
     }
 }
 
-/// Expands, for each call, to a `const fn` that goes through its lines in order, and to the list of
-/// them; and to `RULES`, whose documentation is the same as a table. A line is one of
+/// Expands, for each call, to a `const fn` that goes through its lines in order, to another that only says
+/// whether none of them refuses ([`Passes`]), and to the list of them; and to `RULES`, whose documentation is
+/// the same as a table. A line is one of
 ///
 /// - `refuse(ERRNO if condition => reason);`
 /// - `refuse(error(addr) if condition => reason);`: with the error that the address is, if it is one
@@ -229,9 +232,10 @@ impl Kernel {
 /// - `given(let name = value);`
 ///
 /// With `[Since(6, 17)]` or `[Until(6, 17)]` before the `if`, it is in force only in those versions. When it
-/// isn't known whether the kernel is one, a refusal is a question: its error may come earlier.
+/// isn't known whether the kernel is one, a refusal is a question: its error may come earlier. Before a call
+/// may stand an attribute of its function in [`Passes`].
 macro_rules! rules {
-    ($(#[$doc:meta])* $($call:ident($k:ident $(, $arg:ident: $ty:ty)*) {
+    ($(#[$doc:meta])* $($(#![$attribute:meta])? $call:ident($k:ident $(, $arg:ident: $ty:ty)*) {
         $($source:literal: $($verb:ident($($line:tt)*);)*)*
     })*) => {
         /// A list of rules for each call.
@@ -246,13 +250,28 @@ macro_rules! rules {
                 [$(self.$call),*]
             }
 
-            $(#[allow(unused_variables)]
+            $(#[allow(unused_variables, unused_mut)]
             #[inline(always)]
             pub(super) const fn $call(&self, $k: &Kernel $(, $arg: $ty)*) -> Result<(), Refusal> {
                 let (list, earlier) = (self.$call, ErrnoSet::of(&[]));
                 let mut walk = Walk { list, line: 0, earlier, unchanged: true };
                 $($(line!($verb $k walk; $($line)*);)*)*
                 Ok(())
+            })*
+        }
+
+        /// The same lines, asked only whether none of them refuses, of a kernel of the host
+        /// ([`Kernel::of_host`]): what a call costs that passes. Nothing is kept for the refusal that isn't there.
+        #[derive(Clone, Copy)]
+        pub(super) struct Passes;
+
+        impl Passes {
+            $(#[allow(unused_variables)]
+            $(#[$attribute])?
+            pub(super) const fn $call(self, $k: &Kernel $(, $arg: $ty)*) -> bool {
+                let $k = &$k.of_host();
+                $($(passes!($verb $k; $($line)*);)*)*
+                true
             })*
         }
 
@@ -284,6 +303,18 @@ macro_rules! line {
             return Ok(());
         }
     };
+}
+
+/// Expands to what one line does where only yes or no counts. In doubt it is no: a refusal counts whatever the
+/// version, but for one whose condition always holds.
+macro_rules! passes {
+    (given $k:ident; let $name:ident = $value:expr) => { let $name = $value; };
+    (refuse $k:ident; $errno:ident [$when:expr] if true => $reason:expr) => { if $k.has($when) { return false; } };
+    (refuse $k:ident; $errno:ident $(($addr:ident))? $([$when:expr])? if $cond:expr => $reason:expr) => {
+        if $cond $(&& $k.$errno($addr).is_some())? { return false; }
+    };
+    (pass $k:ident; if $cond:expr) => { if $cond { return true; } };
+    ($verb:ident $k:ident; $($line:tt)*) => {};
 }
 
 /// Expands to the [`Rule`] of one line.

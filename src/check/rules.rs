@@ -85,6 +85,7 @@ rules! {
         refuse(ENOMEM if rounded != 0 && !k.holds(addr, rounded) => k.beyond(addr, len));
     }
 
+    #![inline(never)] // Long: among the others it would cost each of them saved registers.
     mremap(k, old: u64, old_len: u64, new_len: u64, flags: MremapFlags, new_addr: u64) {
         "mm/mremap.c: check_mremap_params":
         given(let old_rounded = k.align(old_len));
@@ -93,9 +94,6 @@ rules! {
         given(let moves = flags.bits() & MOVES != 0);
         given(let may_move = flags.bits() & MAYMOVE != 0);
         given(let keeps = flags.contains(MremapFlags::DONTUNMAP));
-        given(let old_end = k.sum(old, old_rounded));
-        given(let new_end = k.sum(new_addr, new_rounded));
-        given(let overlap = old_end > new_addr && new_end > old);
         refuse(EINVAL if unknown != 0 => UnknownFlags { flags: unknown as u64 });
         refuse(EINVAL [Until(6, 15)] if moves && !may_move => MustMove { flags });
         refuse(EINVAL [Until(6, 15)] if keeps && old_len != new_len => DontunmapResizes { old_len, new_len });
@@ -108,6 +106,9 @@ rules! {
         refuse(EINVAL if moves && !may_move => MustMove { flags });
         refuse(EINVAL [Until(6, 17)] if keeps && old_len != new_len => DontunmapResizes { old_len, new_len });
         refuse(EINVAL if keeps && old_rounded != new_rounded => DontunmapResizes { old_len, new_len });
+        given(let old_end = k.sum(old, old_rounded));
+        given(let new_end = k.sum(new_addr, new_rounded));
+        given(let overlap = old_end > new_addr && new_end > old);
         refuse(EINVAL [Since(6, 17)] if moves && overlap => Overlap { old, old_len, new_addr, new_len });
         "mm/mremap.c: do_mremap":
         ask([ENOMEM] [Since(6, 15)] if true); // too many mappings
@@ -161,8 +162,8 @@ rules! {
         refuse(ENOMEM if end > access_max => k.beyond(addr, len));
         ask([ENOMEM EAGAIN] if true); // what is mapped
         change(if len != 0 && addr < k.address_space && vec < k.address_space);
-        refuse(EFAULT if vec_end < vec || vec_end > access_max => VecUnwritable { vec, len: pages });
-        refuse(EFAULT if pages != 0 && vec_end > k.address_space => VecUnwritable { vec, len: pages });
+        given(let behind = vec_end > k.address_space && (pages != 0 || vec_end > access_max));
+        refuse(EFAULT if vec_end < vec || behind => VecUnwritable { vec, len: pages });
         ask([EFAULT] if true); // can vec be written?
         refuse(ENOMEM if len != 0 && !k.holds(addr, len) => k.beyond(addr, len));
     }
@@ -195,6 +196,8 @@ rules! {
         refuse(EINVAL if flags.bits() & 3 == 0 => BadMlockallFlags { flags }); // neither CURRENT nor FUTURE
     }
 
+    munlockall(k) {}
+
     mseal(k, addr: u64, len: u64, flags: MsealFlags) {
         "mm/mseal.c: do_mseal":
         given(let rounded = k.align(len));
@@ -206,6 +209,7 @@ rules! {
         refuse(ENOMEM if rounded != 0 && !k.holds(addr, rounded) => k.beyond(addr, len));
     }
 
+    #![inline(never)] // As mremap.
     mmap(k, addr: u64, len: u64, flags: MapFlags, fd: RawFd, offset: u64) {
         "arch/*/kernel/sys*.c: mmap":
         given(let page = k.page());
