@@ -29,9 +29,10 @@ as well; both are kept in ${CACHE/#$HOME/\~}.
 Fails when a test failed, a machine did not come to its end, or a test met an emulator's answer.
 
   RAWMAP_TESTS   the only programs of tests to run, with spaces between; no example, no proof of vectors
-  RAWMAP_TEST_SECONDS   how long one machine may run (default 300)
-  RAWMAP_CASES, RAWMAP_SEQUENCES   how many calls and sequences of calls are tried (default 30000
-                        and 300: emulation is slow)
+  RAWMAP_TEST_SECONDS   how long one machine may run (default 900); no program has a limit of its own
+  RAWMAP_CASES, RAWMAP_SEQUENCES, RAWMAP_ERRNOS   how many calls and sequences of calls are tried, and with how
+                        many errors a call of the owners is refused (default 30000, 300 and 4:
+                        emulation is slow)
   RAWMAP_CACHE, RAWMAP_RUST: see ci/lib.sh" "$@"
 
 refuse() {
@@ -60,9 +61,10 @@ done
 mapfile -t tools < <(for row in "${rows[@]}"; do linkers "${row%%:*}"; done)
 need_tools "${tools[@]}" python3 strip mkfs.ext4
 cd "$ROOT"
-seconds=${RAWMAP_TEST_SECONDS:-300}
+seconds=${RAWMAP_TEST_SECONDS:-900}
 cases=${RAWMAP_CASES:-30000}
 sequences=${RAWMAP_SEQUENCES:-300}
+errnos=${RAWMAP_ERRNOS:-4}
 work=$(mktemp -d)
 results=$work/results
 mkdir "$results"
@@ -268,7 +270,7 @@ expect_run() {
 
 expect_tests() { # NAME PROGRAM [VARIABLE]
   take "t/$1" "$work/$arch/t/$2"
-  plan tests "RAWMAP_CASES=$cases" "RAWMAP_SEQUENCES=$sequences" ${3:+"$3"} "/t/$1"
+  plan tests "RAWMAP_CASES=$cases" "RAWMAP_SEQUENCES=$sequences" "RAWMAP_ERRNOS=$errnos" ${3:+"$3"} "/t/$1"
   printf '%s\n' "$1" >>"$machine/tests"
 }
 
@@ -342,10 +344,11 @@ power_on() {
   ci/kernel/cpio.py "${files[@]}" >"$machine/initramfs"
   [[ ! -f $machine/disk ]] || disk=(-drive "if=none,id=disk,format=raw,file=$machine/disk" -device 'virtio-blk-pci,drive=disk')
   say "$row: booting $(du -h -L "$kernel/vmlinuz" | cut -f1) of kernel, $(du -h "$machine/initramfs" | cut -f1) of programs, CPU $1"
-  # oops=panic: without it an oops hangs. QEMU ends with 0 whatever happens, but for the time limit.
+  # oops=panic: without it an oops hangs. rootfstype=ramfs: on tmpfs, the code of a test's program would count
+  # as shared memory of its process. QEMU ends with 0 whatever happens, but for the time limit.
   timeout --foreground -s KILL "$seconds" "${QEMU_SYSTEM[@]}" -M "$type" -cpu "$1" -m 1G -smp 1 -nodefaults -display none \
     -serial stdio -no-reboot "${disk[@]}" -kernel "$kernel/vmlinuz" -initrd "$machine/initramfs" \
-    -append "console=$console oops=panic panic=-1 quiet loglevel=4 $option" </dev/null 2>&1 |
+    -append "console=$console oops=panic panic=-1 rootfstype=ramfs quiet loglevel=4 $option" </dev/null 2>&1 |
     sed -u 's/\r//g; s/\x1b\[[0-9;?=]*[a-zA-Z]//g; s/\x1bc//g' | tee "$machine/log" |
     sed -un "/$2/,\$p" || status=$?
   rm -f "$machine/initramfs" "$machine/disk"
@@ -429,6 +432,7 @@ test_row() {
   new_machine tests
   test_runs
   case ${RAWMAP_TESTS:+only-}$arch in
+    *x86_64) cpu=max,-erms,-fsrm ;; # QEMU runs `rep stosb`, which clears pages there, byte by byte.
     only-*) ;;
     aarch64) vector_runs 16 32 64 ;;
     riscv64)
