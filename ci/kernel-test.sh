@@ -194,7 +194,7 @@ take_module() {
 
 # build_arch: makes $work/ARCH, with the programs in t and the lists of tests and examples, one program a line.
 build_arch() {
-  local out=$work/$arch strip=$arch-linux-gnu-strip name path tests=() vectors=() build=()
+  local out=$work/$arch strip=$arch-linux-gnu-strip no_libc='' name path tests=() vectors=() build=()
   mkdir -p "$out/t"
   touch "$out/examples"
   for name in "${names[@]}"; do
@@ -219,7 +219,9 @@ build_arch() {
     printf '%s\n' "$name" >>"$out/tests"
   done <"$work/executables"
   build=(--manifest-path ci/kernel/Cargo.toml --release --target "$TRIPLE")
-  run cargo rustc "${build[@]}" --bin init -- -C relocation-model=static -C 'link-args=-nostartfiles -nostdlib -static'
+  # Without this, an atomic operation is a call of a function that needs a libc's getauxval.
+  [[ $arch != aarch64 ]] || no_libc=' -C target-feature=-outline-atomics'
+  RUSTFLAGS="${RUSTFLAGS:-}$no_libc" run cargo rustc "${build[@]}" --bin init -- -C relocation-model=static -C 'link-args=-nostartfiles -nostdlib -static'
   "$strip" -o "$out/init" "target/kernel/$TRIPLE/release/init"
   ((${#names[@]} == 0)) || return 0
   run cargo build --examples --features std
