@@ -11,7 +11,7 @@ all=(
   riscv64:6.12:4k riscv64:newest:4k riscv64:6.12:4k:no5lvl riscv64:6.12:4k:no4lvl
 )
 
-usage_if_asked "usage: ci/kernel-test.sh [ARCH[:KERNEL[:PAGES[:OPTION]]] | all]...
+usage_if_asked "usage: ci/kernel-test.sh [ARCH[:KERNEL[:PAGES[:OPTION]]] | all]... [--tests=NAME,...]
 
 Boots each kernel named in a virtual machine and runs there the tests, the examples, and on aarch64 and
 riscv64 the proof that no vector is kept across a system call: loops that are wrong with a careless
@@ -20,6 +20,7 @@ stub (which is shown each time), and right with ours.
   KERNEL   6.1, 6.12 (the default), 6.18 (not riscv64), or newest
   PAGES    4k (the default); on aarch64 also 16k, and with 6.12 64k, which is built here in minutes
   OPTION   for the kernel's command line: no4lvl or no5lvl for narrower addresses
+  --tests  builds and runs these programs of tests only, such as files,owners*: no example, no vectors
 With no argument:
   ${default[*]}
 With all:
@@ -28,10 +29,10 @@ Kernels come from Debian's packages (one of riscv64 that can't be had from there
 as well; both are kept in ${CACHE/#$HOME/\~}.
 Fails when a test failed, a machine did not come to its end, or a test met an emulator's answer.
 
-  RAWMAP_TESTS   the only programs of tests to run, with spaces between; no example, no proof of vectors
-  RAWMAP_TEST_SECONDS   how long one machine may run (default 300)
-  RAWMAP_CASES, RAWMAP_SEQUENCES   how many calls and sequences of calls are tried (default 30000
-                        and 300: emulation is slow)
+  RAWMAP_TEST_SECONDS   how long one machine may run (default 900); no program has a limit of its own
+  RAWMAP_CASES, RAWMAP_SEQUENCES, RAWMAP_STEPS, RAWMAP_ERRNOS   how many calls, sequences of calls, and
+                        steps of a sequence are tried, and with how many errors a call of the owners
+                        is refused (default 30000, 300, 2500 and 4: emulation is slow)
   RAWMAP_CACHE, RAWMAP_RUST: see ci/lib.sh" "$@"
 
 refuse() {
@@ -39,11 +40,11 @@ refuse() {
   exit 2
 }
 
-rows=()
-for row in "${@:-default}"; do
+rows=() names=()
+for row; do
   case $row in
+    --tests=?*) IFS=, read -ra names <<<"${row#*=}" && continue ;;
     all) rows+=("${all[@]}") && continue ;;
-    default) rows+=("${default[@]}") && continue ;;
   esac
   IFS=: read -r arch series pages option rest <<<"$row"
   : "${series:=6.12}" "${pages:=4k}"
@@ -56,13 +57,14 @@ for row in "${@:-default}"; do
   esac
   rows+=("$arch:$series:$pages${option:+:$option}")
 done
+((${#rows[@]})) || rows=("${default[@]}")
 
 mapfile -t tools < <(for row in "${rows[@]}"; do linkers "${row%%:*}"; done)
 need_tools "${tools[@]}" python3 strip mkfs.ext4
 cd "$ROOT"
-seconds=${RAWMAP_TEST_SECONDS:-300}
-cases=${RAWMAP_CASES:-30000}
-sequences=${RAWMAP_SEQUENCES:-300}
+seconds=${RAWMAP_TEST_SECONDS:-900}
+numbers=("RAWMAP_CASES=${RAWMAP_CASES:-30000}" "RAWMAP_SEQUENCES=${RAWMAP_SEQUENCES:-300}"
+  "RAWMAP_STEPS=${RAWMAP_STEPS:-2500}" "RAWMAP_ERRNOS=${RAWMAP_ERRNOS:-4}")
 work=$(mktemp -d)
 results=$work/results
 mkdir "$results"
@@ -190,10 +192,14 @@ take_module() {
 
 # ---- Programs ---------------------------------------------------------------------------------
 
-# build_arch: makes $work/ARCH, with the programs in t and the list of the tests, one program a line.
+# build_arch: makes $work/ARCH, with the programs in t and the lists of tests and examples, one program a line.
 build_arch() {
-  local out=$work/$arch strip=$arch-linux-gnu-strip name path vectors=() build=()
+  local out=$work/$arch strip=$arch-linux-gnu-strip no_libc='' name path tests=() vectors=() build=()
   mkdir -p "$out/t"
+  touch "$out/examples"
+  for name in "${names[@]}"; do
+    if [[ $name == unit ]]; then tests+=(--lib); else tests+=(--test "$name"); fi
+  done
   use_target "$arch"
   say "compiler: $RUST_FROM"
   if [[ $arch == "$HOST_ARCH" ]]; then
@@ -203,7 +209,7 @@ build_arch() {
   # Unoptimized they would take minutes, since processors are emulated here; and so the crate is
   # tested optimized too. In a folder of its own, lest other scripts build everything again.
   export CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$ROOT/target/kernel
-  run cargo test --no-run --features std 2>&1 | tee "$work/build"
+  run cargo test --no-run --features std "${tests[@]}" 2>&1 | tee "$work/build"
   # Executable tests/files.rs (target/.../files-0123456789abcdef)
   sed -n 's/^ *Executable \(unittests \)\?\([^ ]*\) (\(.*\))$/\2 \3/p' "$work/build" >"$work/executables"
   while read -r name path; do
@@ -212,6 +218,12 @@ build_arch() {
     "$strip" -o "$out/t/$name" "$path"
     printf '%s\n' "$name" >>"$out/tests"
   done <"$work/executables"
+  build=(--manifest-path ci/kernel/Cargo.toml --release --target "$TRIPLE")
+  # Without this, an atomic operation is a call of a function that needs a libc's getauxval.
+  [[ $arch != aarch64 ]] || no_libc=' -C target-feature=-outline-atomics'
+  RUSTFLAGS="${RUSTFLAGS:-}$no_libc" run cargo rustc "${build[@]}" --bin init -- -C relocation-model=static -C 'link-args=-nostartfiles -nostdlib -static'
+  "$strip" -o "$out/init" "target/kernel/$TRIPLE/release/init"
+  ((${#names[@]} == 0)) || return 0
   run cargo build --examples --features std
   for path in examples/*.rs examples/*/main.rs; do
     [[ -f $path ]] || continue
@@ -223,10 +235,6 @@ build_arch() {
   # This one has its flags in a file of its own, which RUSTFLAGS would replace.
   [[ ! -d examples/freestanding ]] ||
     (cd examples/freestanding && unset RUSTFLAGS && run cargo build --release --target "$TRIPLE" && cp "$CARGO_TARGET_DIR/$TRIPLE/release/freestanding" "$out")
-
-  build=(--manifest-path ci/kernel/Cargo.toml --release --target "$TRIPLE")
-  run cargo rustc "${build[@]}" --bin init -- -C relocation-model=static -C 'link-args=-nostartfiles -nostdlib -static'
-  "$strip" -o "$out/init" "target/kernel/$TRIPLE/release/init"
   case $arch in
     aarch64) vectors=(-C target-cpu=neoverse-v1) ;;
     riscv64) vectors=(-C target-feature=+v) ;;
@@ -268,7 +276,7 @@ expect_run() {
 
 expect_tests() { # NAME PROGRAM [VARIABLE]
   take "t/$1" "$work/$arch/t/$2"
-  plan tests "RAWMAP_CASES=$cases" "RAWMAP_SEQUENCES=$sequences" ${3:+"$3"} "/t/$1"
+  plan tests "${numbers[@]}" ${3:+"$3"} "/t/$1"
   printf '%s\n' "$1" >>"$machine/tests"
 }
 
@@ -296,14 +304,9 @@ vector_runs() { # LENGTH_IN_BYTES...
   done
 }
 
-# Everything that runs but the vectors; or only the tests that were asked for.
+# Everything that runs but the vectors.
 test_runs() {
   local name module
-  if [[ -n ${RAWMAP_TESTS:-} ]]; then
-    # shellcheck disable=SC2086 # a list
-    printf '%s\n' $RAWMAP_TESTS >"$work/$arch/tests"
-    : >"$work/$arch/examples"
-  fi
   while read -r name; do expect_tests "$name" "$name"; done <"$work/$arch/tests"
   # What makes files again on a disk.
   truncate -s 64M "$machine/disk"
@@ -342,10 +345,11 @@ power_on() {
   ci/kernel/cpio.py "${files[@]}" >"$machine/initramfs"
   [[ ! -f $machine/disk ]] || disk=(-drive "if=none,id=disk,format=raw,file=$machine/disk" -device 'virtio-blk-pci,drive=disk')
   say "$row: booting $(du -h -L "$kernel/vmlinuz" | cut -f1) of kernel, $(du -h "$machine/initramfs" | cut -f1) of programs, CPU $1"
-  # oops=panic: without it an oops hangs. QEMU ends with 0 whatever happens, but for the time limit.
+  # oops=panic: without it an oops hangs. rootfstype=ramfs: on tmpfs, the code of a test's program would count
+  # as shared memory of its process. QEMU ends with 0 whatever happens, but for the time limit.
   timeout --foreground -s KILL "$seconds" "${QEMU_SYSTEM[@]}" -M "$type" -cpu "$1" -m 1G -smp 1 -nodefaults -display none \
     -serial stdio -no-reboot "${disk[@]}" -kernel "$kernel/vmlinuz" -initrd "$machine/initramfs" \
-    -append "console=$console oops=panic panic=-1 quiet loglevel=4 $option" </dev/null 2>&1 |
+    -append "console=$console oops=panic panic=-1 rootfstype=ramfs quiet loglevel=4 $option" </dev/null 2>&1 |
     sed -u 's/\r//g; s/\x1b\[[0-9;?=]*[a-zA-Z]//g; s/\x1bc//g' | tee "$machine/log" |
     sed -un "/$2/,\$p" || status=$?
   rm -f "$machine/initramfs" "$machine/disk"
@@ -428,7 +432,8 @@ test_row() {
   with_lock "kernel-${kernel##*/}" fetch_kernel "$arch" "$series" "$pages" "$kernel"
   new_machine tests
   test_runs
-  case ${RAWMAP_TESTS:+only-}$arch in
+  case ${names:+only-}$arch in
+    *x86_64) cpu=max,-erms,-fsrm ;; # QEMU runs `rep stosb`, which clears pages there, byte by byte.
     only-*) ;;
     aarch64) vector_runs 16 32 64 ;;
     riscv64)
@@ -437,7 +442,7 @@ test_row() {
       ;;
   esac
   boot "$cpu"
-  [[ -z ${RAWMAP_TESTS:-} ]] || return 0
+  ((${#names[@]} == 0)) || return 0
   # A processor of this architecture has vectors of one length.
   if [[ $arch == riscv64 ]]; then
     new_machine vectors

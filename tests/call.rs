@@ -16,8 +16,8 @@ use std::mem::{align_of, offset_of, size_of, transmute};
 #[test]
 fn laws_hold_of_any_words() {
     let mut source = source::Seeded(1);
-    let cases = if common::emulator().is_some() { 20_000 } else { 200_000 };
-    (0..cases).for_each(|_| laws::hold(&mut source));
+    let usual = if common::emulator().is_some() { 20_000 } else { 200_000 };
+    (0..common::number("RAWMAP_CASES", usual)).for_each(|_| laws::hold(&mut source));
 }
 
 #[test]

@@ -464,10 +464,10 @@ fn check_agrees_with_the_kernel() {
         return skip!("a filter hides mseal, which this version of the kernel should have");
     }
     need_lockable!(differential::LOCKABLE);
-    let number = |name, default| std::env::var(name).map_or(default, |n| n.parse().unwrap());
-    let cases = number("RAWMAP_CASES", if common::emulator().is_some() { 40_960 } else { 300_032 });
+    let usual = if common::emulator().is_some() { 40_960 } else { 300_032 };
+    let cases = common::number("RAWMAP_CASES", usual) as usize;
     let world = World::new();
-    let mut source = Seeded(number("RAWMAP_SEED", 1) as u64);
+    let mut source = Seeded(common::number("RAWMAP_SEED", 1));
     let mut tally = Tally::default();
     let mut wrong = std::collections::BTreeMap::new();
     for _ in 0..cases / BATCH {

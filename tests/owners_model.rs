@@ -1024,10 +1024,6 @@ impl World {
     }
 }
 
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |n| n.parse().unwrap())
-}
-
 fn steps() -> usize {
     // Large pages take longer to compare, and an emulator to do it.
     let usual = if page() > 1 << 14 { 2500 } else { 10_000 };

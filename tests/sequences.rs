@@ -20,9 +20,8 @@ fn sequences_of_calls_do_what_the_model_says() {
     }
     need_lockable!(1 << 20);
     let emulated = common::emulator().is_some();
-    let number = |name, default| std::env::var(name).map_or(default, |n| n.parse().unwrap());
-    let sequences = number("RAWMAP_SEQUENCES", if emulated { 300 } else { 3000 });
-    let seed = number("RAWMAP_SEED", 1);
+    let sequences = common::number("RAWMAP_SEQUENCES", if emulated { 300 } else { 3000 });
+    let seed = common::number("RAWMAP_SEED", 1);
     let world = World::new();
     let mut tally = Tally::default();
     for n in 0..sequences {

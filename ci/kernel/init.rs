@@ -28,7 +28,6 @@ mod nr {
     pub const OPEN_AT: usize = 257;
     pub const LSEEK: usize = 8;
     pub const IOCTL: usize = 16;
-    pub const SETITIMER: usize = 38;
     pub const CLONE: usize = 56;
     pub const EXECVE: usize = 59;
     pub const EXIT: usize = 60;
@@ -55,7 +54,6 @@ mod nr {
     pub const WRITE: usize = 64;
     pub const SYNC: usize = 81;
     pub const EXIT: usize = 93;
-    pub const SETITIMER: usize = 103;
     pub const CLOCK_GETTIME: usize = 113;
     pub const KILL: usize = 129;
     pub const REBOOT: usize = 142;
@@ -83,8 +81,6 @@ global_asm!(
 const SIGKILL: i32 = 9;
 const SIGCHLD: usize = 17;
 const AT_FDCWD: i32 = -100;
-/// How long one program may run, in seconds; then SIGALRM ends it.
-const PROGRAM_SECONDS: i64 = 100;
 /// What every program finds in its environment, unless the plan says otherwise.
 const ENVIRONMENT: [&CStr; 4] = [c"TMPDIR=/tmp", c"HOME=/tmp", c"PATH=/t", c"RUST_BACKTRACE=0"];
 /// No line of a plan has as many words.
@@ -365,14 +361,11 @@ fn wait_for(child: i32, status: &mut i32) {
 }
 
 fn become_program(program: Word, argv: &[*mut u8], environment: &[*const u8]) -> ! {
-    let timer = [0i64, 0, PROGRAM_SECONDS, 0];
-    let timer = Word::ptr(timer.as_ptr().cast_mut().cast());
     let argv = Word::ptr(argv.as_ptr().cast_mut().cast());
     let environment = Word::ptr(environment.as_ptr().cast_mut().cast());
-    // SAFETY: setitimer reads four words; execve reads arrays of C strings that end with null.
+    // SAFETY: execve reads arrays of C strings that end with null.
     unsafe {
         let _ = call(nr::SETSID, &[]);
-        let _ = call(nr::SETITIMER, &[Word::ZERO, timer]);
         let result = call(nr::EXECVE, &[program, argv, environment]);
         say!("can't run it: {result:?}");
         exit(127)

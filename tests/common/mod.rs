@@ -33,6 +33,11 @@ pub fn emulator() -> Option<String> {
     std::env::var("RAWMAP_EMULATOR").ok().filter(|name| !name.is_empty())
 }
 
+/// How many of something a test tries: what this variable of the environment says, or else the default.
+pub fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |number| number.parse().unwrap())
+}
+
 /// The major version of QEMU user mode, if it runs this test.
 pub fn qemu() -> Option<u32> {
     emulator().map(|name| {
