@@ -19,6 +19,7 @@ from pathlib import Path
 
 import check
 import claims
+import owners
 import pcode
 import test_prover
 from same import Code
@@ -28,7 +29,7 @@ HERE = Path(__file__).resolve().parent
 FAULTS = HERE / "faults.txt"
 # Functions of other crates that are not executed, and where the linker is told that they are.
 REPLACED = {"memcpy": pcode.memcpy, "memset": pcode.memset, "panicked": pcode.panicked}
-CHECK = "Call::check"  # the build for it
+CHECK, OWNERS = "Call::check", "owners"  # the builds for them
 # Public functions that are no raw function: the owners', and mmap with whatever lends a descriptor.
 NOT_RAW = {"page_size", "prepare", "set_auxv", "mmap_file"}
 
@@ -38,7 +39,8 @@ def builds(target):
     levels = {f"-O{level}": [f"-Copt-level={level}"] for level in "023sz"}
     vectors = target.vectors[0].rpartition("=")[2]
     # The longest first. An overflow is a panic there.
-    return {CHECK: ["-Copt-level=3", "-Coverflow-checks=yes", "--cfg=checks", *check.NO_TABLES]} | levels | {
+    return {CHECK: ["-Copt-level=3", "-Coverflow-checks=yes", "--cfg=checks", *check.NO_TABLES],
+            OWNERS: ["-Copt-level=3", "--cfg=owners"]} | levels | {
         "LTO": ["-Copt-level=3", "-Clto=fat"],
         f"-O3 {vectors}": ["-Copt-level=3", *target.vectors],
         # As static programs are built; with LLVM's outliner riscv64 would be miscompiled (see arch/riscv64.rs).
@@ -57,10 +59,14 @@ FAULTY_BUILDS = "-O3", "LTO", "-O0"
 
 def goals(target, name):
     """What is to be proved of a build: {goal, which begins with a probe's symbol: what proves it on a machine}."""
+    kernel = kernel_constants(target)
     if name == CHECK:
         return {f"check.{function.name} with pages of {1 << page - 10} KiB": partial(check.prove, function, page)
                 for page in target.pages for function in check.functions()}
-    kernel, values = kernel_constants(target), builds(target)[name][-1:] != NO_VALUES
+    if name == OWNERS:
+        return {f"{goal.symbol} with pages of {1 << page - 10} KiB": partial(claims.prove, kernel, goal)
+                for page in target.pages for goal in owners.goals(page)}
+    values = builds(target)[name][-1:] != NO_VALUES
     return {goal.symbol: partial(claims.prove, kernel, goal) for goal in claims.goals(values)}
 
 
@@ -146,10 +152,11 @@ def refusal(target, line, proved):
             shutil.copytree(ROOT / part, tree / part)
         shutil.copy(ROOT / "README.md", tree)
         what = break_copy(tree, line)
-        # The owners have no part in it, and would take half of the compiler's time.
-        library = tree / "src/lib.rs"
-        library.write_text(re.sub(r"^(mod|pub use) owners\b[^;]*;", "", library.read_text(), flags=re.M))
-        for name in [CHECK] if line.startswith("src/check/") else FAULTY_BUILDS:
+        where = line.split("/")[1]
+        if where != "owners":  # which would take half of the compiler's time
+            library = tree / "src/lib.rs"
+            library.write_text(re.sub(r"^(mod|pub use) owners\b[^;]*;", "", library.read_text(), flags=re.M))
+        for name in {"check": [CHECK], "owners": [OWNERS]}.get(where, FAULTY_BUILDS):
             code = build(tree, target, name, tree)
             other = {goal for goal, digest in code.items() if (goal, digest) not in proved}
             results, _ = prove(target, name, tree, other, stop_at_first=True)
