@@ -64,20 +64,28 @@ class Block:
     instructions: list
 
 
+@dataclass
 class Function:
-    def __init__(self, text):
-        self.blocks = {}
-        for head, body in re.findall(r"^bb\.(\d+)[^\n]*\n((?:(?!bb\.)[^\n]*\n)*)", text, re.M):
+    text: str
+
+    @cached_property
+    def blocks(self):
+        blocks = {}
+        for head, body in re.findall(r"^bb\.(\d+)[^\n]*\n((?:(?!bb\.)[^\n]*\n)*)", self.text, re.M):
             lines = [line.strip() for line in body.splitlines()]
             successors = [it for line in lines if line.startswith("successors:") for it in
                           re.findall(r"%bb\.(\d+)", line.partition(";")[0])]
             code = [Instruction(line) for line in lines
                     if line and line != "}" and not re.match(r"successors:|liveins:|;|#|.*\bCFI_INSTRUCTION\b", line)]
-            self.blocks[head] = Block(successors, code)
+            blocks[head] = Block(successors, code)
+        return blocks
 
     @property
     def instructions(self):
         return [it for block in self.blocks.values() for it in block.instructions]
+
+    def system_calls(self):
+        return [it for it in self.instructions if it.is_system_call] if SYSTEM_CALL.search(self.text) else []
 
     def branches(self):
         """How many times the code goes one of two ways."""

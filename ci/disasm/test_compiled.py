@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import unittest
+from functools import lru_cache
 from pathlib import Path
 
 import pypcode
@@ -33,29 +34,38 @@ COMPARE = {
 MOST_COMPARES, MOST_BRANCHES = (2, 1) if TARGET.name == "riscv64" else (1, 0)
 POINTERS = {"mmap", "mmap_anonymous", "mremap"}  # what returns one
 NEGATIONS = 1 if TARGET.name == "x86_64" else 0  # those that set flags, as a compare does
+WORK = tempfile.TemporaryDirectory()
 LOOPS = {"fill", "xor", "scale", "select"}
 
 
 # ---- What is built ----------------------------------------------------------------------------
 
+def new_folder():
+    return Path(tempfile.mkdtemp(dir=WORK.name))
+
+
+@lru_cache(maxsize=None)
+def crate(tree, *flags):
+    """The crate, compiled once for each set of flags: the folder that it is in, and its functions."""
+    folder = new_folder()
+    return folder, mir.functions(rust(TARGET, tree / "src/lib.rs", folder, *flags, "--emit=link,obj", name="rawmap"))
+
+
 class Built:
     """A source of this folder and the crate under it, as object files and as LLVM's machine code."""
 
-    def __init__(self, test, source, *flags, tree=ROOT, probe_flags=(), env=None):
-        self.folder = Path(tempfile.mkdtemp())
-        test.addCleanup(shutil.rmtree, self.folder)
+    def __init__(self, source, *flags, tree=ROOT, probe_flags=(), env=None):
         flags = ["--crate-type=lib", "-Copt-level=3", "-Cforce-unwind-tables=no", mir.FLAG, *flags]
-        crate = rust(TARGET, tree / "src/lib.rs", self.folder, *flags, "--emit=link,obj", name="rawmap")
-        probes = rust(TARGET, HERE / f"{source}.rs", self.folder, *flags, "--emit=obj", *probe_flags,
-                      "--extern", f"rawmap={self.folder}/librawmap.rlib", name=source, env=env)
-        self.crate, self.probes = mir.functions(crate), mir.functions(probes)
-        self.crate_object, self.object = self.folder / "rawmap.o", self.folder / f"{source}.o"
+        under, self.crate = crate(tree, *flags)
+        folder = new_folder()
+        self.probes = mir.functions(rust(TARGET, HERE / f"{source}.rs", folder, *flags, "--emit=obj", *probe_flags,
+                                         "--extern", f"rawmap={under}/librawmap.rlib", name=source, env=env))
+        self.crate_object, self.object = under / "rawmap.o", folder / f"{source}.o"
 
 
 def broken(test, *changes):
     """A copy of the sources in which every change, (what stands there, by what it is replaced), was made."""
-    tree = Path(tempfile.mkdtemp())
-    test.addCleanup(shutil.rmtree, tree)
+    tree = new_folder()
     for part in "src", "arch", "ci/disasm":
         shutil.copytree(ROOT / part, tree / part)
     shutil.copy(ROOT / "README.md", tree)
@@ -171,7 +181,7 @@ def judge_told(built, told):
     vl and vtype at any inline assembly, for now. (That it is told of memory is ci/prove.sh's.)
     """
     functions = *built.crate.values(), *built.probes.values()
-    calls = [it for function in functions for it in function.instructions if it.is_system_call]
+    calls = [it for function in functions for it in function.system_calls()]
     wrong = [f"not told of {', '.join(sorted(told - it.writes))}: {it.text[:80]}" for it in calls if told - it.writes]
     return wrong or ["no system call in the compiler's output"] * (not calls)
 
@@ -247,7 +257,7 @@ class Test(unittest.TestCase):
 
 class Calls(Test):
     def setUp(self):
-        self.calls = Built(self, "calls")
+        self.calls = Built("calls")
 
     def test_results_come_back_in_registers_decoded_by_one_compare(self):
         self.check(judge_results(self.calls))
@@ -257,21 +267,21 @@ class Calls(Test):
 
     def test_the_compiler_is_told_what_a_call_destroys(self):
         self.check(judge_told(self.calls, TARGET.told))
-        self.check(judge_told(Built(self, "calls", *TARGET.vectors), TARGET.told_with_vectors))
+        self.check(judge_told(Built("calls", *TARGET.vectors), TARGET.told_with_vectors))
 
     def test_call_sites_are_no_longer_than_by_hand(self):
-        self.check(judge_length(Built(self, "sites")))
+        self.check(judge_length(Built("sites")))
 
     def test_everything_compiles_unoptimized_with_frame_pointers(self):
         for vectors in [], TARGET.vectors:
             for source in "calls", "sites", "loops":
-                Built(self, source, "-Copt-level=0", "-Cforce-frame-pointers=yes", "-Cdebug-assertions=yes", *vectors)
+                Built(source, "-Copt-level=0", "-Cforce-frame-pointers=yes", "-Cdebug-assertions=yes", *vectors)
 
     def test_control_with_a_smaller_error_results_go_through_memory(self):
-        self.control(judge_results(Built(self, "calls", probe_flags=["--cfg", 'control="memory"'])))
+        self.control(judge_results(Built("calls", probe_flags=["--cfg", 'control="memory"'])))
 
     def test_control_with_a_panic_there_are_other_references(self):
-        self.control(judge_references(Built(self, "calls", probe_flags=["--cfg", 'control="panic"'])))
+        self.control(judge_references(Built("calls", probe_flags=["--cfg", 'control="panic"'])))
 
 
 class Loops(Test):
@@ -280,12 +290,12 @@ class Loops(Test):
     """
 
     def built(self, tree=ROOT):
-        built = Built(self, "loops", *TARGET.vectors, tree=tree)
+        built = Built("loops", *TARGET.vectors, tree=tree)
         return built.crate | built.probes
 
     def caller(self, tree=ROOT):
         # riscv64: the attribute is not stable yet.
-        built = Built(self, "loops", tree=tree, probe_flags=["--cfg", "caller"], env={"RUSTC_BOOTSTRAP": "1"})
+        built = Built("loops", tree=tree, probe_flags=["--cfg", "caller"], env={"RUSTC_BOOTSTRAP": "1"})
         return built.crate | built.probes
 
     def module(self, tree=ROOT):
@@ -306,7 +316,7 @@ class Aarch64(Loops):
     VECTORS, PREDICATES = (r'out\("v\d+"\) _,', ""), (r'out\("p\d+"\) _,', "")
 
     def test_the_stubs_are_number_call_return(self):
-        self.check(judge_stubs(Built(self, "calls")))
+        self.check(judge_stubs(Built("calls")))
 
     def test_control_nothing_is_clobbered_and_the_stub_is_inline(self):
         self.control(judge_loops(self.built(broken(self, self.INLINE, self.VECTORS, self.PREDICATES))))
@@ -331,17 +341,17 @@ class Riscv64(Loops):
 
     def test_control_vl_and_vtype_are_said_to_be_kept(self):
         tree = broken(self, (r"options\(nostack\)", "options(nostack, preserves_flags)"))
-        self.control(judge_told(Built(self, "calls", tree=tree), TARGET.told))
+        self.control(judge_told(Built("calls", tree=tree), TARGET.told))
 
 
 class X86_64(Test):
     def test_control_rcx_is_not_clobbered(self):
         tree = broken(self, (r'lateout\("rcx"\) _,', ""))
-        self.control(judge_told(Built(self, "calls", tree=tree), TARGET.told))
+        self.control(judge_told(Built("calls", tree=tree), TARGET.told))
 
     def test_control_r11_is_not_clobbered(self):
         tree = broken(self, (r'lateout\("r11"\) _,', ""))
-        self.control(judge_told(Built(self, "calls", tree=tree), TARGET.told))
+        self.control(judge_told(Built("calls", tree=tree), TARGET.told))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """Executes machine code with symbols for inputs: every way through a function, and what holds at its end.
 
 Ghidra's P-code (pypcode) says what each instruction does, z3 holds the values. An instruction, jump or access of
-memory that can't be followed exactly raises Refused: there is no guess, and no approximation.
+memory that can't be followed exactly raises Refused: there is no guess. Ways that come together at one instruction go
+on as one, whose values depend on which way was taken; else there would be too many.
 """
+import sys
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import takewhile
 
 import pypcode
 import z3
@@ -15,6 +18,13 @@ WRITTEN_BY_LINKER = ".got", ".data.rel.ro"
 LOCAL = 8  # bytes that the kernel may write behind an address of the frame
 MOST_STEPS = 20_000
 LARGEST_FRAME = 1 << 16
+MOST_PLACES = 8  # in the frame that one instruction may mean
+# In milliseconds: to find out whether any input takes a way, which is followed where that isn't found out; and to prove
+# a claim, which is refused where it isn't proved. The longest takes 20 s.
+PATIENCE, LAST_RESORT = 10_000, 300_000
+
+# What is computed later may rest on much that is computed later.
+sys.setrecursionlimit(100_000)
 
 
 class Refused(Exception):
@@ -69,7 +79,7 @@ def counterexample(assumed, claim):
     if z3.is_true(simplify(claim)):
         return None
     solver = z3.Solver()
-    solver.set("timeout", 60_000)
+    solver.set("timeout", LAST_RESORT)
     solver.add(*assumed, z3.Not(claim))
     verdict = solver.check()
     if verdict == z3.unsat:
@@ -82,14 +92,26 @@ def counterexample(assumed, claim):
     return ", ".join(f"{name} = {value:#x}" for name, value in inputs) or "any input"
 
 
-class Later:
-    """A byte that is only computed when somebody reads it: most of a processor's flags never are."""
+def mentions(term, symbol):
+    todo, seen = [term], set()
+    while todo:
+        it = todo.pop()
+        if it.get_id() not in seen:
+            seen.add(it.get_id())
+            if it.eq(symbol):
+                return True
+            todo += it.children()
+    return False
 
-    def __init__(self, make):
-        self.make, self.made = make, None
+
+class Later:
+    """A value that is only computed when somebody reads it: most of a processor's flags never are."""
+
+    def __init__(self, width, make):
+        self.width, self.make, self.made = width, make, None
 
     def size(self):
-        return 8
+        return self.width
 
 
 def now(term):
@@ -115,6 +137,26 @@ class Cells(dict):
         if term.size() == 8 * size and all(self[at + i][0] is term and self[at + i][1] == i for i in range(size)):
             return term
         return simplify(joined([byte(now(part), i) for part, i in map(self.get, range(at, at + size))]))
+
+    def merged(self, condition, other):
+        """These if the condition holds, else the others. What only one of them has is unknown."""
+        cells, made = Cells(), {}
+
+        def choice(width, a, b):
+            return Later(width, lambda: z3.If(condition, a(), b()))
+
+        for at in filter(other.__contains__, self):
+            (a, i), (b, j) = self[at], other[at]
+            if i == j and (a is b or not isinstance(a, Later) and not isinstance(b, Later) and a.eq(b)):
+                cells[at] = a, i
+            elif i == j and a.size() == b.size():
+                both = id(a), id(b)
+                if both not in made:
+                    made[both] = choice(a.size(), partial(now, a), partial(now, b))
+                cells[at] = made[both], i
+            else:
+                cells[at] = choice(8, lambda a=a, i=i: byte(now(a), i), lambda b=b, j=j: byte(now(b), j)), 0
+        return cells
 
 
 # ---- What each P-code operation computes, from the width of its output and its inputs ----------
@@ -183,21 +225,32 @@ class State:
     frame: Cells = field(default_factory=Cells)
     assumed: list = field(default_factory=list)
     calls: list = field(default_factory=list)
-    steps: int = 0
+    returns: tuple = ()  # where the calls on the way return to
     example: z3.ModelRef | None = None  # inputs that come this way, if any are known
+    sp: tuple = None, None  # the stack pointer when it was last asked for, and its distance from that at entry
 
     def fork(self, assumption):
         """The same way with one more assumption; None when no inputs take it."""
         assumed, example = [*self.assumed, assumption], self.example
         if example is None or not z3.is_true(example.eval(assumption, model_completion=True)):
             solver = z3.Solver()
+            solver.set("timeout", PATIENCE)
             solver.add(*assumed)
             verdict = solver.check()
             if verdict == z3.unsat:
                 return None
             example = solver.model() if verdict == z3.sat else None
         return State(self.pc, self.world, *(Cells(it) for it in (self.registers, self.temporaries, self.frame)),
-                     assumed, list(self.calls), self.steps, example)
+                     assumed, list(self.calls), self.returns, example)
+
+    def merged(self, other):
+        """This way and another, no input of which comes this way, as one."""
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0].eq(pair[1]), zip(self.assumed, other.assumed)))
+        mine, others = (z3.And(*it.assumed[shared:]) for it in (self, other))
+        registers, frame = (getattr(self, it).merged(mine, getattr(other, it)) for it in ("registers", "frame"))
+        return State(self.pc, self.world, registers, Cells(), frame,
+                     [*self.assumed[:shared], *(it for it in [simplify(z3.Or(mine, others))] if not z3.is_true(it))],
+                     self.calls, self.returns, self.example or other.example)
 
 
 class Machine:
@@ -260,36 +313,60 @@ class Machine:
     def frame_offset(self, address):
         """The distance from the stack pointer at entry, if that is a constant."""
         offset = number(simplify(address - self.sp))
+        if offset is None and mentions(address, self.sp):
+            raise Refused(f"does not know where in the frame this is: {address}")
         return None if offset is None else signed(offset, 8)
+
+    def places_in_frame(self, state, address):
+        """Where in the frame an address is: the distances that it may have, few as they are, each with the condition
+        under which it has it; none if it is an address elsewhere.
+        """
+        distance, found = simplify(address - self.sp), []
+        if number(distance) is not None:
+            return [(signed(number(distance), 8), z3.BoolVal(True))]
+        if not mentions(address, self.sp):
+            return []
+        solver = z3.Solver()
+        solver.set("timeout", PATIENCE)
+        solver.add(*state.assumed)
+        while (verdict := solver.check()) == z3.sat and len(found) < MOST_PLACES:
+            value = solver.model().eval(distance, model_completion=True)
+            found.append((signed(number(value), 8), distance == value))
+            solver.add(distance != value)
+        if verdict != z3.unsat:
+            raise Refused(f"does not know where in the frame this is: {address}")
+        return found
 
     def load(self, state, address, size, touched):
         at = number(address)
         if at is not None:
             return bits(int.from_bytes(self.bytes_at(at, size), "little"), 8 * size)
-        offset = self.frame_offset(address)
-        if offset is None:
-            return simplify(loaded(state.world, address, size))
-        if offset < 0:
-            touched.append(offset)
-        elif any(offset + i not in state.frame for i in range(size)):
-            raise Refused(f"reads its caller's frame at {offset:+}")
-        return now(state.frame.read(offset, size))
+        places, term = self.places_in_frame(state, address), None
+        for offset, condition in places:
+            if offset < 0:
+                touched.append(offset)
+            elif any(offset + i not in state.frame for i in range(size)):
+                raise Refused(f"reads its caller's frame at {offset:+}")
+            there = now(state.frame.read(offset, size))
+            term = there if term is None else z3.If(condition, there, term)
+        return simplify(loaded(state.world, address, size)) if term is None else term
 
     def store(self, state, address, term, touched):
         if number(address) is not None:
             raise Refused(f"writes to a static: {address}")
-        offset = self.frame_offset(address)
-        if offset is None:
+        places, size = self.places_in_frame(state, address), term.size() // 8
+        if not places:
             state.world = stored(state.world, address, term)
-        elif offset + term.size() // 8 > 0:
-            raise Refused(f"writes to its caller's frame at {offset:+}")
-        else:
+        for offset, condition in places:
+            if offset + size > 0:
+                raise Refused(f"writes to its caller's frame at {offset:+}")
             touched.append(offset)
-            state.frame.write(offset, term)
+            new = term if len(places) == 1 else z3.If(condition, term, now(state.frame.read(offset, size)))
+            state.frame.write(offset, new)
 
     def check_stack(self, state, before, touched):
         """The stack pointer is known, and what an instruction touched is not below it."""
-        after = self.frame_offset(self.get(state, self.target.sp))
+        after = self.depth(state)
         if after is None or after < -LARGEST_FRAME:
             raise Refused(f"the stack pointer is {self.get(state, self.target.sp)}")
         for offset in touched:
@@ -314,23 +391,37 @@ class Machine:
             else:
                 state.frame.write(self.popped + 8 * (i - len(self.target.args)), arg)
         before = {register: self.get(state, register) for register in self.target.saved}
-        going, done = [state], []
-        while going:
-            state = going.pop()
-            state.steps += 1
-            if state.steps > MOST_STEPS:
-                raise Refused("does not come to an end")
+        going, done = {self.place(state): state}, []
+        for _ in range(MOST_STEPS):
+            if not going:
+                return before, done
+            # Those that are deepest in calls and furthest behind first, so that the others can be caught up with.
+            state = going.pop(min(going, key=lambda place: (-len(place[1]), place[0])))
             for after in self.step(state):
-                (done if after.pc is None else going).append(after)
-        return before, done
+                if after.pc is None:
+                    done.append(after)
+                else:
+                    place = self.place(after)
+                    going[place] = going[place].merged(after) if place in going else after
+        raise Refused("does not come to an end")
+
+    def place(self, state):
+        """Where a state is; two at the same place can go on as one."""
+        return state.pc, state.returns, self.depth(state), state.world.get_id(), tuple(map(id, state.calls))
+
+    def depth(self, state):
+        """The stack pointer's distance from that at entry."""
+        term = self.get(state, self.target.sp)
+        if term is not state.sp[0]:
+            state.sp = term, self.frame_offset(term)
+        return state.sp[1]
 
     def step(self, state):
         """Executes one instruction; returns the states after it."""
         if state.pc in self.replaced:
             return [self.replaced[state.pc](self, state)]
         ops, following = self.instruction(state.pc)
-        before = self.frame_offset(self.get(state, self.target.sp))
-        touched, after = [], []
+        before, touched, after = self.depth(state), [], []
         state.temporaries.clear()
         going = [(state, 0)]
 
@@ -366,9 +457,13 @@ class Machine:
                         if not state:
                             break
                 elif name in ("BRANCH", "CALL"):
+                    if name == "CALL":
+                        state.returns += following,
                     branch(state, i, inputs[0])
                     break
                 elif name in ("BRANCHIND", "CALLIND", "RETURN"):
+                    state.returns = (*state.returns, following) if name == "CALLIND" else (
+                        state.returns[:-1] if name == "RETURN" else state.returns)
                     state.pc = self.destination(state, self.value(state, inputs[0]))
                     after.append(state)
                     break
@@ -413,7 +508,7 @@ class Machine:
     def compute(self, state, name, output, inputs):
         terms, width = [self.operand(state, operand) for operand in inputs], 8 * output[2]
         make = lambda: OPERATIONS[name](width, *map(now, terms))
-        self.put(state, output, Later(make) if width == 8 else simplify(make()))
+        self.put(state, output, Later(width, make) if width == 8 else simplify(make()))
 
     def system_call(self, state):
         """The kernel answers anything, changes any memory, and destroys the registers that it may."""
@@ -436,6 +531,7 @@ def back_to_caller(machine, state, result=None):
     sp = machine.get(state, machine.target.sp)
     back = machine.get(state, machine.target.link) if machine.target.link else machine.load(state, sp, 8, [])
     state.pc = machine.destination(state, back)
+    state.returns = state.returns[:-1]
     kept = {register: machine.get(state, register) for register in machine.target.saved}
     state.registers.clear()
     kept[machine.target.sp] = simplify(sp + machine.popped)

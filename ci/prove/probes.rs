@@ -235,6 +235,47 @@ mod checks {
     functions!(checks);
 }
 
+/// `OWNER.NAME`: the owners' operations on a range, and the functions that say what the owner is.
+#[cfg(owners)]
+mod owners {
+    use super::*;
+
+    macro_rules! operations {
+        ($($symbol:literal: $name:ident($owner:ty $(, $arg:ident: $type:ty)*);)*) => {$(
+            #[unsafe(export_name = $symbol)]
+            pub extern "C" fn $name(it: &$owner, start: usize, end: usize $(, $arg: $type)*) -> Answer {
+                it.$name(start..end $(, Argument::from($arg))*).map_err(|error| error.errno()).answer()
+            }
+        )*};
+    }
+
+    operations! {
+        "reservation.commit": commit(Reservation);
+        "reservation.purge": purge(Reservation);
+        "reservation.decommit": decommit(Reservation);
+        "mapping.sync": sync(Mapping, flags: int);
+    }
+
+    macro_rules! fields {
+        ($($symbol:literal: $name:ident($it:ident: $owner:ty) = $value:expr;)*) => {$(
+            #[unsafe(export_name = $symbol)]
+            pub extern "C" fn $name($it: &$owner) -> usize {
+                $value
+            }
+        )*};
+    }
+
+    fields! {
+        "reservation.as_ptr": reservation_at(it: Reservation) = it.as_ptr().addr();
+        "reservation.len": reservation_len(it: Reservation) = it.len();
+        "reservation.granule": reservation_granule(it: Reservation) = it.granule().log2() as usize;
+        "reservation.mode": reservation_mode(it: Reservation) = (it.mode() == Mode::Strict).into();
+        "mapping.as_ptr": mapping_at(it: Mapping) = it.as_ptr().addr();
+        "mapping.len": mapping_len(it: Mapping) = it.len();
+        "mapping.granule": mapping_granule(it: Mapping) = it.granule().log2() as usize;
+    }
+}
+
 /// Makes a call that was written down.
 #[unsafe(export_name = "make")]
 pub unsafe extern "C" fn make(at: *const Call) -> Answer {
