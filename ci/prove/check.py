@@ -3,7 +3,7 @@ nothing, makes no call, and who states more is refused at least as much.
 """
 import z3
 
-from claims import Function, word
+from claims import Function, promised, word
 from pcode import Refused, bits, counterexample, simplify
 
 STATED = "space", "version", "regular"  # as the probes take them after the page size; 0 is what isn't stated
@@ -33,7 +33,7 @@ def prove(function, page, machine):
     except Refused as why:
         return [str(why)]
     space, version, _ = stated
-    given = [word(name) == word(name, type) for name, type in function.params if target.int_is_extended]
+    given = promised(target, function.params)
     given += [z3.ULE(space, target.address_space), z3.ULT(version, 1 << 32),
               z3.Or(version == 0, z3.UGE(version, OLDEST))]
     # Who states several things states one after the other, so it is enough to look at one more.

@@ -168,11 +168,15 @@ def goals(values=True):
             yield Goal(f"value.{function.name}", [at, *function.params], partial(value, function), calls=0)
 
 
+def promised(target, params):
+    """The caller's part of the calling convention."""
+    return [word(name) == word(name, type) for name, type in params if target.int_is_extended]
+
+
 def prove(kernel, goal, machine):
     """What does not hold of a probe, as text; nothing when all is proved."""
     target, wrong = machine.target, []
-    # The caller's part of the calling convention.
-    given = [word(name) == word(name, type) for name, type in goal.params if target.int_is_extended]
+    given = promised(target, goal.params)
     try:
         before, ends = machine.run(goal.symbol, [word(name) for name, _ in goal.params])
         for state in ends:

@@ -7,7 +7,7 @@ from functools import partial
 
 import z3
 
-from claims import MAX_ERRNO, Goal, word
+from claims import MAX_ERRNO, Goal, promised, word
 from pcode import Refused, bits, counterexample, simplify
 
 EINVAL, ENOMEM = 22, 12
@@ -139,7 +139,7 @@ class Way:
         return call.answer
 
 
-def operation(kind, what, log2, kernel, end):
+def operation(kind, what, params, log2, kernel, end):
     """A claim of one end of it; what doesn't hold is told as Refused."""
     memory = end.before
     for call in end.state.calls:
@@ -147,7 +147,8 @@ def operation(kind, what, log2, kernel, end):
         memory = call.after
     yield "nothing written after the calls", end.state.world == memory
     it = Owner(end.machine, kind, log2)
-    given = [simplify(z3.substitute(term, it.granule)) for term in [*it.invariants, *end.state.assumed]]
+    given = [*promised(end.machine.target, params), *it.invariants, *end.state.assumed]
+    given = [simplify(z3.substitute(term, it.granule)) for term in given]
     todo = [[]]
     if counterexample(given, z3.BoolVal(False)) is None:
         return  # no owner comes this way
@@ -167,4 +168,4 @@ def goals(log2):
     for kind, operations in OPERATIONS.items():
         for it in operations:
             params = [("it", "ptr"), ("start", "ulong"), ("end", "ulong"), *MORE.get(it, [])]
-            yield Goal(f"{kind}.{it.__name__}", params, partial(operation, kind, it, log2), calls=None)
+            yield Goal(f"{kind}.{it.__name__}", params, partial(operation, kind, it, params, log2), calls=None)

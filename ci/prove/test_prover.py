@@ -5,6 +5,7 @@ import sys
 import unittest
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pypcode
 import z3
@@ -12,7 +13,8 @@ import z3
 sys.path.insert(0, str(Path(__file__).parent))
 import claims  # noqa: E402
 import pcode  # noqa: E402
-from targets import TARGETS  # noqa: E402
+from same import Code  # noqa: E402
+from targets import RUSTC, TARGETS, command  # noqa: E402
 
 START = 0x1000
 KERNEL = {"__NR_munmap": 11}
@@ -90,6 +92,44 @@ class Computes(unittest.TestCase):
         # xor eax, eax; je +1; nop; ret
         _, ends = Program("31c0" "7401" "90" "c3").run("f", [])
         self.assertEqual(len(ends), 1)
+
+
+    def test_ways_that_come_together_go_on_as_one(self):
+        # xor eax, eax; test edi, edi; je +5; mov eax, 1; ret
+        machine = Program("31c0" "85ff" "7405" "b801000000" "c3")
+        _, [end] = machine.run("f", [claims.word("a")])
+        zero, result = z3.Extract(31, 0, claims.word("a")) == 0, machine.get(end, "RAX")
+        self.assertIsNone(pcode.counterexample(end.assumed, result == z3.If(zero, pcode.bits(0), pcode.bits(1))))
+        self.assertIsNotNone(pcode.counterexample(end.assumed, result == 1))
+        self.assertIsNotNone(pcode.counterexample(end.assumed, result == 0))
+
+    def test_a_place_in_the_frame_that_depends_on_an_input(self):
+        store_and_load = "4889743cf0" "488b4424f0" "c3"  # mov [rsp + rdi - 16], rsi; mov rax, [rsp - 16]; ret
+        a, b = claims.word("a"), claims.word("b")
+        machine = Program("83e708" + store_and_load)  # and edi, 8
+        _, [end] = machine.run("f", [a, b])
+        written, result = a & 8 == 0, machine.get(end, "RAX")
+        self.assertIsNone(pcode.counterexample([*end.assumed, written], result == b))
+        self.assertIsNotNone(pcode.counterexample([*end.assumed, z3.Not(written)], result == b))
+        with self.assertRaisesRegex(pcode.Refused, "where in the frame"):
+            Program(store_and_load).run("f", [a, b])
+
+
+class Same(unittest.TestCase):
+    def digest(self, source):
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "f.rs")
+            file.write_text("#![no_std]\n" + source)
+            command(RUSTC, "--crate-type=lib", "--emit=obj", "-Copt-level=2", "-Awarnings", "--out-dir", folder, file)
+            return Code(Path(folder, "f.o")).digest("f")
+
+    def test_what_a_function_calls_is_part_of_it_and_what_stands_beside_it_is_not(self):
+        callee = "#[inline(never)] fn g(x: u32) -> u32 { x.rotate_left(%d) ^ x }"
+        caller = "#[no_mangle] pub fn f(x: u32) -> u32 { g(x) + 1 }"
+        other = "#[no_mangle] pub fn a(x: u32) -> u32 { x ^ 7 }"
+        one = self.digest(callee % 3 + caller)
+        self.assertEqual(one, self.digest(other + callee % 3 + caller))
+        self.assertNotEqual(one, self.digest(callee % 5 + caller))
 
 
 class Proves(unittest.TestCase):
