@@ -20,7 +20,8 @@ const PAGES: usize = 5;
 const MOST_OWNERS: usize = 8;
 /// Steps of a sequence. Miri keeps a thread for each ban on memory, and becomes slower with each.
 const STEPS: usize = if cfg!(miri) { 150 } else { 1000 };
-const SEEDS: Range<u64> = 0..if cfg!(miri) { 1 } else { 100 };
+// Miri has time for one sequence: one of few in which every step succeeds.
+const SEEDS: Range<u64> = if cfg!(miri) { 3134..3135 } else { 0..100 };
 
 const EVERY_STEP: [&str; 26] = [
     "map",
@@ -532,7 +533,5 @@ fn owners_hold_the_bytes_that_the_model_says() {
     }
     println!("{done:?}");
     let never: Vec<_> = EVERY_STEP.iter().filter(|name| !done.contains_key(*name)).collect();
-    // Miri makes few steps.
-    let allowed = if cfg!(miri) { 10 } else { 0 };
-    assert!(never.len() <= allowed, "never succeeded: {never:?}; did: {done:?}");
+    assert!(never.is_empty(), "never succeeded: {never:?}; did: {done:?}");
 }
