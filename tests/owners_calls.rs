@@ -656,3 +656,27 @@ fn the_supervisor_sees_each_call_with_its_words() {
     assert!(said[1].ends_with(&format!(", {page}, {}, MREMAP_MAYMOVE)", 2 * page)), "{}", said[1]);
     assert!(said[2].starts_with("munmap(0x") && said.len() == 3, "{said:?}");
 }
+
+/// Safe code may give descriptor 0 another file between two calls, so that a duplicate is asked and mapped.
+#[test]
+fn a_file_that_is_standard_input_is_mapped_by_a_duplicate() {
+    let file = file_of_pages(1);
+    // In the child, whose standard input nobody reads.
+    let stdin = || {
+        // SAFETY: both are open, and stay so.
+        assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), 0) }, 0);
+        // SAFETY: as above.
+        unsafe { Fd::borrow_raw(0) }
+    };
+    let map = |options: MapOptions| {
+        move |fd: &mut Fd<'_>| options.file_raw(*fd, 0, Prot::READ, Sharing::Private).unwrap()
+    };
+    let but_fstat = |mut calls: Vec<String>| {
+        calls.retain(|call| call != "fstat");
+        calls
+    };
+    let known = calls_on!(stdin(), map(MapOptions::new(page())));
+    assert_eq!(but_fstat(known), ["fcntl", "mmap", "close"]);
+    let whole = calls_on!(stdin(), map(MapOptions::whole()));
+    assert_eq!(but_fstat(whole), ["fcntl", "mmap", "close"]);
+}

@@ -62,6 +62,62 @@ impl AsDescriptor for Fd<'_> {
     }
 }
 
+/// A descriptor of which several calls ask, that names the same file for all of them. A lent one stays open,
+/// but numbers 0, 1 and 2 may be given another file by safe code meanwhile (`dup2` over standard input): of
+/// those it is a duplicate, which is closed when this is dropped.
+pub(super) struct Kept {
+    raw: RawFd,
+    is_duplicate: bool,
+}
+
+impl Kept {
+    /// Whether a lent descriptor of this number may be given another file by safe code.
+    #[inline]
+    pub(super) const fn is_replaceable(fd: RawFd) -> bool {
+        0 <= fd && fd <= 2
+    }
+
+    /// No call but for 0, 1 and 2: `fcntl(fd, F_DUPFD_CLOEXEC, 3)`, and `close` when it is dropped.
+    pub(super) fn of(fd: RawFd) -> Result<Self, Error> {
+        if Self::is_replaceable(fd) {
+            Ok(Self { raw: duplicate(fd)?, is_duplicate: true })
+        } else {
+            Ok(Self { raw: fd, is_duplicate: false })
+        }
+    }
+
+    pub(super) const fn raw(&self) -> RawFd {
+        self.raw
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.is_duplicate {
+            close(self.raw);
+        }
+    }
+}
+
+/// Another number of the same file, from 3 on.
+#[cold]
+fn duplicate(fd: RawFd) -> Result<RawFd, Error> {
+    const F_DUPFD_CLOEXEC: usize = 1030;
+    let (command, least) = (Word::int(F_DUPFD_CLOEXEC), Word::int(3));
+    // SAFETY: it takes a number that nobody has.
+    let made = unsafe { arch::syscall3(Word::signed(fd), command, least, nr::FCNTL) };
+    match Errno::decode(made) {
+        Ok(made) => Ok(made.bits() as RawFd),
+        Err(errno) => Err(Error::refused_beyond("fcntl(F_DUPFD_CLOEXEC)", errno)),
+    }
+}
+
+/// Closes a descriptor that is this crate's own.
+fn close(fd: RawFd) {
+    // SAFETY: nobody else has the number.
+    unsafe { arch::syscall1(Word::signed(fd), nr::CLOSE) };
+}
+
 /// What `fstat` says of a file.
 struct Status {
     mode: u32,
@@ -267,7 +323,11 @@ impl MemoryFile {
         let made = unsafe { arch::syscall2(name, Word::int(MFD_CLOEXEC), nr::MEMFD_CREATE) };
         let made =
             Errno::decode(made).map_err(|errno| Error::refused_beyond("memfd_create", errno))?;
-        let file = Self(made.bits() as RawFd);
+        let mut file = Self(made.bits() as RawFd);
+        if Kept::is_replaceable(file.0) {
+            // Where the program has closed its standard input, or output.
+            file = Self(duplicate(file.0)?);
+        }
         let (fd, all) = (Word::signed(file.0), Word::int(len));
         if !is_strict {
             // SAFETY: it changes a file that was made just now.
@@ -296,7 +356,6 @@ impl MemoryFile {
 
 impl Drop for MemoryFile {
     fn drop(&mut self) {
-        // SAFETY: the descriptor is ours.
-        unsafe { arch::syscall1(Word::signed(self.0), nr::CLOSE) };
+        close(self.0);
     }
 }

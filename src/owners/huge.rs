@@ -5,7 +5,6 @@ use crate::call::Call;
 use crate::errno::Errno;
 use crate::flags::{MapFlags, Prot};
 use crate::owners::error::{Error, issue};
-use crate::owners::place::give_back_granules;
 use crate::owners::process::page_size;
 use crate::page_size::PageSize;
 use crate::raw::NO_FD;
@@ -55,7 +54,7 @@ impl HugePages {
             let size = 1 << log2;
             let Some(start) = map(size, MapFlags::huge(log2))? else { continue };
             // An emulator may drop the size, and map pages of the default one.
-            if is_unmapped(start, size, page)? && start.addr() & (size - 1) == 0 {
+            if is_unmapped(start, size)? && start.addr() & (size - 1) == 0 {
                 sizes |= 1 << log2;
                 largest = Some(size);
             }
@@ -85,7 +84,7 @@ impl HugePages {
             }
         }
         // It is one of them, or the kernel would not have mapped it; but an emulator may say otherwise.
-        is_unmapped(start, largest, page_size()?)?;
+        is_unmapped(start, largest)?;
         Ok(None)
     }
 
@@ -126,16 +125,13 @@ fn map(len: usize, huge: MapFlags) -> Result<Option<*mut u8>, Error> {
     }
 }
 
-/// Unmaps what was mapped just now, and says whether it was as long as that, and no longer.
-fn is_unmapped(start: *mut u8, len: usize, page: PageSize) -> Result<bool, Error> {
+/// Unmaps what was mapped just now, and says whether it was as long as that, and no longer. Where an emulator
+/// has mapped larger pages, it stays, inaccessible: a longer length could be somebody's.
+fn is_unmapped(start: *mut u8, len: usize) -> Result<bool, Error> {
     // SAFETY: mapped just now, and nobody's.
     match unsafe { issue(Call::munmap(start, len)) } {
         Ok(_) => Ok(true),
-        Err(error) if error.errno() == Errno::EINVAL => {
-            // SAFETY: as above; it is of larger pages.
-            unsafe { give_back_granules(start, len, page) };
-            Ok(false)
-        }
+        Err(error) if error.errno() == Errno::EINVAL => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -4,12 +4,12 @@ use crate::call::Call;
 use crate::errno::Errno;
 use crate::flags::{Advice, MapFlags, Prot};
 use crate::owners::access::{Access, Raw, ReadOnly, ReadWrite};
-use crate::owners::descriptor::{AsDescriptor, bytes_from, check_sealed, explained, granule};
+use crate::owners::descriptor::{AsDescriptor, Kept, bytes_from, check_sealed, explained, granule};
 use crate::owners::error::{Error, Wrong, issue};
 use crate::owners::huge::transparent_size;
 use crate::owners::mapping::{Backing, Mapping, RW};
 use crate::owners::place::{
-    self, AT_ONCE, adopt_huge, check_alignment, give_back_granules, moved_to_alignment, rounded,
+    self, AT_ONCE, adopt_huge, check_alignment, give_back, moved_to_alignment, rounded,
 };
 use crate::owners::process::page_size;
 use crate::page_size::PageSize;
@@ -380,17 +380,20 @@ impl MapOptions {
     /// One call: `mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, offset)`, with the offset rounded down to the
     /// page, and the slice beginning where it was asked for. When the address alone does not tell that the
     /// file's pages are not huge, since it is a multiple of 64 KiB (one in sixteen is, and most of files that
-    /// Linux aligns for transparent huge pages), one more, `fstat`, unless [`whole`](Self::whole) has asked.
+    /// Linux aligns for transparent huge pages), one more, `fstat`, unless [`whole`](Self::whole) has asked. Of
+    /// descriptors 0, 1 and 2, which safe code may give another file meanwhile, a duplicate is mapped:
+    /// `fcntl(fd, F_DUPFD_CLOEXEC, 3)` and `close`.
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap): EACCES if it is not open for reading; ENODEV, or what the thing is, if
-    /// it can't be mapped, as a directory or a pipe. That the length is more than `isize::MAX`, or that the
-    /// file ends before the offset. Nothing stays mapped.
+    /// it can't be mapped, as a directory or a pipe. That the length is more than `isize::MAX`; with
+    /// [`whole`](Self::whole), that the file ends before the offset. Nothing stays mapped.
     ///
     /// # Safety
     /// For as long as it is mapped, the file has the bytes, and nobody writes them: a file that shrinks is
     /// SIGBUS, as is a disk that fails, and a slice whose bytes change is undefined behaviour. A file on hugetlbfs
-    /// is not mapped with [`noreserve`](Self::noreserve), and its pages are there (`fallocate`).
+    /// is not mapped with [`noreserve`](Self::noreserve), and its pages are there (`fallocate`); nor has one on
+    /// tmpfs a hole, since even to read it takes a page, which is SIGBUS where the file system is full.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -465,7 +468,9 @@ impl MapOptions {
         offset: u64,
     ) -> Result<Mapping<ReadOnly>, Error> {
         const OPERATION: &str = "file_sealed";
-        let fd = file.as_descriptor().raw();
+        let lent = file.as_descriptor();
+        let kept = Kept::of(lent.raw())?;
+        let fd = kept.raw();
         // The seals before the length: from then on it does not shrink.
         check_sealed(OPERATION, fd)?;
         let (most, _) = bytes_from(OPERATION, fd, offset)?;
@@ -497,7 +502,7 @@ impl MapOptions {
     /// Those of [`file`](Self::file).
     ///
     /// # Safety
-    /// As [`file`](Self::file).
+    /// As [`file`](Self::file), and the file does not lie on hugetlbfs, where a write may find no page (SIGBUS).
     #[inline]
     pub unsafe fn file_copy(
         self,
@@ -574,6 +579,7 @@ impl MapOptions {
         sharing: Sharing,
     ) -> Result<Mapping<A>, Error> {
         let is_plain = self.huge == 0 && self.align == 1 && !self.transparent_huge;
+        let is_plain = is_plain && !Kept::is_replaceable(fd);
         let (Some(len @ 1..), true) = (self.len, is_plain) else {
             // SAFETY: the caller's promise.
             return unsafe { self.of_file_slowly(operation, fd, offset, prot, sharing) };
@@ -596,6 +602,8 @@ impl MapOptions {
         prot: Prot,
         sharing: Sharing,
     ) -> Result<Mapping<A>, Error> {
+        let kept = Kept::of(fd)?;
+        let fd = kept.raw();
         let (len, block) = match self.len {
             Some(len) => (len, None),
             None => match bytes_from(operation, fd, offset)? {
@@ -637,10 +645,10 @@ impl MapOptions {
         let call = Call::mmap(null_mut(), mapped, prot, flags, fd, offset - head as u64);
         // SAFETY: a new mapping, in place of nothing: the flags have no FIXED.
         let addr = unsafe { issue(call) }.map_err(|error| explained(operation, fd, error))?;
-        // SAFETY: mapped just now, and nobody's.
-        let granule = granule(fd, addr, page, block)
-            .inspect_err(|_| unsafe { give_back_granules(addr, mapped, page) })?;
         let backing = sharing.backing(true);
+        // SAFETY: mapped just now, and nobody's. What lies on huge pages may be longer, and then stays.
+        let granule = granule(fd, addr, page, block)
+            .inspect_err(|_| unsafe { give_back(addr, mapped, backing) })?;
         // SAFETY: whole granules: of a file on hugetlbfs, the kernel has rounded the length up.
         let mut mapping = unsafe {
             if granule == page {
@@ -718,7 +726,14 @@ impl MapOptions {
         let sharing = if shared { Sharing::Shared } else { Sharing::Private };
         let backing = sharing.backing(!flags.contains(MapFlags::ANONYMOUS));
         // SAFETY: a new mapping, in place of nothing, by the caller's promise.
-        let mut mapping = unsafe { adopt_huge(issue(call)?, mapped, granule, backing) }?;
+        let start = unsafe { issue(call)? };
+        if start.is_null() && addr.is_null() {
+            // The kernel has mapped what no owner can hold, and what was asked for.
+            // SAFETY: mapped just now, and nobody's.
+            unsafe { give_back(start, mapped, backing) };
+        }
+        // SAFETY: as above.
+        let mut mapping = unsafe { adopt_huge(start, mapped, granule, backing) }?;
         if !exact.is_empty() && mapping.as_ptr().addr() != addr.addr() {
             mapping.unmap()?;
             return Err(Error::refused(call, Errno::EEXIST));

@@ -173,27 +173,6 @@ pub(super) unsafe fn give_back(addr: *mut u8, len: usize, backing: Backing) {
     }
 }
 
-/// Unmaps a new mapping of `len` bytes, whole pages, that lies on pages of some size which can't be asked for.
-///
-/// One call, or one for each size from the page's up: the kernel says EINVAL to a length that ends within a
-/// huge page. It never unmaps more than was mapped, since the lengths go up to that one and no further:
-/// rounded up to less than the huge page's size, they end within its last page, and rounded up to that size,
-/// at its end.
-///
-/// # Safety
-/// It begins at `addr` and belongs to the caller, and nothing refers to it.
-#[cold]
-pub(super) unsafe fn give_back_granules(addr: *mut u8, len: usize, page: PageSize) {
-    let sizes = (page.log2()..usize::BITS - 1).filter_map(|log2| PageSize::new(1 << log2));
-    for whole in sizes.map_while(|size| size.round_up(len)) {
-        // SAFETY: the caller's promise.
-        match unsafe { issue(Call::munmap(addr, whole)) } {
-            Err(error) if error.errno() == Errno::EINVAL => {}
-            _ => return,
-        }
-    }
-}
-
 /// Drops what a range holds of the process's own: `madvise(addr, len, MADV_DONTNEED)`; and if part of it
 /// is locked (EINVAL), one call more, `MADV_DONTNEED_LOCKED` (Linux 5.18).
 ///
@@ -310,7 +289,7 @@ pub(super) unsafe fn adopt_huge(
 ) -> Result<Mapping<Raw>, Error> {
     if !granule.is_aligned(addr.addr()) {
         // SAFETY: mapped just now, and nobody's.
-        unsafe { give_back_granules(addr, len, page_size()?) };
+        unsafe { give_back(addr, len, backing) };
         let (at, size) = (addr.addr(), granule.bytes());
         return Err(Error::wrong("mmap", "the huge pages' place", at, Wrong::NotAMultiple, size));
     }
@@ -318,25 +297,11 @@ pub(super) unsafe fn adopt_huge(
     unsafe { Mapping::adopt(addr, len, granule, backing) }
 }
 
-/// Memory at `addr` that a call has mapped just now, or an error that has unmapped it again: at address
-/// 0, where no owner can hold anything.
-///
-/// # Safety
-/// As [`Mapping::new`].
+/// Memory at `addr` that a call has mapped just now, or an error: at address 0 no owner can hold anything. Where
+/// that was not asked for, no kernel answers it, but a filter that means to refuse may: then nothing is there.
 #[inline]
-pub(super) unsafe fn not_null(
-    addr: *mut u8,
-    len: usize,
-    backing: Backing,
-) -> Result<NonNull<u8>, Error> {
-    match NonNull::new(addr) {
-        Some(start) => Ok(start),
-        None => {
-            // SAFETY: by the caller's promise it belongs to nobody else.
-            unsafe { give_back(addr, len, backing) };
-            Err(Error::wrong("mmap", "the place", 0, Wrong::TooSmall, 1))
-        }
-    }
+pub(super) fn not_null(addr: *mut u8) -> Result<NonNull<u8>, Error> {
+    NonNull::new(addr).ok_or_else(|| Error::wrong("mmap", "the place", 0, Wrong::TooSmall, 1))
 }
 
 /// The flags of memory that is not private, not anonymous, or is used at once, which is therefore moved
@@ -389,9 +354,9 @@ impl Room {
         let flags = MapFlags::SHARED.union(MapFlags::NORESERVE);
         let shared = Backing::SharedAnonymous;
         let all = match without_file(operation, len + align, Prot::NONE, flags, shared) {
-            // Shared memory is counted under strict accounting; private memory that is inaccessible is not, but
-            // it may be one with somebody's.
-            Err(error) if error.errno() == Errno::ENOMEM => {
+            // Shared memory is counted under strict accounting, and Miri has none (ENODEV); private memory that is
+            // inaccessible is not counted, but it may be one with somebody's.
+            Err(error) if matches!(error.errno(), Errno::ENOMEM | Errno::ENODEV) => {
                 anonymous(operation, len + align, NOTHING.0, NOTHING.1)?
             }
             all => all?,

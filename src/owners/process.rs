@@ -281,26 +281,24 @@ pub(super) fn counts_strictly() -> bool {
 /// How far the stack may grow, in bytes, as far as its limit says now.
 fn stack_limit() -> usize {
     const RLIMIT_STACK: usize = 3;
-    limit(RLIMIT_STACK)
+    limit(RLIMIT_STACK).unwrap_or(usize::MAX)
 }
 
 /// How long a file may become that this process makes longer, in bytes, as its limit says now. It is the
-/// signal SIGXFSZ if it is longer.
+/// signal SIGXFSZ if it is longer. None, where that can't be asked.
 pub(super) fn file_size_limit() -> usize {
     const RLIMIT_FSIZE: usize = 1;
-    limit(RLIMIT_FSIZE)
+    limit(RLIMIT_FSIZE).unwrap_or(0)
 }
 
-/// A limit of this process, as it is now. One call: `prlimit64`. Where that is refused, it is as large as can
-/// be.
-fn limit(resource: usize) -> usize {
+/// A limit of this process, as it is now. One call: `prlimit64`; nothing where that is refused.
+fn limit(resource: usize) -> Option<usize> {
     let mut limit = [usize::MAX; 2];
     let out = Word::ptr(limit.as_mut_ptr().cast());
     // SAFETY: the kernel writes two words there, or none.
-    unsafe {
-        arch::syscall4(Word::ZERO, Word::int(resource), Word::ZERO, out, nr::PRLIMIT64);
-    }
-    limit[0]
+    let asked =
+        unsafe { arch::syscall4(Word::ZERO, Word::int(resource), Word::ZERO, out, nr::PRLIMIT64) };
+    Errno::decode(asked).ok().map(|_| limit[0])
 }
 
 #[cfg(test)]

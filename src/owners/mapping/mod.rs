@@ -362,7 +362,7 @@ impl<A: Access> Mapping<A> {
 }
 
 impl Mapping<Raw> {
-    /// The owner of what a call has mapped at `addr`. At address 0, it is unmapped again.
+    /// The owner of what a call has mapped at `addr`. An error at address 0.
     ///
     /// # Safety
     /// As [`new`](Self::new), but for the address.
@@ -373,9 +373,8 @@ impl Mapping<Raw> {
         granule: PageSize,
         backing: Backing,
     ) -> Result<Self, Error> {
+        let start = not_null(addr)?;
         // SAFETY: the caller's promise, of whole granules.
-        let start = unsafe { not_null(addr, granule.round_up(len).unwrap_or(len), backing) }?;
-        // SAFETY: the caller's promise.
         Ok(unsafe { Self::new(start, len, granule, backing) })
     }
 

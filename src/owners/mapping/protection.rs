@@ -1,6 +1,6 @@
 //! What a mapping may be used for: its protection, guards, and what is laid over parts of it.
 
-use super::{Mapping, RW, RX};
+use super::{Backing, Mapping, RW, RX};
 use crate::arch;
 use crate::call::Call;
 use crate::errno::Errno;
@@ -8,6 +8,7 @@ use crate::flags::{Advice, MapFlags, Prot};
 use crate::owners::access::{Access, Executable, Raw, ReadOnly, ReadWrite};
 use crate::owners::dual::sync_threads;
 use crate::owners::error::{Error, Refused, Wrong, issue};
+use crate::owners::process::page_size;
 use crate::raw::RawFd;
 use core::ops::RangeBounds;
 use core::sync::atomic::{AtomicU8, Ordering};
@@ -127,7 +128,7 @@ impl Mapping<ReadOnly> {
     /// # Errors
     /// Those of [`mprotect`](crate::mprotect): ENOMEM where there is not so much memory. The mapping comes
     /// back, and can be read; it is lost if the kernel refuses to undo what it has done. That it is shared
-    /// memory, which others would see change.
+    /// memory, which others would see change; or of a file on huge pages, of which a write may find none.
     ///
     /// ```
     /// use rawmap::{Fd, MapOptions};
@@ -152,6 +153,13 @@ impl<A: Access> Mapping<A> {
     fn written_from(self, old: Prot) -> Result<Mapping<ReadWrite>, Refused<Self>> {
         if !self.backing.is_private() {
             let what = "shared memory is not made writable; map it so";
+            let error = Error::wrong("make_writable", what, 0, Wrong::NotOffered, 0);
+            return Err(Refused::new(self, error));
+        }
+        // Each write would take a huge page, of which there may be none: SIGBUS.
+        let of_file = matches!(self.backing, Backing::PrivateFile);
+        if of_file && page_size().is_ok_and(|page| page != self.granule) {
+            let what = "a file on huge pages is not made writable; map a copy, by file_copy";
             let error = Error::wrong("make_writable", what, 0, Wrong::NotOffered, 0);
             return Err(Refused::new(self, error));
         }
