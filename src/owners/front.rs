@@ -9,7 +9,8 @@ use core::ops::{Deref, DerefMut, RangeBounds};
 use core::slice;
 
 /// Reserved address space of which the front is memory: a `&mut [u8]` that grows and shrinks at its end, and
-/// never moves. For arenas, growing tables, linear memories.
+/// never moves. For growing tables and linear memories. (What hands out several borrows, as an arena does, is built on
+/// a [`Reservation`](crate::Reservation).)
 ///
 /// ```
 /// use rawmap::Front;
