@@ -27,9 +27,10 @@ made=$(mktemp) && trap 'rm -f "$made" "$made.old" "$made.new"' EXIT
   sed -n 's,^//! - ,- ,p; s,^//!   ,  ,p' benches/peers/src/main.rs
   cat <<'END'
 
-Where a peer has fewer: libc's `mmap` makes no `Result`, and leaves the error to `errno`. With fat LTO, `region` maps
-memory in two instructions less, and `memmap2` a file in fewer: what the crate does beyond that is to find out on what
-pages the file lies (of hugetlbfs it must unmap whole ones), to refuse address 0, and to keep the call for the error.
+Where a peer has fewer: libc's `mmap` makes no `Result`, and leaves the error to `errno`. `memmap2` maps a file in
+fewer: what the crate does beyond that is to find out on what pages the file lies (of hugetlbfs it must unmap whole
+ones), to refuse address 0, to see that the descriptor is none that safe code may replace, and to keep the call for
+the error.
 END
   for profile in release no-lto; do
     printf '\n## %s\n\n' "$([[ $profile == release ]] && printf 'With fat LTO' || printf 'Without LTO')"
