@@ -6,8 +6,9 @@
 usage_if_asked "usage: ci/miri.sh
 
 Runs under Miri (strict provenance, Tree Borrows), whose system calls arch/miri.rs answers: the tests that
-need no file, no /proc and no fork; the example allocator; and each misuse of tests/misuse.rs, which Miri
-must report with the words that stand there.
+need no file, no /proc and no fork (three programs, these also as of aarch64 with pages of 16 KiB; and those
+of other programs that ci/miri.txt names); the example allocator; and each misuse of tests/misuse.rs, which
+Miri must report with the words that stand there.
 Needs a nightly Rust from 2026 on; installs its components miri and rust-src by rustup." "$@"
 
 cd "$ROOT"
@@ -47,6 +48,17 @@ suite() {
 
 say 'tests'
 suite test "${tests[@]/#/--test=}"
+
+say 'tests, with pages of 16 KiB'
+suite test "${tests[@]/#/--test=}" --target aarch64-unknown-linux-gnu
+
+say 'tests of ci/miri.txt'
+while read -r program; do
+  mapfile -t names < <(sed -n "s/^$program //p" ci/miri.txt)
+  before=$passed wrong=$failed
+  suite test --test "$program" -- --exact "${names[@]}"
+  ((failed > wrong || passed - before == ${#names[@]})) || die "ci/miri.txt names a test that $program has not"
+done < <(sed -E 's/ .*//' ci/miri.txt | sort -u)
 
 # As a user runs it: with Miri's own flags.
 say 'the example allocator'
