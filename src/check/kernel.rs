@@ -44,13 +44,14 @@ impl Kernel {
     }
 
     /// The process has an address space of so many bytes (the kernel's `TASK_SIZE`), or of less. Not
-    /// stated, it is the largest that the architecture can have.
+    /// stated, or more than that, it is the largest that the architecture can have.
     ///
     /// On x86_64 2^47 - 4096 or 2^56 - 4096; on aarch64 2^36 to 2^52, on riscv64 2^38, 2^47 or
     /// 2^56, as the hardware and the kernel's builder chose.
     #[must_use]
     pub const fn address_space(self, bytes: u64) -> Self {
-        Self { address_space: bytes, ..self }
+        let most = self.facts.max_address_space;
+        Self { address_space: if bytes < most { bytes } else { most }, ..self }
     }
 
     /// The kernel is of this version, 6.1 or later: what an older one does, the rules don't know. Not

@@ -74,6 +74,9 @@ pub fn hold(source: &mut impl Source) {
     let unstated = if source.one_in(2) { unstated } else { unstated.regular_file() };
     of_versions(call, unstated);
     of_lengths(call, page, &unstated.version(6, minor), source.below(1 << 16) as usize);
+    // No process has more than the architecture can have: to state more is to state nothing.
+    let all = Kernel::new(arch, page);
+    assert_eq!(call.check(&all.address_space(u64::MAX)), call.check(&all), "{call}");
     // Nonsense is no panic; and what passes at once is what passes by the list, whatever the kernel.
     let nonsense = less.address_space(word(source) as u64).version(minor, minor);
     for kernel in [less, more, unstated, unstated.version(6, minor), nonsense] {
