@@ -601,6 +601,23 @@ fn a_huge_file_is_mapped_from_any_byte_of_its_first_page_on() {
     }
 }
 
+/// Each write would take a page of the pool, of which there may be none.
+#[test]
+fn a_private_file_on_huge_pages_is_not_made_writable() {
+    let done = with_huge_pages(|| {
+        let file = huge_memfd();
+        // SAFETY: nobody else has the file.
+        let map = unsafe { MapOptions::whole().file(lent(&file), 0) }.unwrap();
+        let refused = map.make_writable().unwrap_err();
+        let said = "make_writable: a file on huge pages is not made writable; copy its bytes";
+        assert_eq!(refused.to_string(), said);
+        assert_eq!(refused.into_owner().unwrap()[0], 0);
+    });
+    if let Err(why) = done {
+        skip!("{why}");
+    }
+}
+
 #[test]
 fn a_mapping_on_huge_pages_is_not_moved_over_a_reservation() {
     let done = with_huge_pages(|| {

@@ -157,9 +157,8 @@ impl<A: Access> Mapping<A> {
             return Err(Refused::new(self, error));
         }
         // Each write would take a huge page, of which there may be none: SIGBUS.
-        let of_file = matches!(self.backing, Backing::PrivateFile);
-        if of_file && page_size().is_ok_and(|page| page != self.granule) {
-            let what = "a file on huge pages is not made writable; map a copy, by file_copy";
+        if matches!(self.backing, Backing::PrivateFile) && page_size().ok() != Some(self.granule) {
+            let what = "a file on huge pages is not made writable; copy its bytes";
             let error = Error::wrong("make_writable", what, 0, Wrong::NotOffered, 0);
             return Err(Refused::new(self, error));
         }
