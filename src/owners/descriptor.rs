@@ -86,8 +86,8 @@ impl Kept {
         }
     }
 
-    pub(super) const fn raw(&self) -> RawFd {
-        self.raw
+    pub(super) const fn fd(&self) -> Fd<'_> {
+        Fd { raw: self.raw, lent: PhantomData }
     }
 }
 
@@ -306,7 +306,8 @@ impl MemoryFile {
     ///
     /// Six calls: `prlimit64(RLIMIT_FSIZE)`, since to make a file longer than that is a signal (whoever lowers
     /// that limit just then, or turns strict accounting on later, is not considered); `openat`, `read` and `close`
-    /// of `vm.overcommit_memory`; `memfd_create("rawmap", MFD_CLOEXEC)` and `ftruncate`. Under strict accounting a
+    /// of `vm.overcommit_memory`; `memfd_create("rawmap", MFD_CLOEXEC)` and `ftruncate`; and `fcntl` and `close`
+    /// where that file got number 0, 1 or 2. Under strict accounting a
     /// page that can't be counted when it is touched would be SIGBUS: there they are allocated, by `fallocate` in
     /// place of `ftruncate`, after `mmap` and `munmap` of so much memory, which is refused where it can't be had.
     pub(super) fn new(len: usize) -> Result<Self, Error> {

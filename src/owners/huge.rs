@@ -41,6 +41,9 @@ impl HugePages {
     /// it is whole pages whatever they are; of it, `munmap` gives back one page of each size in turn, the smaller
     /// ones first, which is EINVAL for what is part of a larger page; and one more the rest.
     ///
+    /// What a filter lets nobody unmap, and what an emulator has made of larger pages, stays mapped: address space,
+    /// and no memory.
+    ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap) and [`munmap`](crate::munmap), but for those that say that there is no
     /// such size: ENOMEM where not so much address space may be had (`RLIMIT_AS`).
@@ -125,8 +128,8 @@ fn map(len: usize, huge: MapFlags) -> Result<Option<*mut u8>, Error> {
     }
 }
 
-/// Unmaps what was mapped just now, and says whether it was as long as that, and no longer. Where an emulator
-/// has mapped larger pages, it stays, inaccessible: a longer length could be somebody's.
+/// Unmaps what was mapped just now, and says whether it was as long as that, and no longer. Where munmap is
+/// refused, it stays, inaccessible and without a page: a longer length could be somebody's.
 fn is_unmapped(start: *mut u8, len: usize) -> Result<bool, Error> {
     // SAFETY: mapped just now, and nobody's.
     match unsafe { issue(Call::munmap(start, len)) } {

@@ -468,9 +468,8 @@ impl MapOptions {
         offset: u64,
     ) -> Result<Mapping<ReadOnly>, Error> {
         const OPERATION: &str = "file_sealed";
-        let lent = file.as_descriptor();
-        let kept = Kept::of(lent.raw())?;
-        let fd = kept.raw();
+        let kept = Kept::of(file.as_descriptor().raw())?;
+        let fd = kept.fd().raw();
         // The seals before the length: from then on it does not shrink.
         check_sealed(OPERATION, fd)?;
         let (most, _) = bytes_from(OPERATION, fd, offset)?;
@@ -579,8 +578,7 @@ impl MapOptions {
         sharing: Sharing,
     ) -> Result<Mapping<A>, Error> {
         let is_plain = self.huge == 0 && self.align == 1 && !self.transparent_huge;
-        let is_plain = is_plain && !Kept::is_replaceable(fd);
-        let (Some(len @ 1..), true) = (self.len, is_plain) else {
+        let (Some(len @ 1..), true) = (self.len, is_plain && !Kept::is_replaceable(fd)) else {
             // SAFETY: the caller's promise.
             return unsafe { self.of_file_slowly(operation, fd, offset, prot, sharing) };
         };
@@ -603,7 +601,7 @@ impl MapOptions {
         sharing: Sharing,
     ) -> Result<Mapping<A>, Error> {
         let kept = Kept::of(fd)?;
-        let fd = kept.raw();
+        let fd = kept.fd().raw();
         let (len, block) = match self.len {
             Some(len) => (len, None),
             None => match bytes_from(operation, fd, offset)? {

@@ -285,13 +285,13 @@ fn stack_limit() -> usize {
 }
 
 /// How long a file may become that this process makes longer, in bytes, as its limit says now. It is the
-/// signal SIGXFSZ if it is longer. None, where that can't be asked.
+/// signal SIGXFSZ if it is longer. 0 where that can't be asked.
 pub(super) fn file_size_limit() -> usize {
     const RLIMIT_FSIZE: usize = 1;
     limit(RLIMIT_FSIZE).unwrap_or(0)
 }
 
-/// A limit of this process, as it is now. One call: `prlimit64`; nothing where that is refused.
+/// A limit of this process, as it is now. One call: `prlimit64`; `None` where that is refused.
 fn limit(resource: usize) -> Option<usize> {
     let mut limit = [usize::MAX; 2];
     let out = Word::ptr(limit.as_mut_ptr().cast());

@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::errno::Errno;
 use crate::flags::{MapFlags, MremapFlags};
 use crate::owners::access::Raw;
-use crate::owners::descriptor::{AsDescriptor, Fd, Kept, MemoryFile};
+use crate::owners::descriptor::{AsDescriptor, Kept, MemoryFile};
 use crate::owners::error::{Error, Wrong, issue};
 use crate::owners::mapping::{Backing, Mapping, RW};
 use crate::owners::options::{MapOptions, Sharing};
@@ -158,11 +158,8 @@ impl Ring {
         if len > limit {
             return Err(Error::wrong(OPERATION, "the length", len, Wrong::TooLong, limit));
         }
-        let lent = file.as_descriptor();
-        let kept = Kept::of(lent.raw())?;
-        // SAFETY: it is open as long as `kept` is.
-        let fd = unsafe { Fd::borrow_raw(kept.raw()) };
-        let view = || MapOptions::new(len).file_raw(fd, offset, RW, Sharing::Shared);
+        let kept = Kept::of(file.as_descriptor().raw())?;
+        let view = || MapOptions::new(len).file_raw(kept.fd(), offset, RW, Sharing::Shared);
         let mut first = view()?;
         if first.granule() != page {
             let what = "a ring lies on ordinary pages, and this file on huge ones";
