@@ -8,7 +8,7 @@ mod common;
 use common::supervised::{Seen, supervise, unwatch, watch};
 use common::*;
 use rawmap::{
-    Advice, DualMapping, Errno, Error, Fd, Kernel, MapFlags, MapOptions, Mapping, Mode,
+    Advice, DualMapping, Errno, Error, Fd, HugePages, Kernel, MapFlags, MapOptions, Mapping, Mode,
     MremapFlags, NO_FD, Operation, PageAlloc, PageSize, Place, Prot, Raw, ReadOnly, Refused,
     Reservation, Ring, Sharing, Stack,
 };
@@ -411,6 +411,78 @@ fn a_ring_without_its_mirror_and_without_a_file_is_the_mirrors_error() {
     match supervise(child, judge) {
         Some((end, seen)) => assert_eq!(end, OK, "{seen:?}"),
         None => skip!("calls can't be refused here: no seccomp"),
+    }
+}
+
+/// Where the file would be longer than a limit that can't be asked, to make it so is a signal.
+#[test]
+fn a_ring_for_whose_file_no_limit_can_be_asked_is_the_mirrors_error() {
+    let child = || {
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: a plain call, about this child.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &none) }, 0);
+        watch();
+        let failed = Ring::new(PAYLOAD).map(drop).unwrap_err();
+        unwatch();
+        assert!(matches!(failed.call().unwrap().operation(), Operation::Mremap { .. }));
+    };
+    let judge = |_: usize, seen: &Seen| {
+        matches!(&*seen.name(), "mremap" | "prlimit64").then_some(Err(Errno::EPERM))
+    };
+    match supervise(child, judge) {
+        Some((end, seen)) => assert_eq!(end, OK, "{seen:?}"),
+        None => skip!("calls can't be refused here: no seccomp"),
+    }
+}
+
+/// A filter that answers 0 means to refuse. Whoever unmapped "what lies at 0" would unmap the program.
+#[test]
+fn a_mapping_that_is_answered_by_0_is_an_error_and_unmaps_nothing() {
+    let child = || {
+        rawmap::prepare().unwrap();
+        watch();
+        let failed = Reservation::new(PAYLOAD, Mode::Overcommit).map(drop).unwrap_err();
+        unwatch();
+        assert_eq!(failed.to_string(), "mmap: the place 0x0 is less than 0x1");
+    };
+    let judge = |_: usize, seen: &Seen| (seen.name() == "mmap").then_some(Ok(0));
+    match supervise(child, judge) {
+        Some((end, seen)) => {
+            let names: Vec<_> = seen.iter().map(Seen::name).collect();
+            assert_eq!((end, &*names), (OK, &["mmap".to_owned()][..]));
+        }
+        None => skip!("calls can't be refused here: no seccomp"),
+    }
+}
+
+/// A filter's EINVAL is no sign of a longer mapping, of which more could be unmapped: that is somebody's.
+#[test]
+fn no_more_is_unmapped_than_was_mapped() {
+    let child = || {
+        rawmap::prepare().unwrap();
+        watch();
+        let found = HugePages::find();
+        unwatch();
+        drop(found);
+    };
+    let judge = |_: usize, seen: &Seen| (seen.name() == "munmap").then_some(Err(Errno::EINVAL));
+    let Some((end, seen)) = supervise(child, judge) else {
+        return skip!("calls can't be refused here: no seccomp");
+    };
+    assert_eq!(end, OK, "{seen:?}");
+    let (mut mapped, mut unmapped) = (0, 0);
+    for call in &seen {
+        match &*call.name() {
+            "mmap" => mapped = call.args[1],
+            "munmap" => {
+                unmapped += 1;
+                assert!(call.args[1] <= mapped, "{seen:?}");
+            }
+            _ => {}
+        }
+    }
+    if unmapped == 0 {
+        skip!("this kernel has no huge pages");
     }
 }
 
