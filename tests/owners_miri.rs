@@ -167,6 +167,13 @@ fn page_alloc_gives_grows_and_frees() {
 }
 
 #[test]
+fn what_is_used_at_once_is_aligned() {
+    let align = 16 * page();
+    let memory = MapOptions::new(page()).align(align).populate().anonymous().unwrap();
+    assert_eq!((memory.as_ptr().addr() % align, memory[page() - 1]), (0, 0));
+}
+
+#[test]
 #[cfg(miri)]
 fn what_miri_cannot_say_is_refused_clearly() {
     assert_eq!(Ring::new(page()).unwrap_err().errno(), Errno::ENODEV);
