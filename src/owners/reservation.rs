@@ -452,8 +452,8 @@ impl Reservation {
     /// # Safety
     /// It is private anonymous memory on ordinary pages, not `MAP_DROPPABLE`, begins with a page and is whole
     /// pages, of which none is guarded ([`Mapping::guard`]): what is committed can be read and written. In strict
-    /// mode it is not `MAP_NORESERVE`, and does not lie where the main thread's stack may grow;
-    /// what a reservation made there does not. In the other mode all of it can be read and written.
+    /// mode it is not `MAP_NORESERVE`, and does not lie where the main thread's stack may grow; what a
+    /// reservation made there does not. In the other mode all of it can be read and written.
     #[must_use]
     pub const unsafe fn from_raw(mapping: Mapping<Raw>, mode: Mode) -> Self {
         Self { all: mapping, mode }
