@@ -97,8 +97,8 @@ class Owner:
 
 
 class Way:
-    """One way through an operation, held against what the operation should do. Where that depends on what the way leaves
-    open, it is followed once for each side.
+    """One way through an operation, held against what the operation should do. Where that depends on what the way
+    leaves open, it is followed once for each side.
     """
 
     def __init__(self, end, kernel, known, given, sides):

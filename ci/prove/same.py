@@ -1,5 +1,6 @@
 """Which functions are the same machine code in several builds, so that one proof is enough for them."""
 import hashlib
+from io import BytesIO
 
 from elftools.elf.elffile import ELFFile
 
@@ -8,7 +9,7 @@ class Code:
     """Object files that are linked together; what they refer to beyond themselves is the same in every build."""
 
     def __init__(self, *files):
-        self.elfs = [ELFFile.load_from_path(file) for file in files]
+        self.elfs = [ELFFile(BytesIO(file.read_bytes())) for file in files]
         self.relocations = [{section["sh_info"]: section for section in elf.iter_sections("SHT_RELA")}
                             for elf in self.elfs]
         # Of two symbols of one name the linker takes the one that it meets first.
