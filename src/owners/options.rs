@@ -577,8 +577,11 @@ impl MapOptions {
         prot: Prot,
         sharing: Sharing,
     ) -> Result<Mapping<A>, Error> {
-        let is_plain = self.huge == 0 && self.align == 1 && !self.transparent_huge;
-        let (Some(len @ 1..), true) = (self.len, is_plain && !Kept::is_replaceable(fd)) else {
+        let is_plain = self.huge == 0
+            && self.align == 1
+            && !self.transparent_huge
+            && !Kept::is_replaceable(fd);
+        let (Some(len @ 1..), true) = (self.len, is_plain) else {
             // SAFETY: the caller's promise.
             return unsafe { self.of_file_slowly(operation, fd, offset, prot, sharing) };
         };
