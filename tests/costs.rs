@@ -184,9 +184,9 @@ fn jobs() -> Vec<Job> {
             "and a copy",
         ),
         (
-            "move memory to a place that is held, without and with room behind it",
-            vec![|| counted(two(false), |(mut map, at)| at.place(&mut map).map(|()| map)), || {
-                counted(two(true), |(mut map, at)| at.place(&mut map).map(|()| map))
+            "move memory to a place that is held: a page, and more",
+            vec![|| counted(two(page()), |(mut map, at)| at.place(&mut map).map(|()| map)), || {
+                counted(two(MIB), |(mut map, at)| at.place(&mut map).map(|()| map))
             }],
             vec![|| {
                 counted((anonymous(MIB, RW), anonymous(MIB, RW)), |it| done(|| move_by_hand(it)))
@@ -246,15 +246,9 @@ fn reserved(len: usize, align: usize) {
     counted((), |()| (0..N).try_for_each(one));
 }
 
-/// A mapping behind which there is room or none, and a place for it.
-fn two(room: bool) -> (Mapping, Reservation) {
-    let place = strict();
-    let mut map = MapOptions::new(2 * MIB).anonymous().unwrap();
-    let behind = map.split_off(MIB).unwrap();
-    if !room {
-        forget(behind);
-    }
-    (map, place)
+/// A mapping, and a place for it.
+fn two(len: usize) -> (Mapping, Reservation) {
+    (MapOptions::new(len).anonymous().unwrap(), Reservation::new(len, Mode::Strict).unwrap())
 }
 
 fn overcommitted() -> Reservation {

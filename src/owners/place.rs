@@ -196,7 +196,7 @@ pub(super) unsafe fn purge_private(addr: *mut u8, len: usize) -> Result<(), Erro
 ///
 /// One call: `mremap(source, len, len, MREMAP_MAYMOVE|MREMAP_FIXED, target)`.
 ///
-/// The source must be in one part (it is, if it was mapped just now; [`Mapping::is_in_one_part`] tells):
+/// The source must be in one part (it is, if it was mapped just now; [`Mapping::make_one_part`] sees to it):
 /// then the kernel moves all of it or none (`mm/mremap.c`: `move_vma`).
 ///
 /// # Errors
@@ -218,7 +218,7 @@ pub(super) fn move_over<A: Access>(
         Ok(_) => unsafe { source.set_base(to) },
         Err(error) => {
             let target = ManuallyDrop::into_inner(target);
-            return Err(match retaken(target, as_before) {
+            return Err(match retaken(target, as_before, &error) {
                 Some(target) => Refused::new(target, error),
                 None => Refused::without_owner(error),
             });
@@ -227,53 +227,42 @@ pub(super) fn move_over<A: Access>(
     Ok(())
 }
 
-/// A range again over which the kernel refused to move something; or nothing, if it may belong to somebody
-/// else by now.
+/// A range again over which a call was refused that would have moved something there; or nothing, if it may
+/// belong to somebody else by now.
 ///
 /// The kernel unmaps the target of an `mremap` before the last things that can go wrong: memory, a source in
-/// several parts, what a driver says to the new address (`mm/mremap.c`: `mremap_to`); and no error tells how
-/// far it came. So the target is taken again, as it was before, by what replaces nothing. If something is mapped there, it is the
-/// target still, or what another thread has mapped since: then it is given up, and never unmapped. Only a
-/// filter has certainly changed nothing.
+/// several parts, what a driver says to the new address (`mm/mremap.c`: `mremap_to`). So the target is taken
+/// again, as it was before, by what replaces nothing. If something is mapped there, it is the target still, or
+/// what another thread has mapped since: then it is given up, and never unmapped. Only
+/// [some errors](changed_nothing) tell that the kernel came not so far.
 #[cold]
 pub(super) fn retaken(
     target: Mapping<Raw>,
     (prot, flags): (Prot, MapFlags),
+    error: &Error,
 ) -> Option<Mapping<Raw>> {
-    if a_filter_answers_mremap() {
-        return Some(target);
-    }
     let target = ManuallyDrop::new(target);
     let flags = flags.union(MapFlags::PRIVATE).union(MapFlags::FIXED_NOREPLACE);
     let call = Call::mmap_anonymous(target.base(), target.mapped_len(), prot, flags);
     // SAFETY: it replaces nothing. A kernel that takes the flag for a hint places it elsewhere.
-    match unsafe { issue(call) } {
-        Ok(addr) if addr == target.base() => Some(ManuallyDrop::into_inner(target)),
+    let is_ours = match unsafe { issue(call) } {
+        Ok(addr) if addr == target.base() => true,
         Ok(stray) => {
             // SAFETY: mapped just now, and nobody's.
             unsafe { give_back(stray, target.mapped_len(), Backing::Anonymous) };
-            None
+            false
         }
-        Err(_) => None,
-    }
-}
-
-/// Whether a filter answers `mremap` in the kernel's stead. To an address that is no page's, the kernel says
-/// EINVAL, and to a page behind every address space EFAULT; a filter gives one answer to both.
-fn a_filter_answers_mremap() -> bool {
-    let answer = |addr, len| {
-        let addr = without_provenance_mut(addr);
-        let call = Call::mremap(addr, len, len, MremapFlags::default(), null_mut());
-        // SAFETY: the kernel refuses it.
-        unsafe { issue(call) }.err().map(|error| error.errno())
+        Err(_) => changed_nothing(error),
     };
-    let page = PageSize::SMALLEST.bytes();
-    let no_page = answer(1, page);
-    no_page != Some(Errno::EINVAL) || answer(LAST_PAGE, page) == no_page
+    is_ours.then(|| ManuallyDrop::into_inner(target))
 }
 
-/// A page that no process has: a multiple of every page size.
-const LAST_PAGE: usize = usize::MAX << 20;
+/// Whether a `mremap` that answers so has changed nothing, whoever answered it. A filter says one of these, or
+/// whatever else it likes. The kernel says EPERM of what is sealed, before it unmaps any of it; EACCES where it
+/// would not have let the target be mapped either; and ENOSYS never.
+fn changed_nothing(error: &Error) -> bool {
+    matches!(error.errno(), Errno::EPERM | Errno::EACCES | Errno::ENOSYS)
+}
 
 /// The owner of `len` bytes that a call has mapped just now, which are to lie on granules of this size. Where an
 /// emulator drops the size of huge pages, and so they may not, they are unmapped again: the owner would give
@@ -300,8 +289,8 @@ pub(super) unsafe fn adopt_huge(
 /// Memory at `addr` that a call has mapped just now, or an error: at address 0 no owner can hold anything. Where
 /// that was not asked for, no kernel answers it, but a filter that means to refuse may: then nothing is there.
 #[inline]
-pub(super) fn not_null(addr: *mut u8) -> Result<NonNull<u8>, Error> {
-    NonNull::new(addr).ok_or_else(|| Error::wrong("mmap", "the place", 0, Wrong::TooSmall, 1))
+pub(super) fn not_null(call: &'static str, addr: *mut u8) -> Result<NonNull<u8>, Error> {
+    NonNull::new(addr).ok_or_else(|| Error::wrong(call, "the place", 0, Wrong::TooSmall, 1))
 }
 
 /// The flags of memory that is not private, not anonymous, or is used at once, which is therefore moved
@@ -335,7 +324,7 @@ pub(super) fn moved_to_alignment(
 /// whether it is still there when the move is refused.
 pub(super) struct Room {
     /// Of an object of its own where that can be had, so that the kernel holds it with nobody's memory in one
-    /// part; and one page longer than what is moved there.
+    /// part; and two pages longer than what is moved there.
     all: Mapping<Raw>,
     len: usize,
 }
@@ -343,25 +332,27 @@ pub(super) struct Room {
 impl Room {
     /// Room for `len` bytes, whole pages, at a multiple of `align`.
     ///
-    /// One call: `mmap` of `len + align` bytes, shared and inaccessible; and one for each end that is too much.
+    /// One call: `mmap` of `len + align + page` bytes, shared and inaccessible; and one for each end that is
+    /// too much.
     pub(super) fn new(operation: &'static str, len: usize, align: usize) -> Result<Self, Error> {
         let page = page_size()?.bytes();
         let align = align.max(page);
-        let limit = isize::MAX as usize - len;
+        let limit = isize::MAX as usize - len - page;
         if align > limit {
             return Err(Error::wrong(operation, "the alignment", align, Wrong::TooLong, limit));
         }
+        let most = len + align + page;
         let flags = MapFlags::SHARED.union(MapFlags::NORESERVE);
         let shared = Backing::SharedAnonymous;
-        let all = match without_file(operation, len + align, Prot::NONE, flags, shared) {
+        let all = match without_file(operation, most, Prot::NONE, flags, shared) {
             // Shared memory is counted under strict accounting, and Miri has none (ENODEV); private memory that is
             // inaccessible is not counted, but it may be one with somebody's.
             Err(error) if matches!(error.errno(), Errno::ENOMEM | Errno::ENODEV) => {
-                anonymous(operation, len + align, NOTHING.0, NOTHING.1)?
+                anonymous(operation, most, NOTHING.0, NOTHING.1)?
             }
             all => all?,
         };
-        Ok(Self { all: trimmed(all, len + page, align)?, len })
+        Ok(Self { all: trimmed(all, len + 2 * page, align)?, len })
     }
 
     /// Makes the call that moves something to the room's address, and gives the rest of the room back. The
@@ -374,26 +365,41 @@ impl Room {
         let behind = place.split_off(len)?;
         // SAFETY: what is moved is the caller's, and what is replaced is the room.
         match unsafe { issue(call(place.base())) } {
-            Ok(at) => {
-                drop(behind);
-                core::mem::forget(place);
-                Ok(at)
-            }
+            // The answer is the room's address.
+            Ok(_) => Ok(ManuallyDrop::new(place).base()),
             Err(error) => {
-                let mut room = ManuallyDrop::new(place);
-                let _ = room.try_unsplit(behind);
-                // If it still is what it was, which an object of its own tells, the kernel has unmapped nothing.
-                if room.backing().is_private() || room.is_in_one_part().is_err() {
-                    let behind = room.split_off(len)?;
-                    let place = core::mem::take(&mut *room);
-                    drop((behind, retaken(place, NOTHING)));
-                } else {
-                    drop(ManuallyDrop::into_inner(room));
-                }
+                drop(unless_replaced(place, behind, &error));
                 Err(error)
             }
         }
     }
+}
+
+/// Memory again over which a call was refused that would have replaced it; or nothing, if it may be somebody
+/// else's by now. Right behind it lie two pages or more of the same object.
+///
+/// That can be seen where the object is nobody else's: it grows only if the kernel still holds all of it as one
+/// part, and room for a page can be made. What is refused proves nothing.
+#[cold]
+pub(super) fn unless_replaced(
+    place: Mapping<Raw>,
+    behind: Mapping<Raw>,
+    error: &Error,
+) -> Option<Mapping<Raw>> {
+    let (len, page) = (place.len(), place.granule().bytes());
+    let mut all = ManuallyDrop::new(place);
+    let joined = all.try_unsplit(behind);
+    debug_assert!(joined.is_ok());
+    let most = all.len();
+    if !all.backing().is_private()
+        && all.resize(most - page).is_ok()
+        && all.resize_in_place(most).is_ok()
+    {
+        return Some(ManuallyDrop::into_inner(all));
+    }
+    let behind = all.split_off(len);
+    drop(behind);
+    retaken(ManuallyDrop::into_inner(all), NOTHING, error)
 }
 
 /// Address space that holds nothing: room for what is moved there.

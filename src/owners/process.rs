@@ -10,27 +10,23 @@
 //! The stack ground ends where the highest mapping lies that exec itself made below the stack (the
 //! vDSO, or the dynamic loader): nothing unmaps that, and the stack can't pass it, whatever its limit is
 //! or becomes. The kernel goes there only when all below is used up, so ordinary programs never meet
-//! the rule. Two things are taken on trust: where exec made no mapping there (static programs on some
-//! kernels, addresses that are given out upwards), that the stack's limit is not raised after it was
-//! asked for; and where the auxiliary vector can't be had (a filter, no /proc on kernels before 6.4),
-//! that nothing fills the address space. A stack that is mapped up to its limit from the start, as QEMU's
-//! user mode has it, does not grow, and has no such ground.
+//! the rule. Where exec made no mapping there, it is as large as the stack's limit, or as 128 MiB; and all of
+//! an eighth of the address space where addresses are given out upwards. Where the auxiliary vector can't be
+//! had (a filter, no /proc on kernels before 6.4), the stack's top lies somewhere in the last 16 GiB.
+//! What is taken on trust then is said to users at [`prepare`].
 
 use crate::arch::{self, nr};
-use crate::call::Call;
 use crate::errno::Errno;
-use crate::flags::MsyncFlags;
-use crate::owners::error::{Error, issue};
+use crate::owners::error::Error;
 use crate::page_size::PageSize;
 use crate::word::Word;
 use core::ffi::CStr;
-use core::ptr::without_provenance_mut;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The page size in bytes, once it is known; 0 before.
 static PAGE_SIZE: AtomicUsize = AtomicUsize::new(0);
 
-/// Where the stack ground begins; 0 before it is known, `usize::MAX` where there is none to know.
+/// Where the stack ground begins; 0 before it is known.
 static GROUND: AtomicUsize = AtomicUsize::new(0);
 /// Where it ends: an address at the top of the stack. Written before `GROUND`, and always the same.
 static TOP: AtomicUsize = AtomicUsize::new(0);
@@ -70,7 +66,15 @@ pub(super) fn known_page_size() -> Option<PageSize> {
 /// A program whose filter kills it for an unexpected call does this before it sets the filter; after
 /// it, the owners make only the calls that their documentation lists. The calls are those of
 /// [`page_size`]; `prctl(PR_GET_AUXV)`, or before Linux 6.4 `openat`, `read` and `close` of
-/// `/proc/self/auxv`; and where nothing below the stack would stop it, `prlimit64(RLIMIT_STACK)` and `msync`.
+/// `/proc/self/auxv`; and where nothing below the stack would stop it, `prlimit64(RLIMIT_STACK)`.
+///
+/// # The main thread's stack
+/// It may grow right up to memory that is inaccessible, as a strict reservation is, and would walk into it when
+/// that is committed. So the owners reserve and commit nothing where it may come to lie: between its top and the
+/// highest mapping below it that exec made, the vDSO or the dynamic loader, which stops it. A static program
+/// whose vDSO lies above the stack, as older kernels of x86_64 put it, has none. Then that
+/// range is as large as the stack's limit is now, at least 128 MiB, and the program must not raise the limit
+/// over that later and go on to fill its address space.
 ///
 /// # Errors
 /// Those of [`page_size`], and what `openat` answers when there is no descriptor or no memory for it.
@@ -146,7 +150,7 @@ pub(super) fn grows_into_stack_ground(end: usize, new_end: usize) -> Result<bool
     Ok(new_end > ground && end < top && !stopped)
 }
 
-/// Where the stack ground begins and ends. It is empty where nothing can be known.
+/// Where the stack ground begins and ends.
 #[cold]
 pub(super) fn stack_ground() -> Result<(usize, usize), Error> {
     if GROUND.load(Ordering::Acquire) == 0 {
@@ -214,8 +218,16 @@ impl Auxv {
             PAGE_SIZE.store(page.bytes(), Ordering::Relaxed);
         }
         // The name that the program was started by is the last thing on its stack.
-        let top = self.program_name;
-        let (ground, fenced) = if top == 0 { (usize::MAX, false) } else { self.ground(top) };
+        let (ground, top, fenced) = match self.program_name {
+            0 => {
+                let (ground, top) = Self::unknown_ground();
+                (ground, top, false)
+            }
+            top => {
+                let (ground, fenced) = self.ground(top);
+                (ground, top, fenced)
+            }
+        };
         TOP.store(top, Ordering::Relaxed);
         FENCED.store(fenced, Ordering::Relaxed);
         GROUND.store(ground, Ordering::Release);
@@ -223,29 +235,30 @@ impl Auxv {
 
     /// Where the ground begins that ends at `top`, and whether something that exec mapped stands there.
     fn ground(&self, top: usize) -> (usize, bool) {
-        // Where addresses are given out upwards, the loader lies at a third of them, and stops nothing.
-        let stops = |at: &usize| (top / 2..top).contains(at);
-        if let Some(fence) = [self.loader, self.vdso].into_iter().filter(stops).max() {
-            return (fence, true);
+        // Where addresses are given out upwards, the loader and the vDSO lie at a third of them, and stop nothing.
+        let mapped = || [self.loader, self.vdso].into_iter().filter(|at| (1..top).contains(at));
+        match mapped().max() {
+            Some(fence) if fence >= top / 2 => (fence, true),
+            // So far up nothing is mapped before all below is used up.
+            Some(_) => (top - top / 8, false),
+            None => (top - stack_reach(top), false),
         }
-        match stack_limit() {
-            limit if is_grown(top, limit) => (usize::MAX, false),
-            limit => (top - limit.max(128 << 20).min(top / 8), false),
-        }
+    }
+
+    /// The ground of a stack of which nothing is known, but that it ends in the last 16 GiB of the addresses
+    /// (`arch/*/include/asm/elf.h`: `STACK_RND_MASK`), which are a power of two.
+    fn unknown_ground() -> (usize, usize) {
+        // A stack lies in their upper half, as does a program that may lie anywhere.
+        let here = 0_u8;
+        let known = (&raw const here).addr().max((&raw const PAGE_SIZE).addr());
+        let end = known.checked_next_power_of_two().unwrap_or(usize::MAX);
+        (end.saturating_sub(stack_reach(end) + (16 << 30)).max(1), usize::MAX)
     }
 }
 
-/// Whether the stack that ends at `top` is as large as `limit` allows, and so does not grow: an emulator's,
-/// which is mapped as a whole. One call: `msync` of all that it may take up, which is ENOMEM where there is
-/// nothing yet.
-fn is_grown(top: usize, limit: usize) -> bool {
-    let Some(page) = known_page_size() else { return false };
-    let len = page.round_down(limit);
-    let Some(start) = page.round_up(top).and_then(|end| end.checked_sub(len)) else { return false };
-    // SAFETY: msync changes no memory.
-    let mapped =
-        unsafe { issue(Call::msync(without_provenance_mut(start), len, MsyncFlags::ASYNC)) };
-    len != 0 && mapped.is_ok()
+/// How far a stack may reach down from its top, as its limit is now.
+fn stack_reach(top: usize) -> usize {
+    stack_limit().max(128 << 20).min(top / 8)
 }
 
 /// Reads the first bytes of a small file: three calls, `openat`, `read` and `close`.
@@ -309,22 +322,9 @@ mod tests {
 
     const PAGE: usize = 4096;
 
-    /// Where the ground begins and ends; `None` where there is none, as under an emulator whose stack is mapped
-    /// up to its limit.
-    fn known_ground() -> Option<(usize, usize)> {
-        let (ground, top) = stack_ground().unwrap();
-        if ground != usize::MAX {
-            return Some((ground, top));
-        }
-        let emulated = std::env::var_os("RAWMAP_EMULATOR").is_some_and(|name| !name.is_empty());
-        assert!(emulated, "a real kernel's stack grows");
-        std::eprintln!("skipped: process: the emulator's stack does not grow");
-        None
-    }
-
     #[test]
     fn the_ground_is_between_what_exec_mapped_and_the_stacks_top() {
-        let Some((ground, top)) = known_ground() else { return };
+        let (ground, top) = stack_ground().unwrap();
         assert!(PAGE < ground && ground < top);
         for (start, end, is) in [
             (ground - PAGE, ground, false),
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn nothing_grows_past_what_exec_mapped() {
-        let Some((ground, top)) = known_ground() else { return };
+        let (ground, top) = stack_ground().unwrap();
         let fenced = FENCED.load(Ordering::Relaxed);
         for (end, new_end, does) in [
             (ground - PAGE, ground, false),
@@ -353,6 +353,13 @@ mod tests {
     }
 
     #[test]
+    fn a_stack_of_which_nothing_is_known_lies_in_the_last_addresses() {
+        let ((ground, end), (_, top)) = (Auxv::unknown_ground(), stack_ground().unwrap());
+        assert!(ground != 0 && ground <= top - (128 << 20), "{ground:#x} {top:#x}");
+        assert_eq!(end, usize::MAX);
+    }
+
+    #[test]
     fn the_highest_mapping_below_the_stack_is_the_fence() {
         let top = 1 << 46;
         let ground = |loader, vdso| Auxv { loader, vdso, ..Auxv::default() }.ground(top);
@@ -360,7 +367,9 @@ mod tests {
         assert_eq!(ground(top - PAGE, top + PAGE), (top - PAGE, true));
         assert_eq!(ground(top / 2, 0), (top / 2, true));
         // A third of the way up, as where addresses are given out upwards, it stops nothing.
-        let (limited, fenced) = ground(top / 3, top);
+        assert_eq!(ground(top / 3, top / 4), (top - top / 8, false));
+        assert_eq!(ground(top / 3, top), (top - top / 8, false));
+        let (limited, fenced) = ground(0, top);
         assert!(!fenced && top - top / 8 <= limited && limited <= top - (128 << 20));
     }
 }

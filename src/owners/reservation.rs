@@ -362,18 +362,18 @@ impl Reservation {
     /// lost.
     ///
     /// Two calls: `madvise(place, len, MADV_DONTNEED)`, so that a place that is lost costs no memory, and
-    /// `mremap(mapping, len, len, MREMAP_MAYMOVE|MREMAP_FIXED, place)`. For more than a page there are one or
-    /// two before them: `mremap(mapping, len, len + page, 0, NULL)`, which fails if the kernel holds the
-    /// mapping in several parts, of which it might move some and not all, and `munmap` of that page in case it
-    /// succeeds.
+    /// `mremap(mapping, len, len, MREMAP_MAYMOVE|MREMAP_FIXED, place)`. For more than a page there are two before
+    /// them, which show that the kernel holds the mapping in one part, since of several it might move some and
+    /// not all: `mremap(mapping, len, len + page, MREMAP_MAYMOVE, NULL)`, and `munmap` of that page.
     ///
     /// # Errors
     /// That the mapping does not take up as many bytes as the place, or lies on huge pages; that the place lies
-    /// where the main thread's stack may grow. Those of [`mremap`](crate::mremap): EFAULT if the mapping's parts differ, see [`Mapping::resize`], or if it is a
-    /// driver's memory of more than a page; EINVAL if its driver does not let it be moved. The mapping stays
-    /// where it was. The place comes back, without what it held; but it is lost if the kernel's own error does
-    /// not tell whether the place was unmapped before, and something is mapped there, be it the place still or
-    /// what another thread has mapped since. So it is where the process has as many mappings as it may have.
+    /// where the main thread's stack may grow. Those of [`mremap`](crate::mremap): EFAULT if the mapping's parts
+    /// differ, see [`Mapping::resize`], or if it is a driver's memory of more than a page; EINVAL if its driver
+    /// does not let it be moved. The mapping is as it was, but may lie elsewhere. The place comes back, without
+    /// what it held; but it is lost if the error does not tell whether the place was unmapped before, and
+    /// something is mapped there, be it the place still or what another thread has mapped since. So it is where
+    /// the process has as many mappings as it may have.
     ///
     /// ```
     /// use rawmap::{MapOptions, Mode, Reservation};
@@ -407,7 +407,14 @@ impl Reservation {
         if len == 0 {
             return Ok(());
         }
-        if let Err(error) = self.check_place(OPERATION).and_then(|()| mapping.is_in_one_part()) {
+        let ready = self
+            .check_place(OPERATION)
+            .and_then(|()| mapping.make_one_part(OPERATION))
+            .and_then(|()| {
+                // A place that is lost costs no memory.
+                self.purge(..)
+            });
+        if let Err(error) = ready {
             return Err(Refused::new(self, error));
         }
         let mode = self.mode;
@@ -420,13 +427,13 @@ impl Reservation {
         })
     }
 
-    /// Frees what a place holds over which something is to be moved.
+    /// The error, if nothing may be moved to the place.
     fn check_place(&self, operation: &'static str) -> Result<(), Error> {
         if self.all.is_stack_ground()? {
             let at = self.as_ptr().addr();
             return Err(Error::wrong(operation, "the place", at, Wrong::StackGround, 0));
         }
-        self.purge(..)
+        Ok(())
     }
 
     /// The same range, of which the type promises nothing any more: to be kept in a static

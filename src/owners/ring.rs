@@ -9,19 +9,20 @@ use crate::owners::descriptor::{AsDescriptor, Kept, MemoryFile};
 use crate::owners::error::{Error, Wrong, issue};
 use crate::owners::mapping::{Backing, Mapping, RW};
 use crate::owners::options::{MapOptions, Sharing};
-use crate::owners::place::{NOTHING, move_over, retaken};
+use crate::owners::place::{NOTHING, move_over, unless_replaced};
 use crate::owners::process::page_size;
 use crate::owners::reservation::{Mode, Reservation};
 use crate::raw::{NO_FD, RawFd};
-use core::mem::{ManuallyDrop, forget};
+use core::mem::forget;
 use core::ptr::null_mut;
 use core::slice;
 
 /// A mirrored buffer: byte `n` and byte `n + len` are the same memory.
 ///
-/// Two calls, no file descriptor: `mmap(NULL, 2 * len, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1,
-/// 0)`, and `mremap(start, 0, len, MREMAP_MAYMOVE|MREMAP_FIXED, start + len)`, which maps the first half's
-/// pages over the second. Where that is refused, by a filter or an emulator, these are unmapped, and nine
+/// Three calls, no file descriptor: `mmap(NULL, 2 * len + 2 * page, PROT_READ|PROT_WRITE,
+/// MAP_SHARED|MAP_ANONYMOUS, -1, 0)`; `mremap(start, 0, len, MREMAP_MAYMOVE|MREMAP_FIXED, start + len)`, which
+/// maps the first half's pages over the second; and `munmap` of the two pages, by which it is known whose the
+/// second half is if that is refused. Where that is refused, by a filter or an emulator, these are unmapped, and nine
 /// more map the pages of a file twice: `prlimit64`, `openat`, `read` and `close` (of `vm.overcommit_memory`),
 /// `memfd_create`, `ftruncate`, `mmap` twice, `close`; under strict accounting all of its memory is had at once,
 /// and where that is turned on later, a page of it that can't be counted is SIGBUS.
@@ -52,9 +53,9 @@ impl Ring {
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap) (EINVAL for length 0) and [`mremap`](crate::mremap); that twice the
-    /// length is more than `isize::MAX`. Nothing stays mapped; but if the kernel runs out of memory in the
-    /// middle of that mremap, and another thread has mapped something since, half of the address space stays
-    /// taken.
+    /// length is more than `isize::MAX`. Nothing stays mapped; but if another thread has mapped something since
+    /// that mremap was refused, or a filter answers each mremap by an error that the kernel has for it (other
+    /// than EPERM, EACCES and ENOSYS), half of the address space stays taken.
     ///
     /// ```
     /// use rawmap::{Ring, page_size};
@@ -299,22 +300,25 @@ impl Ring {
 
 /// Twice `len` bytes of anonymous memory, the second half of which is the first once more.
 fn mirrored(len: usize) -> Result<Mapping<Raw>, Error> {
-    let both = twice(len, MapFlags::SHARED.union(MapFlags::ANONYMOUS), NO_FD)?;
-    let mut both = ManuallyDrop::new(both);
-    let (first, second) = (both.as_ptr(), both.as_ptr().wrapping_add(len));
+    let (anonymous, shared) =
+        (MapFlags::SHARED.union(MapFlags::ANONYMOUS), Backing::SharedAnonymous);
+    // Two pages more, by which the second half can be told from what others map.
+    let most = 2 * len + 2 * page_size()?.bytes();
+    let call = Call::mmap(null_mut(), most, RW, anonymous, NO_FD, 0);
+    // SAFETY: a new mapping, in place of nothing, of whole pages.
+    let mut first = unsafe { Mapping::adopt(issue(call)?, most, page_size()?, shared) }?;
+    let mut second = first.split_off(len)?;
+    let behind = second.split_off(len)?;
     let flags = MremapFlags::MAYMOVE.union(MremapFlags::FIXED);
+    let again = Call::mremap(first.as_ptr(), 0, len, flags, second.as_ptr());
     // SAFETY: with an old length of 0 nothing moves; what is replaced is the second half, which is ours.
-    let mirrored = unsafe { issue(Call::mremap(first, 0, len, flags, second)) };
-    let Err(error) = mirrored else {
-        return Ok(ManuallyDrop::into_inner(both));
-    };
-    // If the second half still continues the first, which no other memory does, then all is as it was.
-    if both.is_in_one_part().is_err() {
-        let second = both.split_off(len)?;
-        drop(retaken(second, NOTHING));
+    match unsafe { issue(again) } {
+        Ok(_) => Ok(joined(first, second)),
+        Err(error) => {
+            drop(unless_replaced(second, behind, &error));
+            Err(error)
+        }
     }
-    drop(ManuallyDrop::into_inner(both));
-    Err(error)
 }
 
 /// The same, of a memory file.

@@ -3,11 +3,10 @@
 use super::{Backing, Mapping};
 use crate::arch;
 use crate::call::Call;
-use crate::errno::Errno;
 use crate::flags::MremapFlags;
 use crate::owners::access::{Access, Raw};
 use crate::owners::error::{Error, Refused, Wrong, issue};
-use crate::owners::place::{Room, give_back, rounded};
+use crate::owners::place::{Room, give_back, not_null, rounded};
 use crate::owners::process::{grows_into_stack_ground, page_size};
 use core::mem::ManuallyDrop;
 use core::ptr::{NonNull, null_mut};
@@ -145,7 +144,8 @@ impl<A: Access> Mapping<A> {
         let grown = if !grows_into_stack_ground(base.addr() + old_len, end)? {
             // SAFETY: the range is ours (1), and by `&mut` nothing borrows it. The pages may move, and only the new
             // address is kept.
-            unsafe { issue(Call::mremap(base, old_len, new_len, flags, null_mut())) }?
+            let grown = unsafe { issue(Call::mremap(base, old_len, new_len, flags, null_mut())) }?;
+            not_null("mremap", grown)?.as_ptr()
         } else if flags.contains(MremapFlags::MAYMOVE) {
             let flags = flags.union(MremapFlags::FIXED);
             let room = Room::new(operation, new_len, self.granule.bytes())?;
@@ -153,8 +153,7 @@ impl<A: Access> Mapping<A> {
         } else {
             return Err(Error::wrong(operation, "the end", end, Wrong::StackGround, 0));
         };
-        // SAFETY: the pages lie there now. It is never null: where no address is given, the kernel looks for one
-        // from the first page's end on (`mm/mmap.c`: `low_limit`).
+        // SAFETY: the pages lie there now.
         unsafe { self.set_base(grown) };
         Ok(())
     }
@@ -259,28 +258,24 @@ impl<A: Access> Mapping<A> {
         Ok(())
     }
 
-    /// Whether the kernel holds the mapping as one part, or as part of one.
+    /// Sees to it that the kernel holds the mapping as one part, or as part of one. It may move for that.
     ///
-    /// No call for a single granule, which is never in several parts. Else one or two: `mremap(start,
-    /// mapped_len, mapped_len + granule, 0, NULL)`, which is EFAULT or EINVAL if it is in several, or may not
-    /// grow at all, as a driver's memory. Else it is ENOMEM, since something lies behind, or EAGAIN, since so
-    /// much may not be locked; or it succeeds, and a second call unmaps what was added.
-    pub(in crate::owners) fn is_in_one_part(&self) -> Result<(), Error> {
-        let (base, len, more) = (self.base(), self.mapped_len(), self.granule.bytes());
-        if len <= more {
-            return Ok(());
+    /// No call for a single granule, which is never in several parts. Else two: `mremap(start, mapped_len,
+    /// mapped_len + granule, MREMAP_MAYMOVE, NULL)`, which the kernel does to one part only (EFAULT or EINVAL,
+    /// and so it says of a driver's memory, which may not grow), and `munmap` of what was added. That it
+    /// succeeds is the proof; an error may be a filter's, which says what it likes.
+    pub(in crate::owners) fn make_one_part(
+        &mut self,
+        operation: &'static str,
+    ) -> Result<(), Error> {
+        let (len, more) = (self.mapped_len(), self.granule.bytes());
+        if len > more {
+            let longer = rounded(operation, len + more, self.granule)?;
+            self.grow(operation, len, longer, MremapFlags::MAYMOVE)?;
+            // SAFETY: added just now, behind what is ours, and nobody's.
+            unsafe { give_back(self.base().wrapping_add(len), more, self.backing) };
         }
-        let longer = Call::mremap(base, len, len + more, MremapFlags::default(), null_mut());
-        // SAFETY: nothing moves, and what is added nobody has used.
-        match unsafe { issue(longer) } {
-            Ok(_) => {
-                // SAFETY: added just now, behind what is ours, and nobody's.
-                unsafe { give_back(base.wrapping_add(len), more, self.backing) };
-                Ok(())
-            }
-            Err(error) if matches!(error.errno(), Errno::ENOMEM | Errno::EAGAIN) => Ok(()),
-            Err(error) => Err(error),
-        }
+        Ok(())
     }
 }
 

@@ -373,7 +373,7 @@ impl Mapping<Raw> {
         granule: PageSize,
         backing: Backing,
     ) -> Result<Self, Error> {
-        let start = not_null(addr)?;
+        let start = not_null("mmap", addr)?;
         // SAFETY: the caller's promise, of whole granules.
         Ok(unsafe { Self::new(start, len, granule, backing) })
     }
