@@ -3,15 +3,23 @@
 use rawmap::{
     Advice, Errno, Error, MapOptions, Mapping, Mode, Prot, Raw, ReadWrite, Reservation, Sharing,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use std::fs::File;
 use std::hint::black_box;
+use std::io::{Read, Seek};
 use std::ops::Range;
 use std::process::Command;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 pub(crate) const ATTACKS: &[(&str, fn())] = &[
     ("a_reservation_of_all_that_is_left_is_committed_below_the_stack", fill),
     ("a_reservation_is_committed_below_a_stack_whose_limit_was_raised", fill_with_a_raised_limit),
+    ("a_reservation_is_committed_below_a_stack_of_which_nothing_is_known", fill_unknown),
+    ("a_reservation_is_committed_below_a_stack_whose_limit_was_lowered", fill_with_a_lowered_limit),
+    ("a_reservation_is_committed_where_addresses_are_given_out_upwards", fill_upwards),
     ("a_mapping_below_the_stack_grows_in_place", grow_in_place),
     ("a_mapping_below_the_stack_grows_where_it_likes", grow_anywhere),
     ("a_raw_mapping_below_the_stack_is_hidden_and_shown_again", hide_and_show),
@@ -34,7 +42,11 @@ pub(crate) const ATTACKS: &[(&str, fn())] = &[
 
 /// The main thread's stack, as the kernel has it now.
 fn stack() -> Range<usize> {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    // Opened once, since one of the attacks has a filter that refuses to open anything.
+    static MAPS: LazyLock<File> = LazyLock::new(|| File::open("/proc/self/maps").unwrap());
+    let mut maps = String::new();
+    (&*MAPS).rewind().unwrap();
+    (&*MAPS).read_to_string(&mut maps).unwrap();
     let line = maps.lines().find(|line| line.ends_with("[stack]")).expect("a main thread");
     let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
     usize::from_str_radix(start, 16).unwrap()..usize::from_str_radix(end, 16).unwrap()
@@ -111,6 +123,44 @@ fn fill() {
     nearest.commit(..).or_else(|_| nearest.commit(nearest.len() - 4096..)).unwrap();
     black_box(deep(7 << 20));
     assert_eq!(touched(&nearest.into_raw()), 0, "pages that the stack has walked into");
+}
+
+fn fill_unknown() {
+    black_box(stack());
+    let refused = [libc::SYS_prctl, libc::SYS_openat].map(|call| (call, Vec::new()));
+    let filter = SeccompFilter::new(
+        refused.into(),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EPERM as u32),
+        std::env::consts::ARCH.try_into().unwrap(),
+    );
+    let program: BpfProgram = filter.unwrap().try_into().unwrap();
+    if let Err(error) = seccompiler::apply_filter(&program) {
+        return println!("skipped: no seccomp here: {error}");
+    }
+    rawmap::prepare().unwrap();
+    fill();
+}
+
+/// As if the stack could not grow, while the owners look.
+fn fill_with_a_lowered_limit() {
+    let (limit, stack) = (getrlimit(Resource::Stack), stack());
+    let lowered = Rlimit { current: Some(stack.len() as u64 - 8192), ..limit.clone() };
+    setrlimit(Resource::Stack, lowered).unwrap();
+    rawmap::prepare().unwrap();
+    setrlimit(Resource::Stack, limit).unwrap();
+    fill();
+}
+
+/// Nothing that exec mapped lies below the stack then.
+fn fill_upwards() {
+    const NAME: &str = "a_reservation_is_committed_below_a_stack_whose_limit_was_lowered";
+    let mut upwards = Command::new("setarch");
+    upwards.arg("-L").arg(std::env::current_exe().unwrap()).env(crate::ATTACK, NAME);
+    match upwards.status() {
+        Ok(status) => assert!(status.success(), "{status}"),
+        Err(error) => println!("skipped: setarch, of util-linux, can't be run here: {error}"),
+    }
 }
 
 fn fill_with_a_raised_limit() {
