@@ -526,13 +526,16 @@ fn a_ring_of_a_file_leaves_nothing() {
     let shared = MapOptions::new(size_of::<Told>()).raw(RW, Sharing::Shared).unwrap();
     let place: *mut Told = shared.as_ptr().cast();
     let looks = Looks::new();
-    // The first mmap is the one that has no mirror, whose half the second tries to take again; the first close
-    // is of vm.overcommit_memory.
+    // The first mmap is the one that has no mirror, whose half the second tries to take again, and four munmaps
+    // give it back; the first close is of vm.overcommit_memory.
     let steps = [
         ("memfd_create", 0),
         ("ftruncate", 0),
         ("mmap", 2),
+        ("munmap", 4),
         ("mmap", 3),
+        ("fcntl", 0),
+        ("fstat", 0),
         ("close", 0),
         ("close", 1),
     ];
@@ -558,12 +561,47 @@ fn a_ring_of_a_file_leaves_nothing() {
             // SAFETY: as above.
             let told = unsafe { place.read() };
             let names: Vec<_> = seen.iter().map(Seen::name).collect();
-            let fixed = nth == 3 && matches!(errno, Errno::ENOMEM | Errno::EAGAIN);
-            // Behind the first half's mapping: what may be another's.
-            let stayed = if fixed { PAYLOAD } else { 0 };
-            assert_eq!((end, told.end), (OK, (stayed, 0)), "{errno} for {name} of {names:?}");
+            assert_eq!((end, told.end), (OK, (0, 0)), "{errno} for {name} of {names:?}");
             // A file that can't be closed is made and mapped all the same.
             assert_eq!(told.error.is_none(), name == "close", "{errno} for {name} of {names:?}");
+        }
+    }
+}
+
+/// The half behind the file's end is free for a moment, in which another thread may take it.
+#[test]
+fn a_ring_of_a_file_is_tried_again_where_another_thread_was_faster() {
+    for faster in [1, usize::MAX] {
+        let child = || {
+            let mut space = Space::new();
+            let before = space.bytes();
+            watch();
+            let ring = Ring::new(PAYLOAD);
+            unwatch();
+            assert_eq!(ring.is_ok(), faster == 1);
+            if let Ok(ring) = &ring {
+                assert_eq!(ring.slice(0, ring.len()).iter().max(), Some(&0));
+            }
+            drop(ring);
+            space.look();
+            assert_eq!(space.bytes(), before);
+        };
+        let mut placed = 0;
+        let judge = |_: usize, seen: &Seen| match seen.call?.operation() {
+            Operation::Mremap { .. } => Some(Err(Errno::EPERM)),
+            Operation::Mmap { flags, .. }
+                if flags.contains(MapFlags::FIXED_NOREPLACE.union(MapFlags::SHARED)) =>
+            {
+                placed += 1;
+                (placed <= faster).then_some(Err(Errno::EEXIST))
+            }
+            _ => None,
+        };
+        match supervise(child, judge) {
+            Some((end, seen)) => {
+                assert_eq!((end, placed), (OK, faster.saturating_add(1).min(8)), "{seen:?}")
+            }
+            None => return skip!("calls can't be refused here: no seccomp"),
         }
     }
 }
@@ -1007,7 +1045,11 @@ fn a_ring_that_failed_half_way_leaves_what_came_to_lie_there() {
 #[test]
 fn a_place_that_the_kernel_unmapped_is_taken_again() {
     for &errno in errnos() {
-        let place = Reservation::new(PAYLOAD, Mode::Strict).unwrap().into_raw();
+        // Between two others, so that nothing that is longer comes to lie there.
+        let mut place = Reservation::new(3 * PAYLOAD, Mode::Strict).unwrap().into_raw();
+        let mut middle = place.split_off(PAYLOAD).unwrap();
+        let _behind = middle.split_off(PAYLOAD).unwrap();
+        let (_before, place) = (place, middle);
         let at = place.as_ptr();
         let child = || {
             // SAFETY: the child's own copy of the owner.
@@ -1189,6 +1231,38 @@ fn at_the_limit_of_mappings_nothing_costs_more_memory_than_before() {
     });
 }
 
+/// How many bytes are mapped; for where the parts are too many to be looked at.
+fn mapped() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').next().unwrap().parse::<usize>().unwrap() * page()
+}
+
+/// With as many mappings as the process may have, and with a few less.
+#[test]
+fn at_the_limit_of_mappings_what_fails_half_way_leaves_nothing() {
+    if emulator().is_some() {
+        return skip!("an emulator counts the mappings below it");
+    }
+    alone(|| {
+        let one = || MapOptions::new(page()).raw(RW, Sharing::Shared).ok();
+        let mut held = Vec::with_capacity(20);
+        held.extend(std::iter::from_fn(one).take(4));
+        use_up_mappings();
+        // The last ones, which can't be cut out of others.
+        held.extend(std::iter::from_fn(one).take(16));
+        assert!((4..20).contains(&held.len()), "{}", held.len());
+        let (mut rings, mut duals) = (0, 0);
+        while held.pop().is_some() {
+            let before = mapped();
+            rings += usize::from(Ring::new(PAYLOAD).is_ok());
+            assert_eq!(mapped(), before, "a ring, and {} more are held", held.len());
+            duals += usize::from(DualMapping::new(PAYLOAD).is_ok());
+            assert_eq!(mapped(), before, "a dual mapping, and {} more are held", held.len());
+        }
+        assert!(rings > 0 && duals > 0, "the last ones have what they need");
+    });
+}
+
 /// A ring under RLIMIT_AS, which the kernel counts before or after it has unmapped the second half.
 #[test]
 fn a_ring_over_the_limit_of_addresses_leaves_nothing() {
@@ -1197,9 +1271,7 @@ fn a_ring_over_the_limit_of_addresses_leaves_nothing() {
         for more in [1, 2, 3] {
             space.look();
             let before = space.bytes();
-            let now = std::fs::read_to_string("/proc/self/statm").unwrap();
-            let now: usize = now.split(' ').next().unwrap().parse().unwrap();
-            let limit = (now * page() + more * PAYLOAD + PAYLOAD / 2) as u64;
+            let limit = (mapped() + more * PAYLOAD + PAYLOAD / 2) as u64;
             let limit = libc::rlimit { rlim_cur: limit, rlim_max: libc::RLIM_INFINITY };
             let none =
                 libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };

@@ -565,10 +565,9 @@ impl World {
                 Some("place")
             }
             Err(refused) => {
-                // In several parts, as in resize; and so the move was not tried.
+                // In several parts, as in resize; and so the move was not tried, and the place is as it was.
                 assert_eq!(refused.error().errno(), Errno::EFAULT, "{refused}");
                 place.own = Own::Reserved(refused.into_owner().expect("the place comes back"));
-                place.pages.iter_mut().for_each(Page::forget);
                 self.owners.push(place);
                 None
             }

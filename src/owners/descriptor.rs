@@ -172,6 +172,13 @@ fn file_system(fd: RawFd) -> Result<usize, Error> {
     Ok(status[0])
 }
 
+// Seals of a memory file (`fcntl(2)`).
+const F_SEAL_SEAL: usize = 1;
+const F_SEAL_SHRINK: usize = 2;
+const F_SEAL_GROW: usize = 4;
+const F_SEAL_WRITE: usize = 8;
+const F_SEAL_FUTURE_WRITE: usize = 16;
+
 /// The magic number of hugetlbfs.
 const HUGETLBFS_MAGIC: usize = 0x9584_58f6;
 
@@ -184,8 +191,6 @@ const HUGETLBFS_MAGIC: usize = 0x9584_58f6;
 /// What is not so.
 pub(super) fn check_sealed(operation: &'static str, fd: RawFd) -> Result<(), Error> {
     const F_GET_SEALS: usize = 1034;
-    const F_SEAL_SHRINK: usize = 2;
-    const F_SEAL_WRITE: usize = 8;
     let not_offered = |what, value| Error::wrong(operation, what, value, Wrong::NotOffered, 0);
     // SAFETY: it reads a number that the kernel keeps.
     let seals = unsafe { arch::syscall2(Word::signed(fd), Word::int(F_GET_SEALS), nr::FCNTL) };
@@ -299,19 +304,27 @@ fn granule_by_status(fd: RawFd, page: PageSize, block: Option<usize>) -> Result<
 }
 
 /// A file in memory that has no name: closed when this is dropped, which leaves its mappings.
-pub(super) struct MemoryFile(RawFd);
+///
+/// While it is open it has a number, by which any thread may open it anew (`/proc/self/fd`), and keep that. So
+/// before its mappings are lent it is [sealed](Self::seal).
+pub(super) struct MemoryFile {
+    fd: RawFd,
+    len: usize,
+    is_strict: bool,
+}
 
 impl MemoryFile {
     /// A file of `len` bytes: zeroes.
     ///
     /// Six calls: `prlimit64(RLIMIT_FSIZE)`, since to make a file longer than that is a signal (whoever lowers
     /// that limit just then, or turns strict accounting on later, is not considered); `openat`, `read` and `close`
-    /// of `vm.overcommit_memory`; `memfd_create("rawmap", MFD_CLOEXEC)` and `ftruncate`; and `fcntl` and `close`
-    /// where that file got number 0, 1 or 2. Under strict accounting a
-    /// page that can't be counted when it is touched would be SIGBUS: there they are allocated, by `fallocate` in
-    /// place of `ftruncate`, after `mmap` and `munmap` of so much memory, which is refused where it can't be had.
+    /// of `vm.overcommit_memory`; `memfd_create("rawmap", MFD_CLOEXEC|MFD_ALLOW_SEALING)` and `ftruncate`; and
+    /// `fcntl` and `close` where that file got number 0, 1 or 2. Under strict accounting a page that can't be
+    /// counted when it is touched would be SIGBUS: there `mmap` and `munmap` of so much memory come first, which is
+    /// refused where it can't be had.
     pub(super) fn new(len: usize) -> Result<Self, Error> {
         const MFD_CLOEXEC: usize = 1;
+        const MFD_ALLOW_SEALING: usize = 2;
         if len > file_size_limit() {
             return Err(Error::refused_beyond("ftruncate", Errno::EFBIG));
         }
@@ -320,43 +333,84 @@ impl MemoryFile {
             drop(place::anonymous("mmap", len, RW, MapFlags::default())?);
         }
         let name = Word::ptr(c"rawmap".as_ptr().cast_mut().cast());
+        let flags = Word::int(MFD_CLOEXEC | MFD_ALLOW_SEALING);
         // SAFETY: the kernel reads the name, which ends with a zero.
-        let made = unsafe { arch::syscall2(name, Word::int(MFD_CLOEXEC), nr::MEMFD_CREATE) };
+        let made = unsafe { arch::syscall2(name, flags, nr::MEMFD_CREATE) };
         let made =
             Errno::decode(made).map_err(|errno| Error::refused_beyond("memfd_create", errno))?;
-        let mut file = Self(made.bits() as RawFd);
-        if Kept::is_replaceable(file.0) {
+        let mut file = Self { fd: made.bits() as RawFd, len, is_strict };
+        if Kept::is_replaceable(file.fd) {
             // Where the program has closed its standard input, or output.
-            file = Self(duplicate(file.0)?);
+            file = Self { fd: duplicate(file.fd)?, ..file };
         }
-        let (fd, all) = (Word::signed(file.0), Word::int(len));
-        if !is_strict {
-            // SAFETY: it changes a file that was made just now.
-            let sized = unsafe { arch::syscall2(fd, all, nr::FTRUNCATE) };
-            Errno::decode(sized).map_err(|errno| Error::refused_beyond("ftruncate", errno))?;
-            return Ok(file);
+        // SAFETY: it changes a file that was made just now.
+        let sized = unsafe { arch::syscall2(Word::signed(file.fd), Word::int(len), nr::FTRUNCATE) };
+        Errno::decode(sized).map_err(|errno| Error::refused_beyond("ftruncate", errno))?;
+        Ok(file)
+    }
+
+    pub(super) const fn raw(&self) -> RawFd {
+        self.fd
+    }
+
+    /// Leaves the file's bytes to the mappings that it has now, and to those that are made of them: seals it
+    /// against writing, other mappings that can be written, and every change of its length. Whoever has opened
+    /// it meanwhile can read it from then on, and no more. The bytes are zeroes.
+    ///
+    /// Two calls: `fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL|F_SEAL_SHRINK|F_SEAL_GROW|F_SEAL_FUTURE_WRITE)` (Linux 5.1),
+    /// and `fstat`, since what was done before the seals is done; under strict accounting `fallocate`, which gives
+    /// it all its pages.
+    ///
+    /// # Errors
+    /// That the file can't be sealed, that somebody has changed its length before it was, or that it can't have
+    /// its pages. None of its mappings is to be used then.
+    ///
+    /// # Safety
+    /// `view` is a mapping of all of the file, which can be written, and nothing refers to it.
+    pub(super) unsafe fn seal(self, view: *mut u8) -> Result<(), Error> {
+        const F_ADD_SEALS: usize = 1033;
+        let seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE;
+        let fd = Word::signed(self.fd);
+        // SAFETY: it changes a file that was made just now.
+        let sealed =
+            unsafe { arch::syscall3(fd, Word::int(F_ADD_SEALS), Word::int(seals), nr::FCNTL) };
+        Errno::decode(sealed)
+            .map_err(|errno| Error::refused_beyond("fcntl(F_ADD_SEALS)", errno))?;
+        let Status { size, blocks, .. } = Status::of(self.fd)?;
+        if size != self.len as u64 {
+            let (size, what) = (size as usize, "the memory file's length");
+            return Err(Error::wrong("memfd_create", what, size, Wrong::Differs, self.len));
         }
+        if self.is_strict {
+            self.allocate()?;
+        }
+        if blocks != 0 {
+            // Somebody has written it; or it is locked, as all that is mapped is after `mlockall(MCL_FUTURE)`.
+            // SAFETY: the file is so long, and stays so; the rest is the caller's promise.
+            unsafe { view.write_bytes(0, self.len) };
+        }
+        Ok(())
+    }
+
+    /// Gives the file a page for each byte.
+    fn allocate(&self) -> Result<(), Error> {
+        let (fd, all) = (Word::signed(self.fd), Word::int(self.len));
         // A signal interrupts it, and undoes it.
         for _ in 0..8 {
-            // SAFETY: it changes a file that was made just now.
-            let allocated =
-                unsafe { arch::syscall4(fd, Word::ZERO, Word::ZERO, all, nr::FALLOCATE) };
-            match Errno::decode(allocated) {
-                Ok(_) => return Ok(file),
+            // SAFETY: it changes a file that is this crate's own.
+            let made = unsafe { arch::syscall4(fd, Word::ZERO, Word::ZERO, all, nr::FALLOCATE) };
+            match Errno::decode(made) {
+                Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::refused_beyond("fallocate", errno)),
             }
         }
         Err(Error::refused_beyond("fallocate", Errno::EINTR))
     }
-
-    pub(super) const fn raw(&self) -> RawFd {
-        self.0
-    }
 }
 
 impl Drop for MemoryFile {
     fn drop(&mut self) {
-        close(self.0);
+        close(self.fd);
     }
 }

@@ -24,10 +24,13 @@ use core::slice;
 /// Three calls, no file descriptor: `mmap(NULL, len, PROT_READ|PROT_EXEC, MAP_SHARED|MAP_ANONYMOUS, -1, 0)`,
 /// `mremap(start, 0, len, MREMAP_MAYMOVE, NULL)`, which maps the same pages again, and `mprotect(second, len,
 /// PROT_READ|PROT_WRITE)`. No view gains the right to be run, so it works where the system forbids that
-/// (`PR_SET_MDWE`). Where one of the three is refused, by a filter, a security module or an emulator, nine
-/// others: `prlimit64`, `openat`, `read` and `close` (of `vm.overcommit_memory`),
-/// `memfd_create`, `ftruncate`, `mmap` twice, `close`; under strict accounting all of its memory is had at once,
-/// and where that is turned on later, a page of it that can't be counted is SIGBUS.
+/// (`PR_SET_MDWE`). Where one of the three is refused, by a filter, a security module or an emulator, eleven
+/// others map a memory file twice: `prlimit64`, `openat`, `read` and `close` (of `vm.overcommit_memory`),
+/// `memfd_create`, `ftruncate`, `mmap` twice, `fcntl`, `fstat`, `close`. The file is sealed before it is used, so
+/// that a thread that has opened it meanwhile, by its number in `/proc/self/fd`, can neither write it nor make it
+/// shorter; where a filter refuses that, or the kernel is older than Linux 5.1, there is no such mapping. Under
+/// strict accounting all of its memory is had at once, and where that is turned on later, a page of it that can't
+/// be counted is SIGBUS.
 ///
 /// Code is written in as many pieces as it comes in, and then published once: [`write`](Self::write),
 /// `write`, [`publish`](Self::publish). What is not published yet, the processor may not see. How a compiler
@@ -103,6 +106,8 @@ impl DualMapping {
         let file = MemoryFile::new(len)?;
         let run = view(len, RX, MapFlags::SHARED, file.raw())?;
         let written = view(len, RW, MapFlags::SHARED, file.raw())?;
+        // SAFETY: all of the file, which can be written, and nobody's yet.
+        unsafe { file.seal(written.as_ptr()) }?;
         Ok(Self { written, run })
     }
 

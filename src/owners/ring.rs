@@ -8,12 +8,11 @@ use crate::owners::access::Raw;
 use crate::owners::descriptor::{AsDescriptor, Kept, MemoryFile};
 use crate::owners::error::{Error, Wrong, issue};
 use crate::owners::mapping::{Backing, Mapping, RW};
-use crate::owners::options::{MapOptions, Sharing};
+use crate::owners::options::{MapOptions, Place, Sharing};
 use crate::owners::place::{NOTHING, move_over, unless_replaced};
 use crate::owners::process::page_size;
 use crate::owners::reservation::{Mode, Reservation};
 use crate::raw::{NO_FD, RawFd};
-use core::mem::forget;
 use core::ptr::null_mut;
 use core::slice;
 
@@ -22,10 +21,14 @@ use core::slice;
 /// Three calls, no file descriptor: `mmap(NULL, 2 * len + 2 * page, PROT_READ|PROT_WRITE,
 /// MAP_SHARED|MAP_ANONYMOUS, -1, 0)`; `mremap(start, 0, len, MREMAP_MAYMOVE|MREMAP_FIXED, start + len)`, which
 /// maps the first half's pages over the second; and `munmap` of the two pages, by which it is known whose the
-/// second half is if that is refused. Where that is refused, by a filter or an emulator, these are unmapped, and nine
-/// more map the pages of a file twice: `prlimit64`, `openat`, `read` and `close` (of `vm.overcommit_memory`),
-/// `memfd_create`, `ftruncate`, `mmap` twice, `close`; under strict accounting all of its memory is had at once,
-/// and where that is turned on later, a page of it that can't be counted is SIGBUS.
+/// second half is if that is refused. Where it is refused, by a filter or an emulator, these are unmapped, and
+/// twelve more map the pages of a memory file twice: `prlimit64`, `openat`, `read` and `close` (of
+/// `vm.overcommit_memory`), `memfd_create`, `ftruncate`, `mmap` of twice the length, `munmap` of the half behind
+/// the file's end, `mmap` there, `fcntl`, `fstat`, `close`. The file is sealed before it is used, so that a thread
+/// that has opened it meanwhile, by its number in `/proc/self/fd`, can neither write it nor make it shorter; where
+/// a filter refuses that, or the kernel is older than Linux 5.1, there is no such ring. Under strict accounting
+/// all of its memory is had at once, and where that is turned on later, a page of it that can't be counted is
+/// SIGBUS.
 ///
 /// A forked child shares the buffer; whoever forks sees to it that only one of both uses it. Processes that
 /// have no parent in common share one by a file: [`over`](Self::over). [`Queue`](crate::Queue) keeps the
@@ -324,22 +327,35 @@ fn mirrored(len: usize) -> Result<Mapping<Raw>, Error> {
 /// The same, of a memory file.
 fn mirrored_file(len: usize) -> Result<Mapping<Raw>, Error> {
     let file = MemoryFile::new(len)?;
+    // Another thread may take the half that is free for a moment.
+    let both = (1..8).fold(twice_over(&file, len), |both, _| match both {
+        Err(error) if error.errno() == Errno::EEXIST => twice_over(&file, len),
+        both => both,
+    })?;
+    // SAFETY: its first half is all of the file, which can be written, and is nobody's yet.
+    unsafe { file.seal(both.as_ptr()) }?;
+    Ok(both)
+}
+
+/// A file of `len` bytes twice in a row.
+///
+/// Nothing is mapped over the second half: a kernel that refuses that (ENOMEM, before Linux 6.12) may have
+/// unmapped it, and does not say so. It is unmapped, and then mapped only if it is free still.
+///
+/// # Errors
+/// Those of the calls; EEXIST if another thread has mapped something there meanwhile. Nothing stays mapped.
+fn twice_over(file: &MemoryFile, len: usize) -> Result<Mapping<Raw>, Error> {
     // Behind the file's end there is nothing, until it is mapped there as well.
     let mut first = twice(len, MapFlags::SHARED, file.raw())?;
     let second = first.split_off(len)?;
-    let flags = MapFlags::SHARED.union(MapFlags::FIXED);
-    // SAFETY: what is replaced is the second half, which is ours.
-    match unsafe { issue(Call::mmap(second.as_ptr(), len, RW, flags, file.raw(), 0)) } {
-        Ok(_) => Ok(joined(first, second)),
-        Err(error) => {
-            // A memory file has no reason to refuse; the kernel has one, which it may find after it has
-            // unmapped the place.
-            if matches!(error.errno(), Errno::ENOMEM | Errno::EAGAIN) {
-                forget(second);
-            }
-            Err(error)
-        }
-    }
+    let place = Place::Exact(second.as_ptr());
+    // No part is added by this, so the kernel has no reason to refuse it.
+    second.unmap()?;
+    let half = MapOptions::new(len);
+    // SAFETY: a file on ordinary pages that is open; and the kernel has chosen the place just now, for memory
+    // that is accessible, to which a stack keeps its distance.
+    let second = unsafe { half.at(place, RW, MapFlags::SHARED, file.raw(), 0) }?;
+    Ok(joined(first, second))
 }
 
 fn twice(len: usize, flags: MapFlags, fd: RawFd) -> Result<Mapping<Raw>, Error> {
@@ -351,7 +367,7 @@ fn twice(len: usize, flags: MapFlags, fd: RawFd) -> Result<Mapping<Raw>, Error> 
 
 /// The two halves as one owner.
 fn joined(mut first: Mapping<Raw>, second: Mapping<Raw>) -> Mapping<Raw> {
-    // They were one mapping, and lie as they did.
+    // The second lies behind the first, whole pages of the same kind.
     let joined = first.try_unsplit(second);
     debug_assert!(joined.is_ok());
     first

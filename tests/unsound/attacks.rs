@@ -145,7 +145,7 @@ fn fill_unknown() {
 /// As if the stack could not grow, while the owners look.
 fn fill_with_a_lowered_limit() {
     let (limit, stack) = (getrlimit(Resource::Stack), stack());
-    let lowered = Rlimit { current: Some(stack.len() as u64 - 8192), ..limit.clone() };
+    let lowered = Rlimit { current: Some(stack.len() as u64 - 8192), ..limit };
     setrlimit(Resource::Stack, lowered).unwrap();
     rawmap::prepare().unwrap();
     setrlimit(Resource::Stack, limit).unwrap();
