@@ -130,6 +130,16 @@
 //! - You need the rest of Linux too: [rustix](https://docs.rs/rustix).
 //! - Your target is not Linux on one of the three architectures, or has 32 bits.
 //!
+//! # What is outside of the promise
+//! Some doors lead to all memory of a process, and no crate can shut them. Files of `/proc` open without
+//! `unsafe`: a write to `/proc/self/mem` changes any byte, and to truncate what a name in `/proc/self/map_files`
+//! stands for takes its pages away (SIGBUS). A tracer can do the same (`ptrace`, `process_vm_writev`), and so can
+//! a thread that registers memory with `userfaultfd` that is not its own. Whoever opens such a door answers for
+//! what comes through it, [as with the standard library][std]. `/proc/self/fd` is none: the memory file that an
+//! owner makes for itself is sealed before it is used.
+//!
+//! [std]: https://doc.rust-lang.org/std/os/unix/io/index.html#procselfmem-and-similar-os-features
+//!
 //! # Features
 //! None by default. `std` lets all that is `AsFd` lend its descriptor ([`AsDescriptor`]), and turns [`Errno`] and
 //! [`Error`] into `std::io::Error`. Rust 1.85 or later.

@@ -970,6 +970,9 @@ fn an_installed_guard_splits_no_mapping_and_can_be_removed() {
     // It may have been merged with others, but it is one.
     let inside = |at: *mut u8| smaps(at, at.wrapping_add(1)).remove(0).0;
     assert_eq!(inside(map.as_ptr()), inside(map.as_ptr().wrapping_add(page())));
+    // A protection does not take it away, nor says so.
+    map.protect(.., RW).unwrap();
+    assert_eq!(reading(map.as_ptr().wrapping_add(page())), SEGV);
     map.advise(page()..2 * page(), Advice::GUARD_REMOVE).unwrap();
     assert_eq!(reading(map.as_ptr().wrapping_add(page())), OK);
 }

@@ -288,6 +288,31 @@ fn what_has_no_file_has_no_whole_length() {
 }
 
 #[test]
+fn options_that_can_not_be_are_refused_of_an_empty_file_too() {
+    let (empty, whole) = (memfd(0), MapOptions::whole());
+    let sealed = sealed_empty_memfd();
+    for options in [whole.align(24), whole.align(0), whole.huge(3 * MIB), whole.huge(0)] {
+        // SAFETY: an empty file.
+        let refused = unsafe { options.file(lent(&empty), 0) };
+        assert!(said(refused).ends_with("is not a power of two"));
+        assert!(said(options.file_sealed(lent(&sealed), 0)).ends_with("is not a power of two"));
+    }
+    let both = whole.transparent_huge().populate();
+    assert!(both.file_raw(lent(&empty), 0, Prot::READ, Sharing::Shared).is_err());
+    assert_eq!(whole.align(MIB).file_sealed(lent(&sealed), 0).map(|map| map.len()), Ok(0));
+}
+
+fn sealed_empty_memfd() -> std::fs::File {
+    // SAFETY: plain calls; the descriptor is new and ours.
+    unsafe {
+        let fd = libc::memfd_create(c"sealed".as_ptr(), libc::MFD_ALLOW_SEALING);
+        let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK;
+        assert_eq!(libc::fcntl(fd, libc::F_ADD_SEALS, seals), 0);
+        std::fs::File::from_raw_fd(fd)
+    }
+}
+
+#[test]
 fn a_descriptor_is_lent_by_its_number_without_the_standard_library() {
     let file = file_of_pages(1);
     let fd: Fd<'_> = lent(&file);
@@ -379,7 +404,7 @@ fn only_persistent_memory_can_be_synced_page_by_page() {
 #[test]
 fn a_size_of_huge_pages_that_is_none_is_refused_before_any_call() {
     let error = |bytes| MapOptions::new(1).huge(bytes).anonymous().unwrap_err();
-    for bytes in [3 * MIB, 2 * MIB + 1, usize::MAX] {
+    for bytes in [0, 3 * MIB, 2 * MIB + 1, usize::MAX] {
         let said = format!("anonymous: the huge pages' size {bytes:#x} is not a power of two");
         assert_eq!((error(bytes).to_string(), error(bytes).errno()), (said, Errno::EINVAL));
     }

@@ -2,7 +2,9 @@
 mod common;
 use common::*;
 use rawmap::arch::nr;
-use rawmap::{DualMapping, Errno, MlockAllFlags, PageAlloc, Prot, Ring, Stack};
+use rawmap::{
+    DualMapping, Errno, MapOptions, MlockAllFlags, Mode, PageAlloc, Prot, Reservation, Ring, Stack,
+};
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -217,6 +219,26 @@ fn returns(number: u8) -> Vec<u8> {
             .flat_map(|it: &u32| it.to_le_bytes())
             .collect(),
         arch => panic!("no code for {arch}"),
+    }
+}
+
+/// Processors may keep code by address, also where it was moved to.
+#[test]
+fn code_that_is_moved_to_where_other_code_has_run_is_published_and_runs() {
+    let mut place = Reservation::new(page(), Mode::Strict).unwrap();
+    let at = place.as_ptr().cast_const();
+    for n in 0..20 {
+        let mut code = MapOptions::new(page()).anonymous().unwrap();
+        code[..returns(n).len()].copy_from_slice(&returns(n));
+        let mut code = code.make_executable().unwrap();
+        place.place(&mut code).unwrap();
+        code.publish(..).unwrap();
+        assert_eq!(code.as_ptr(), at);
+        // SAFETY: a function without arguments lies there.
+        let function: extern "C" fn() -> i32 = unsafe { std::mem::transmute(at) };
+        assert_eq!(function(), i32::from(n));
+        assert!(code.publish(..=page()).is_err());
+        place = code.into_reservation(Mode::Strict).unwrap();
     }
 }
 

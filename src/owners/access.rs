@@ -66,7 +66,8 @@ pub enum ReadOnly {}
 pub enum ReadWrite {}
 
 /// Every byte can be read and run, and nobody writes it: the mapping is a `&[u8]`, whose code may be called
-/// by who knows what it is.
+/// by who knows what it is. Code that was moved ([`resize`](crate::Mapping::resize),
+/// [`place`](crate::Reservation::place)) is [published](crate::Mapping::publish) once more before it is run.
 ///
 /// ```
 /// use rawmap::{Executable, MapOptions, Mapping};

@@ -42,8 +42,8 @@ pub struct MapOptions {
     /// `None`: as much as the file has.
     len: Option<usize>,
     align: usize,
-    /// The size of huge pages in bytes; 0 for ordinary ones.
-    huge: usize,
+    /// The size of huge pages in bytes; `None`: ordinary ones.
+    huge: Option<usize>,
     /// `MADV_HUGEPAGE`.
     transparent_huge: bool,
     /// `MAP_POPULATE`, `MAP_NORESERVE`, `MAP_LOCKED`, `MAP_STACK`.
@@ -129,7 +129,7 @@ impl MapOptions {
     /// ```
     pub const fn whole() -> Self {
         let flags = MapFlags::from_bits(0);
-        Self { len: None, align: 1, huge: 0, transparent_huge: false, flags }
+        Self { len: None, align: 1, huge: None, transparent_huge: false, flags }
     }
 
     const fn flag(mut self, flag: MapFlags) -> Self {
@@ -203,7 +203,7 @@ impl MapOptions {
     }
 
     /// `MAP_HUGETLB` with pages of `bytes`, a power of two: 2 MiB is `2 << 20`. They are the granule, to
-    /// which the length is rounded up.
+    /// which the length is rounded up. 0 is no size, and an error when it is mapped.
     ///
     /// The system has such pages only if its administrator set some aside, and others may take them. So a
     /// slice of them is populated at once, with one call more (`MADV_POPULATE_WRITE`, Linux 5.14), which
@@ -222,7 +222,7 @@ impl MapOptions {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub const fn huge(mut self, bytes: usize) -> Self {
-        self.huge = bytes;
+        self.huge = Some(bytes);
         self
     }
 
@@ -280,7 +280,7 @@ impl MapOptions {
     #[inline]
     pub fn anonymous(self) -> Result<Mapping<ReadWrite>, Error> {
         const OPERATION: &str = "anonymous";
-        let plain = self.huge == 0 && self.align == 1 && !self.transparent_huge;
+        let plain = self.huge.is_none() && self.align == 1 && !self.transparent_huge;
         let (Some(len), true) = (self.len, plain) else {
             return self.anonymous_slowly(OPERATION);
         };
@@ -294,12 +294,12 @@ impl MapOptions {
 
     #[cold]
     fn anonymous_slowly(self, operation: &'static str) -> Result<Mapping<ReadWrite>, Error> {
-        if self.huge != 0 && self.flags.contains(MapFlags::NORESERVE) {
+        if let (Some(huge), true) = (self.huge, self.flags.contains(MapFlags::NORESERVE)) {
             let what = "huge pages with noreserve may be missing when they are used; see raw";
-            return Err(Error::wrong(operation, what, self.huge, Wrong::NotOffered, 0));
+            return Err(Error::wrong(operation, what, huge, Wrong::NotOffered, 0));
         }
         let mapping = self.without_file(operation, RW, Sharing::Private)?;
-        if self.huge != 0 {
+        if self.huge.is_some() {
             mapping.populate_write(..)?;
         }
         // SAFETY: as above; and if it lies on huge pages, then it has been populated, and is not NORESERVE.
@@ -390,10 +390,14 @@ impl MapOptions {
     /// [`whole`](Self::whole), that the file ends before the offset. Nothing stays mapped.
     ///
     /// # Safety
-    /// For as long as it is mapped, the file has the bytes, and nobody writes them: a file that shrinks is
-    /// SIGBUS, as is a disk that fails, and a slice whose bytes change is undefined behaviour. A file on hugetlbfs
-    /// is not mapped with [`noreserve`](Self::noreserve), and its pages are there (`fallocate`); nor has one on
-    /// tmpfs a hole, since even to read it takes a page, which is SIGBUS where the file system is full.
+    /// For as long as it is mapped:
+    /// - The file has the bytes. One that shrinks, be it for a moment, is SIGBUS, as is a disk that fails.
+    /// - Nobody changes them, in this process or another: by `write`, by a mapping, by a hole that is punched
+    ///   ([`Mapping::punch_hole`] too), as the device or the server that they come from, which may be asked for
+    ///   them again at any time. A slice whose bytes change is undefined behaviour.
+    /// - A file on hugetlbfs is not mapped with [`noreserve`](Self::noreserve), and its pages are there
+    ///   (`fallocate`); nor has one on tmpfs a hole, since even to read it takes a page, which is SIGBUS where the
+    ///   file system is full.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -468,6 +472,8 @@ impl MapOptions {
         offset: u64,
     ) -> Result<Mapping<ReadOnly>, Error> {
         const OPERATION: &str = "file_sealed";
+        check_alignment(OPERATION, self.align)?;
+        self.granule(OPERATION)?;
         let kept = Kept::of(file.as_descriptor().raw())?;
         let fd = kept.fd().raw();
         // The seals before the length: from then on it does not shrink.
@@ -501,7 +507,8 @@ impl MapOptions {
     /// Those of [`file`](Self::file).
     ///
     /// # Safety
-    /// As [`file`](Self::file), and the file does not lie on hugetlbfs, where a write may find no page (SIGBUS).
+    /// As [`file`](Self::file), also where the bytes were written here, since a file that shrinks takes the copies
+    /// with it; and the file does not lie on hugetlbfs, where a write may find no page (SIGBUS).
     #[inline]
     pub unsafe fn file_copy(
         self,
@@ -523,7 +530,11 @@ impl MapOptions {
     /// Those of [`file`](Self::file); EACCES if it is not open for writing too.
     ///
     /// # Safety
-    /// As [`file`](Self::file); and nobody else maps the bytes as a slice, in this process either.
+    /// As [`file`](Self::file), but that this mapping changes the bytes; and for as long as it is mapped:
+    /// - Nobody else uses the bytes by a mapping, in this process or another: neither as a slice, nor by raw
+    ///   pointers, nor as atomics. A forked child has the mapping as well; only one of both uses it.
+    /// - What is written finds room. Where the file has no block for it yet (a hole), or takes a new one for each
+    ///   write (btrfs, or where a copy shares its blocks), a file system or a quota that is full is SIGBUS.
     #[inline]
     pub unsafe fn file_mut(
         self,
@@ -577,7 +588,7 @@ impl MapOptions {
         prot: Prot,
         sharing: Sharing,
     ) -> Result<Mapping<A>, Error> {
-        let is_plain = self.huge == 0
+        let is_plain = self.huge.is_none()
             && self.align == 1
             && !self.transparent_huge
             && !Kept::is_replaceable(fd);
@@ -603,6 +614,8 @@ impl MapOptions {
         prot: Prot,
         sharing: Sharing,
     ) -> Result<Mapping<A>, Error> {
+        check_alignment(operation, self.align)?;
+        let (_, flags) = self.granule(operation)?;
         let kept = Kept::of(fd)?;
         let fd = kept.fd().raw();
         let (len, block) = match self.len {
@@ -612,8 +625,6 @@ impl MapOptions {
                 (len, block) => (len, Some(block)),
             },
         };
-        check_alignment(operation, self.align)?;
-        let (_, flags) = self.granule(operation)?;
         let with_size = Self { flags, ..self };
         // SAFETY: `Raw` promises nothing.
         let mapping: Mapping<Raw> =
@@ -748,20 +759,18 @@ impl MapOptions {
     fn granule(self, operation: &'static str) -> Result<(PageSize, MapFlags), Error> {
         let page = page_size()?;
         let at_once = !self.flags.intersection(AT_ONCE).is_empty();
-        if self.transparent_huge && (self.huge != 0 || at_once) {
+        if self.transparent_huge && (self.huge.is_some() || at_once) {
             let what = "huge, populate and locked fill pages before they can be transparent huge ones; \
                         see populate_write and lock";
-            return Err(Error::wrong(operation, what, self.huge, Wrong::NotOffered, 0));
+            return Err(Error::wrong(operation, what, 0, Wrong::NotOffered, 0));
         }
-        if self.huge == 0 {
-            return Ok((page, self.flags));
-        }
+        let Some(huge) = self.huge else { return Ok((page, self.flags)) };
         let wrong =
-            |wrong, limit| Error::wrong(operation, "the huge pages' size", self.huge, wrong, limit);
-        if !self.huge.is_power_of_two() {
+            |wrong, limit| Error::wrong(operation, "the huge pages' size", huge, wrong, limit);
+        if !huge.is_power_of_two() {
             return Err(wrong(Wrong::NotAPowerOfTwo, 0));
         }
-        match PageSize::new(self.huge) {
+        match PageSize::new(huge) {
             Some(size) if size >= page => Ok((size, self.flags.union(MapFlags::huge(size.log2())))),
             _ => Err(wrong(Wrong::TooSmall, page.bytes())),
         }

@@ -359,7 +359,7 @@ impl Reservation {
 
     /// Moves a mapping to this place: its pages lie here afterwards, and no byte is copied. There is no moment
     /// at which the place is nobody's, so nothing else comes to lie there, and no other thread's mapping is
-    /// lost.
+    /// lost. Code that is moved is [published](Mapping::publish) once more before it is run.
     ///
     /// Two calls: `madvise(place, len, MADV_DONTNEED)`, so that a place that is lost costs no memory, and
     /// `mremap(mapping, len, len, MREMAP_MAYMOVE|MREMAP_FIXED, place)`. For more than a page there are two before

@@ -103,7 +103,9 @@ impl Ring {
     ///
     /// # Safety
     /// For as long as the ring lives:
-    /// - The file has the bytes: one that shrinks is SIGBUS.
+    /// - The file has the bytes: one that shrinks is SIGBUS, as is one that has no block for a byte yet where its
+    ///   file system is full (`fallocate`), and a disk that fails.
+    /// - Each mapping of it is the same memory: of `/dev/zero` it is not, nor of some other devices.
     /// - While bytes are borrowed as a [`slice`](Self::slice), nobody writes them; while they are borrowed as a
     ///   [`slice_mut`](Self::slice_mut), nobody else reads or writes them. Others are every thread of every
     ///   process that has the file, by a mapping or by `read` and `write`.
@@ -207,7 +209,8 @@ impl Ring {
     ///
     /// # Safety
     /// Its length is not 0, and twice whole pages; its second half is mapped to the same memory as its first;
-    /// all of it can be read and written; and what is said at [`over`](Self::over) holds.
+    /// all of it can be read and written at any time and by any thread, and none of it is guarded; and what is
+    /// said at [`over`](Self::over) holds of its memory, be that a file or not.
     #[must_use]
     pub const unsafe fn from_raw(both: Mapping<Raw>) -> Self {
         let len = both.len() / 2;

@@ -111,8 +111,13 @@ impl<W: Atomic> Words<W> {
     /// That its first byte does not lie at a multiple of the words' size.
     ///
     /// # Safety
-    /// For as long as the result lives: all of it can be read and written; a page stands behind each byte (a
-    /// file that shrinks is SIGBUS); and nobody uses the bytes but by atomics of this width.
+    /// For as long as the result lives:
+    /// - All of it can be read and written at any time and by any thread: none of it is guarded.
+    /// - A page stands behind each byte, or the kernel's ordinary promise of one: huge pages are populated, and
+    ///   not `MAP_NORESERVE`; a file has the bytes, or it is SIGBUS, as it is where its file system is full and
+    ///   the byte has no block yet.
+    /// - Nobody uses the bytes but by atomics of this width, each at a multiple of it from the first byte on: no
+    ///   other thread, no process that maps them as well, and no call on somebody's behalf (`read` into them).
     ///
     /// ```
     /// use rawmap::{MapOptions, Prot, Sharing, Words};

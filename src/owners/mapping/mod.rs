@@ -409,12 +409,16 @@ impl Mapping<Raw> {
     ///
     /// # Safety
     /// For as long as the result lives, and what becomes of it by safe conversions:
-    /// - each of its bytes can be read, and for [`ReadWrite`] written;
-    /// - the bytes change through the result only: nobody else writes them, and the kernel does not drop them
-    ///   (`MAP_DROPPABLE`, `MADV_FREE`);
-    /// - they come from what [`backing`](Self::backing) says, all of them: nothing else was
-    ///   [laid over](Self::overlay) them;
-    /// - a page stands behind each: huge pages are populated, and not `MAP_NORESERVE`; a file has all the bytes.
+    /// - Each of its bytes can be read at any time and by any thread, and for [`ReadWrite`] written: none is
+    ///   guarded, nor under a protection key that a thread lacks.
+    /// - The bytes change through the result only: nobody else writes them, by a mapping or by a call, and the
+    ///   kernel does not drop them (`MAP_DROPPABLE`, `MADV_FREE`). For [`ReadWrite`] nobody else reads them by a
+    ///   mapping either. A forked child is somebody else, if the memory is shared with it.
+    /// - They come from what [`backing`](Self::backing) says, all of them: nothing else was
+    ///   [laid over](Self::overlay) them.
+    /// - A page stands behind each, or the kernel's ordinary promise of one: huge pages are populated, and not
+    ///   `MAP_NORESERVE`; of a file, what [`file`](crate::MapOptions::file) and
+    ///   [`file_mut`](crate::MapOptions::file_mut) ask for.
     ///
     /// ```
     /// use rawmap::{MapOptions, Mapping, Prot, ReadOnly, Sharing};

@@ -232,9 +232,12 @@ impl<A: Access> Mapping<A> {
     /// Those of [`madvise`](crate::madvise), and a range that does not lie within the mapping.
     ///
     /// # Safety
-    /// The advice leaves the bytes as `A` promises them, also those around the range on the same pages, now and
-    /// later: `MADV_FREE`, of what is lent as a slice, may drop them at any time. After `MADV_DONTFORK`, a forked
-    /// child neither uses nor drops its copy of the owner, since nothing is mapped there.
+    /// - It leaves the bytes as `A` promises them, also those around the range on the same pages, now and later:
+    ///   `MADV_FREE`, of what is lent as a slice, may drop them at any time.
+    /// - It changes, drops and denies no memory but this owner's, whatever `A` is: `MADV_HWPOISON` takes a page
+    ///   from all who have it, such as all who map the file.
+    /// - After `MADV_DONTFORK`, a forked child neither uses nor drops its copy of the owner, since nothing is
+    ///   mapped there.
     ///
     /// ```
     /// use rawmap::{Advice, MapOptions};
@@ -325,6 +328,9 @@ impl<A: Access> Mapping<A> {
     /// within a granule. A shared file: its memory belongs to the file ([`punch_hole`](Mapping::punch_hole)
     /// frees it there), and some drivers take a purge for the end of the mapping. A slice on huge pages: there
     /// may be no page left when the bytes are used again.
+    ///
+    /// QEMU's user mode before 11 does nothing for `MADV_DONTNEED_LOCKED`, and says that it has: of locked memory
+    /// the bytes are there afterwards. [`unlock`](Self::unlock) it first where that may be.
     ///
     /// ```
     /// use rawmap::{MapOptions, Purged};

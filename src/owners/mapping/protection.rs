@@ -9,6 +9,7 @@ use crate::owners::access::{Access, Executable, Raw, ReadOnly, ReadWrite};
 use crate::owners::dual::sync_threads;
 use crate::owners::error::{Error, Refused, Wrong, issue};
 use crate::owners::process::page_size;
+use crate::owners::range::within;
 use crate::raw::RawFd;
 use core::ops::RangeBounds;
 use core::sync::atomic::{AtomicU8, Ordering};
@@ -26,10 +27,11 @@ use core::sync::atomic::{AtomicU8, Ordering};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Guarded {
-    /// By `MADV_GUARD_INSTALL`: the kernel still holds all as one mapping.
+    /// By `MADV_GUARD_INSTALL`: the kernel still holds all as one mapping. `Advice::GUARD_REMOVE` takes it away;
+    /// no protection does.
     Installed,
     /// By `mprotect(PROT_NONE)`, where the kernel does not have that, or not for this memory (locked, or on
-    /// huge pages): the kernel holds what is around as two more mappings.
+    /// huge pages): the kernel holds what is around as two more mappings. Another protection takes it away.
     Protected,
 }
 
@@ -83,12 +85,9 @@ impl Mapping<ReadWrite> {
     pub fn make_executable(self) -> Result<Mapping<Executable>, Refused<Self>> {
         // SAFETY: they can be read then, and nobody writes them: they were this owner's alone.
         let code: Mapping<Executable> = unsafe { self.make(RX, RW) }?;
-        let start = code.as_ptr();
-        // SAFETY: all of it is mapped, and of one memory.
-        match unsafe { arch::sync_instructions(start, start, code.len()) } {
+        match code.publish(..) {
             Ok(()) => Ok(code),
-            Err(errno) => {
-                let error = Error::refused_beyond("riscv_flush_icache", errno);
+            Err(error) => {
                 // SAFETY: as it was.
                 Err(match unsafe { code.make(RW, RX) } {
                     Ok(memory) => Refused::new(memory, error),
@@ -108,6 +107,42 @@ impl Mapping<Executable> {
     /// As [`make_writable`](Mapping::make_writable) of a read-only mapping.
     pub fn make_writable(self) -> Result<Mapping<ReadWrite>, Refused<Self>> {
         self.written_from(RX)
+    }
+
+    /// Makes the code run where it lies now: after it was moved, by [`resize`](Self::resize) or
+    /// [`Reservation::place`](crate::Reservation::place), to where other code may have run, which processors may
+    /// keep by address. Another thread that may have run that needs [`sync_threads`](Self::sync_threads) as well.
+    /// [`make_executable`](Mapping::make_executable) has done it for where the code was made.
+    ///
+    /// The calls of [`DualMapping::publish`](crate::DualMapping::publish): one on riscv64, and none elsewhere.
+    ///
+    /// # Errors
+    /// As [`DualMapping::publish`](crate::DualMapping::publish).
+    ///
+    /// ```
+    /// # // A function that returns 42: mov eax, 42; ret. mov w0, 42; ret. li a0, 42; ret.
+    /// # let bytes: &[u8] = match std::env::consts::ARCH {
+    /// #     "x86_64" => &[0xb8, 42, 0, 0, 0, 0xc3],
+    /// #     "aarch64" => &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6],
+    /// #     _ => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
+    /// # };
+    /// use rawmap::{MapOptions, Mode, Reservation};
+    /// let mut memory = MapOptions::new(1 << 16).anonymous()?;
+    /// memory[..bytes.len()].copy_from_slice(bytes);
+    /// let mut code = memory.make_executable()?;
+    /// Reservation::new(1 << 16, Mode::Strict)?.place(&mut code)?;
+    /// code.publish(..bytes.len())?;
+    /// // SAFETY: `bytes` is a C function without arguments that returns 42, published where it lies now.
+    /// let answer: extern "C" fn() -> i32 = unsafe { std::mem::transmute(code.as_ptr()) };
+    /// assert_eq!(answer(), 42);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
+    pub fn publish(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
+        let range = within("publish", range, self.len())?;
+        let start = self[range.clone()].as_ptr();
+        // SAFETY: all of it is mapped, and of one memory.
+        let published = unsafe { arch::sync_instructions(start, start, range.len()) };
+        published.map_err(|errno| Error::refused_beyond("riscv_flush_icache", errno))
     }
 
     /// Makes every thread of the process fetch anew what it runs, as
@@ -245,7 +280,9 @@ impl Mapping<Raw> {
     /// A guard so installed costs page tables, 8 bytes for each page: what is longer than 1 MiB is protected by
     /// `mprotect` only.
     ///
-    /// [`advise`](Self::advise) with `GUARD_REMOVE`, or [`protect`](Self::protect), undoes it.
+    /// What it was done by, it is undone by: [`Installed`](Guarded::Installed) by [`advise`](Self::advise) with
+    /// `GUARD_REMOVE`, [`Protected`](Guarded::Protected) by [`protect`](Self::protect). The other one may succeed,
+    /// and the guard stays.
     ///
     /// # Errors
     /// Those of [`protect`](Self::protect).
