@@ -605,10 +605,7 @@ fn a_commit_over_the_limit_is_enomem_and_a_decommit_makes_room() {
     }
     alone(|| {
         let it = new(64 * MIB, Mode::Strict);
-        let data = std::fs::read_to_string("/proc/self/status").unwrap();
-        let data = data.lines().find_map(|line| line.strip_prefix("VmData:")).unwrap();
-        let data: u64 = data.trim().strip_suffix(" kB").unwrap().parse().unwrap();
-        limit(libc::RLIMIT_DATA, (data << 10) + 8 * MIB as u64);
+        limit(libc::RLIMIT_DATA, (data_bytes() + 8 * MIB) as u64);
         it.commit(..6 * MIB).unwrap();
         let refused = it.commit(32 * MIB..38 * MIB).unwrap_err();
         assert_eq!(refused.errno(), Errno::ENOMEM);

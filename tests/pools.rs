@@ -1,7 +1,7 @@
 //! Pools hand out what nobody else has; fronts grow and never move; words are seen by all who share them.
 mod common;
 use common::*;
-use rawmap::{Errno, Front, Pool, Stack, StackPool, Words};
+use rawmap::{Advice, Errno, Front, Pool, Stack, StackPool, Words};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
@@ -159,6 +159,25 @@ fn what_a_front_does_not_hold_is_inaccessible() {
     assert_eq!(writing(at.wrapping_add(page())), SEGV);
     front.resize(0).unwrap();
     assert_eq!(writing(at), SEGV);
+}
+
+/// The kernel commits the first of its mappings, and refuses the second: that one is given back.
+#[test]
+fn a_front_that_could_not_grow_is_as_it_was() {
+    if emulator().is_some() {
+        skip!("the emulator does not count memory against RLIMIT_DATA");
+        return;
+    }
+    alone(|| {
+        let mut front = Front::reserve(512 * page()).unwrap();
+        front.advise(256 * page().., Advice::DONTDUMP).unwrap();
+        let data = data_bytes();
+        limit(libc::RLIMIT_DATA, (data + 384 * page()) as u64);
+        assert_eq!(front.resize(512 * page()).unwrap_err().errno(), Errno::ENOMEM);
+        assert_eq!((front.len(), data_bytes()), (0, data));
+        front.resize(300 * page()).unwrap();
+        assert_eq!((front[0], front[300 * page() - 1], data_bytes()), (0, 0, data + 300 * page()));
+    });
 }
 
 #[test]

@@ -47,7 +47,8 @@ impl Front {
     /// [`Reservation::decommit`].
     ///
     /// # Errors
-    /// That `len` is more than what is reserved. ENOMEM: there is not so much memory. It is as it was.
+    /// That `len` is more than what is reserved. ENOMEM: there is not so much memory. It is as it was: what was
+    /// committed until then, where the reserved pages are several mappings to the kernel, is given back.
     ///
     /// ```
     /// use rawmap::Front;
@@ -70,7 +71,10 @@ impl Front {
         let (old_end, end) =
             (page.round_up(self.len).unwrap_or(0), page.round_up(len).unwrap_or(0));
         if end > old_end {
-            self.space.commit(old_end..end)?;
+            self.space.commit(old_end..end).inspect_err(|_| {
+                // If that is refused as well, the pages stay counted until it grows or is dropped.
+                let _ = self.space.decommit(old_end..end);
+            })?;
         } else if end < old_end {
             self.space.decommit(end..old_end)?;
         }

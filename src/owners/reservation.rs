@@ -183,7 +183,8 @@ impl Reservation {
     /// # Errors
     /// A range that does not lie within the reservation, or is not whole pages; in strict mode those of
     /// [`mprotect`](crate::mprotect): ENOMEM if there is not so much memory, or the process has too many
-    /// mappings.
+    /// mappings. Where the kernel holds the range in several parts, those before the one that it refused are
+    /// committed then; [`decommit`](Self::decommit) gives them back.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
@@ -340,7 +341,7 @@ impl Reservation {
     /// is nobody's.
     ///
     /// # Errors
-    /// Those of [`commit`](Self::commit). The reservation comes back.
+    /// Those of [`commit`](Self::commit). The reservation comes back, parts of it perhaps committed, as there.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
@@ -478,7 +479,8 @@ impl<A: Access> Mapping<A> {
     /// # Errors
     /// Those of [`mmap`](crate::mmap): ENOMEM where the process has as many mappings as it may have. That it
     /// lies on huge pages, or where the main thread's stack may grow. The mapping comes back; but it is unmapped
-    /// if that mprotect is refused, under strict accounting (`vm.overcommit_memory` 2).
+    /// if that mprotect is refused: under strict accounting (`vm.overcommit_memory` 2), over RLIMIT_DATA, with as
+    /// many mappings as there may be, or by a filter. Strict mode has no such step.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};

@@ -358,6 +358,13 @@ pub fn limit(resource: libc::__rlimit_resource_t, value: u64) {
     assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
 }
 
+/// How many bytes count against RLIMIT_DATA.
+pub fn data_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let data = status.lines().find_map(|line| line.strip_prefix("VmData:")).unwrap();
+    data.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+}
+
 pub const CAP_IPC_LOCK: u32 = 14;
 pub const CAP_SYS_RAWIO: u32 = 17;
 pub const CAP_SYS_RESOURCE: u32 = 24;
