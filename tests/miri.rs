@@ -221,6 +221,9 @@ fn sequences_of_calls_do_what_the_model_says() {
     if common::emulator().is_some() {
         return skip!("QEMU's user mode answers otherwise; tests/sequences.rs says how");
     }
+    if !cfg!(miri) {
+        need_lockable!(1 << 20);
+    }
     for seed in 0..if cfg!(miri) { 6 } else { common::number("RAWMAP_SEQUENCES", 2000) } {
         println!("seed {seed}");
         let play = || Arena::new().play(&mut Seeded(seed));

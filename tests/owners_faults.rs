@@ -365,11 +365,17 @@ fn is_writable(map: &mut Mapping<Raw>) {
 fn a_new_mapping_leaves_nothing() {
     new!(|| MapOptions::new(PAYLOAD).populate().anonymous());
     let aligned = MapOptions::new(PAYLOAD / 2).align(PAYLOAD);
-    for options in [aligned, aligned.populate(), aligned.locked()] {
+    for options in [aligned, aligned.populate()] {
         new!(|| options.anonymous());
     }
     new!(|| MapOptions::new(page()).align(PAYLOAD).raw(Prot::NONE, Sharing::Private));
     new!(true, || aligned.populate().raw(RW, Sharing::Shared));
+}
+
+#[test]
+fn a_new_locked_mapping_leaves_nothing() {
+    need_lockable!(PAYLOAD as u64);
+    new!(|| MapOptions::new(PAYLOAD / 2).align(PAYLOAD).locked().anonymous());
 }
 
 #[test]
@@ -729,6 +735,7 @@ fn what_the_kernel_does_not_unmap_costs_no_memory() {
 /// Locked memory too, which MADV_DONTNEED does not free.
 #[test]
 fn what_is_locked_and_not_unmapped_costs_no_memory() {
+    need_lockable!(PAYLOAD as u64);
     let locked = || {
         let map = seven();
         map.lock(..).unwrap();
@@ -940,15 +947,25 @@ fn an_overlay_that_is_refused_leaves_the_range() {
 
 #[test]
 fn one_call_methods_tell_their_error_and_change_nothing() {
-    type Method = fn(&mut Mapping<Raw>) -> Result<(), Error>;
-    let methods: [Method; 6] = [
-        |map| map.lock(..),
+    tell_their_error_and_change_nothing(&[
         |map| map.unlock(..),
         |map| map.populate_write(..),
         |map| map.advise(.., Advice::NOHUGEPAGE),
         |map| map.protect(.., RW),
         |map| map.resident(.., &mut vec![0; PAYLOAD / page()]).map(|_| ()),
-    ];
+    ]);
+}
+
+#[test]
+fn locking_tells_its_error_and_changes_nothing() {
+    need_lockable!(PAYLOAD as u64);
+    tell_their_error_and_change_nothing(&[|map| map.lock(..)]);
+}
+
+type Method = fn(&mut Mapping<Raw>) -> Result<(), Error>;
+
+#[track_caller]
+fn tell_their_error_and_change_nothing(methods: &[Method]) {
     for method in methods {
         for run in faults!(raw, |map| by_ref(map, method), is_writable) {
             assert!(run.told.error.is_some() && run.seen.len() == 1, "{}", run.what());

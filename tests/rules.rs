@@ -133,6 +133,7 @@ fn the_running_kernel_answers_as_its_rules_say() {
     if common::qemu_before(10) {
         return skip!("QEMU before 10 takes memory in proportion to a huge range, and eats it all");
     }
+    need_lockable!(differential::LOCKABLE);
     let world = World::new();
     let World { version, page, address_space, .. } = world;
     let (version, address_space) = (Some(version), address_space as u64);
