@@ -356,8 +356,8 @@ fn the_first_reservation_asks_once_where_the_stack_may_grow() {
     // No test of this file asks in the parent. Before Linux 6.4 the file is opened and read, of which only
     // the closing is seen.
     let auxv = if kernel() < (6, 4) { &["prctl", "close"][..] } else { &["prctl"] };
-    // Where nothing below the stack would stop it: its limit.
-    let limit = ["prlimit64"];
+    // Where nothing below the stack would stop it: whether it is mapped up to its limit, and that.
+    let limit = ["prlimit64", "msync", "prlimit64"];
     let fenced = [&["mmap"], auxv, &["mmap"]].concat();
     let open = [&["mmap"], auxv, &limit, &["mmap"]].concat();
     assert!(names == fenced || names == open, "{names:?}");
