@@ -3,7 +3,9 @@
 mod common;
 use common::supervised::{Seen, supervise, unwatch, watch};
 use common::*;
-use rawmap::{DualMapping, Errno, Fd, MapOptions, MsyncFlags, Ring, Sharing};
+use rawmap::{
+    DualMapping, Errno, Fd, MapOptions, Mode, MsyncFlags, Prot, Reservation, Ring, Sharing,
+};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
@@ -153,5 +155,33 @@ fn nobody_else_changes_the_file_that_a_dual_mapping_lies_on() {
         |code: &DualMapping| unsafe { std::slice::from_raw_parts(code.run_ptr(), LEN) }.to_vec();
     if check(|| DualMapping::new(LEN), bytes, 5).is_none() {
         skip!("calls can't be refused here: no seccomp");
+    }
+}
+
+/// The seals are for those who come later: the owner's own views are as they were.
+#[test]
+fn the_views_of_a_sealed_file_are_moved_protected_and_forked() {
+    let child = || {
+        watch();
+        let mut code = DualMapping::new(LEN).unwrap();
+        unwatch();
+        code.place_written(Reservation::new(LEN, Mode::Strict).unwrap()).unwrap();
+        code.write(0, &[1]).unwrap();
+        let (written, run) = code.into_parts();
+        for prot in [Prot::READ, RW, Prot::NONE, RW] {
+            written.protect(.., prot).unwrap();
+        }
+        // SAFETY: the view can be written, and nobody uses it meanwhile.
+        alone(|| unsafe { written.as_ptr().write(2) });
+        // SAFETY: the other view can be read.
+        assert_eq!(unsafe { run.as_ptr().read() }, 2);
+    };
+    let judge = |_: usize, seen: &Seen| (seen.name() == "mremap").then_some(Err(Errno::EPERM));
+    match supervise(child, judge) {
+        Some((end, seen)) => {
+            assert_eq!(end, OK, "{seen:?}");
+            assert!(seen.iter().any(|call| call.name() == "memfd_create"));
+        }
+        None => skip!("calls can't be refused here: no seccomp"),
     }
 }

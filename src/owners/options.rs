@@ -42,12 +42,23 @@ pub struct MapOptions {
     /// `None`: as much as the file has.
     len: Option<usize>,
     align: usize,
-    /// The size of huge pages in bytes; `None`: ordinary ones.
-    huge: Option<usize>,
-    /// `MADV_HUGEPAGE`.
-    transparent_huge: bool,
+    pages: Pages,
+    /// How many bytes a page has, if they are [`Pages::Huge`].
+    huge: usize,
     /// `MAP_POPULATE`, `MAP_NORESERVE`, `MAP_LOCKED`, `MAP_STACK`.
     flags: MapFlags,
+}
+
+/// What pages it lies on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pages {
+    Ordinary,
+    /// `MADV_HUGEPAGE`.
+    TransparentHuge,
+    /// `MAP_HUGETLB`.
+    Huge,
+    /// Both were asked for, which can't be.
+    Both,
 }
 
 /// Who sees what is written to a raw mapping.
@@ -129,7 +140,7 @@ impl MapOptions {
     /// ```
     pub const fn whole() -> Self {
         let flags = MapFlags::from_bits(0);
-        Self { len: None, align: 1, huge: None, transparent_huge: false, flags }
+        Self { len: None, align: 1, pages: Pages::Ordinary, huge: 0, flags }
     }
 
     const fn flag(mut self, flag: MapFlags) -> Self {
@@ -222,7 +233,11 @@ impl MapOptions {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub const fn huge(mut self, bytes: usize) -> Self {
-        self.huge = Some(bytes);
+        self.pages = match self.pages {
+            Pages::Ordinary | Pages::Huge => Pages::Huge,
+            Pages::TransparentHuge | Pages::Both => Pages::Both,
+        };
+        self.huge = bytes;
         self
     }
 
@@ -255,7 +270,10 @@ impl MapOptions {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub const fn transparent_huge(mut self) -> Self {
-        self.transparent_huge = true;
+        self.pages = match self.pages {
+            Pages::Ordinary | Pages::TransparentHuge => Pages::TransparentHuge,
+            Pages::Huge | Pages::Both => Pages::Both,
+        };
         self
     }
 
@@ -280,7 +298,7 @@ impl MapOptions {
     #[inline]
     pub fn anonymous(self) -> Result<Mapping<ReadWrite>, Error> {
         const OPERATION: &str = "anonymous";
-        let plain = self.huge.is_none() && self.align == 1 && !self.transparent_huge;
+        let plain = matches!(self.pages, Pages::Ordinary) && self.align == 1;
         let (Some(len), true) = (self.len, plain) else {
             return self.anonymous_slowly(OPERATION);
         };
@@ -294,12 +312,13 @@ impl MapOptions {
 
     #[cold]
     fn anonymous_slowly(self, operation: &'static str) -> Result<Mapping<ReadWrite>, Error> {
-        if let (Some(huge), true) = (self.huge, self.flags.contains(MapFlags::NORESERVE)) {
+        let is_huge = matches!(self.pages, Pages::Huge);
+        if is_huge && self.flags.contains(MapFlags::NORESERVE) {
             let what = "huge pages with noreserve may be missing when they are used; see raw";
-            return Err(Error::wrong(operation, what, huge, Wrong::NotOffered, 0));
+            return Err(Error::wrong(operation, what, self.huge, Wrong::NotOffered, 0));
         }
         let mapping = self.without_file(operation, RW, Sharing::Private)?;
-        if self.huge.is_some() {
+        if is_huge {
             mapping.populate_write(..)?;
         }
         // SAFETY: as above; and if it lies on huge pages, then it has been populated, and is not NORESERVE.
@@ -350,7 +369,7 @@ impl MapOptions {
         check_alignment(operation, self.align)?;
         let mapped = rounded(operation, len, granule)?;
         // With transparent huge pages, the granule is the page.
-        let align = match self.transparent_huge.then(|| transparent_size(granule)) {
+        let align = match self.is_transparent_huge().then(|| transparent_size(granule)) {
             Some(transparent) if mapped >= transparent => self.align.max(transparent),
             _ => self.align,
         };
@@ -370,9 +389,13 @@ impl MapOptions {
         Ok(mapping)
     }
 
+    const fn is_transparent_huge(self) -> bool {
+        matches!(self.pages, Pages::TransparentHuge)
+    }
+
     /// What is said of a new mapping.
     fn advise(self, mapping: &Mapping<Raw>) -> Result<(), Error> {
-        if self.transparent_huge { mapping.advise(.., Advice::HUGEPAGE) } else { Ok(()) }
+        if self.is_transparent_huge() { mapping.advise(.., Advice::HUGEPAGE) } else { Ok(()) }
     }
 
     /// Maps a file from byte `offset` on, as a `&[u8]`. The descriptor may be closed afterwards.
@@ -472,8 +495,6 @@ impl MapOptions {
         offset: u64,
     ) -> Result<Mapping<ReadOnly>, Error> {
         const OPERATION: &str = "file_sealed";
-        check_alignment(OPERATION, self.align)?;
-        self.granule(OPERATION)?;
         let kept = Kept::of(file.as_descriptor().raw())?;
         let fd = kept.fd().raw();
         // The seals before the length: from then on it does not shrink.
@@ -484,7 +505,7 @@ impl MapOptions {
             return Err(Error::wrong(OPERATION, "the length", len, Wrong::TooLarge, most));
         }
         if self.len.is_none() && len == 0 {
-            return Ok(Mapping::empty());
+            return self.of_nothing(OPERATION);
         }
         let options = Self { len: Some(len), ..self };
         // SAFETY: nobody writes the bytes: not by a call, nor by a mapping, of which the seal says that there is
@@ -588,10 +609,8 @@ impl MapOptions {
         prot: Prot,
         sharing: Sharing,
     ) -> Result<Mapping<A>, Error> {
-        let is_plain = self.huge.is_none()
-            && self.align == 1
-            && !self.transparent_huge
-            && !Kept::is_replaceable(fd);
+        let is_plain =
+            matches!(self.pages, Pages::Ordinary) && self.align == 1 && !Kept::is_replaceable(fd);
         let (Some(len @ 1..), true) = (self.len, is_plain) else {
             // SAFETY: the caller's promise.
             return unsafe { self.of_file_slowly(operation, fd, offset, prot, sharing) };
@@ -614,17 +633,17 @@ impl MapOptions {
         prot: Prot,
         sharing: Sharing,
     ) -> Result<Mapping<A>, Error> {
-        check_alignment(operation, self.align)?;
-        let (_, flags) = self.granule(operation)?;
         let kept = Kept::of(fd)?;
         let fd = kept.fd().raw();
         let (len, block) = match self.len {
             Some(len) => (len, None),
             None => match bytes_from(operation, fd, offset)? {
-                (0, _) => return Ok(Mapping::empty()),
+                (0, _) => return self.of_nothing(operation),
                 (len, block) => (len, Some(block)),
             },
         };
+        check_alignment(operation, self.align)?;
+        let (_, flags) = self.granule(operation)?;
         let with_size = Self { flags, ..self };
         // SAFETY: `Raw` promises nothing.
         let mapping: Mapping<Raw> =
@@ -632,6 +651,13 @@ impl MapOptions {
         let mapping = moved_to_alignment(operation, mapping, self.align)?;
         // SAFETY: the caller's promise.
         Ok(unsafe { mapping.with_access() })
+    }
+
+    /// What an empty file is mapped as, if the options could be had of another one.
+    #[cold]
+    fn of_nothing<A: Access>(self, operation: &'static str) -> Result<Mapping<A>, Error> {
+        check_alignment(operation, self.align)?;
+        self.granule(operation).map(|_| Mapping::empty())
     }
 
     /// So many bytes of a file from an offset on, where the kernel likes, with these flags.
@@ -759,18 +785,22 @@ impl MapOptions {
     fn granule(self, operation: &'static str) -> Result<(PageSize, MapFlags), Error> {
         let page = page_size()?;
         let at_once = !self.flags.intersection(AT_ONCE).is_empty();
-        if self.transparent_huge && (self.huge.is_some() || at_once) {
-            let what = "huge, populate and locked fill pages before they can be transparent huge ones; \
-                        see populate_write and lock";
-            return Err(Error::wrong(operation, what, 0, Wrong::NotOffered, 0));
+        match self.pages {
+            Pages::Huge => {}
+            Pages::Ordinary => return Ok((page, self.flags)),
+            Pages::TransparentHuge if !at_once => return Ok((page, self.flags)),
+            Pages::TransparentHuge | Pages::Both => {
+                let what = "huge, populate and locked fill pages before they can be transparent huge ones; \
+                            see populate_write and lock";
+                return Err(Error::wrong(operation, what, 0, Wrong::NotOffered, 0));
+            }
         }
-        let Some(huge) = self.huge else { return Ok((page, self.flags)) };
         let wrong =
-            |wrong, limit| Error::wrong(operation, "the huge pages' size", huge, wrong, limit);
-        if !huge.is_power_of_two() {
+            |wrong, limit| Error::wrong(operation, "the huge pages' size", self.huge, wrong, limit);
+        if !self.huge.is_power_of_two() {
             return Err(wrong(Wrong::NotAPowerOfTwo, 0));
         }
-        match PageSize::new(huge) {
+        match PageSize::new(self.huge) {
             Some(size) if size >= page => Ok((size, self.flags.union(MapFlags::huge(size.log2())))),
             _ => Err(wrong(Wrong::TooSmall, page.bytes())),
         }
