@@ -6,6 +6,7 @@ use rawmap::{
     Raw, Reason, Reservation, Sharing,
 };
 use std::collections::HashMap;
+use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd};
 
 const MIB: usize = 1 << 20;
@@ -673,4 +674,36 @@ fn huge_pages_at_an_address_are_told_by_their_size() {
     let refused =
         unsafe { MapOptions::new(1).at(place, RW, ANON | rawmap::MapFlags::huge(21), NO_FD, 0) };
     assert!(refused.unwrap_err().to_string().starts_with("at: the size of huge pages is told by"));
+}
+
+/// Where one thing mends a refusal most often, the error says it.
+#[test]
+fn a_refusal_says_what_may_mend_it() {
+    let (path, _file) = named_temp_file();
+    std::fs::write(&path, vec![7; page()]).unwrap();
+    let open = |write: bool| File::options().read(!write).write(write).open(&path).unwrap();
+    let (read_only, write_only) = (open(false), open(true));
+    std::fs::remove_file(&path).unwrap();
+    let map = |file: &File, prot, sharing| {
+        // SAFETY: open for as long as it is borrowed.
+        let file = unsafe { Fd::borrow_raw(file.as_raw_fd()) };
+        MapOptions::new(page()).file_raw(file, 0, prot, sharing)
+    };
+    let hidden = map(&read_only, Prot::READ, Sharing::Shared).unwrap();
+    let cases = [
+        (map(&read_only, RW, Sharing::Shared).map(drop), "open for both reading and writing?"),
+        (map(&write_only, Prot::READ, Sharing::Private).map(drop), "open for reading?"),
+        (hidden.protect(.., RW), "open for writing?"),
+    ];
+    for (refused, says) in cases {
+        let error = refused.unwrap_err();
+        assert_eq!(error.errno(), Errno::EACCES, "{error}");
+        assert!(error.to_string().ends_with(says), "{error}");
+    }
+    if !has_right(CAP_IPC_LOCK) {
+        let (error, most) = (MapOptions::new(1 << 30).locked().anonymous(), "(ulimit -l)");
+        assert!(error.unwrap_err().to_string().ends_with(most));
+        let error = MapOptions::new(1 << 30).anonymous().unwrap().lock(..).unwrap_err();
+        assert!(error.to_string().ends_with("(ulimit -l)?"), "{error}");
+    }
 }

@@ -4,6 +4,7 @@ use crate::arch::Arch;
 use crate::call::{Call, Operation};
 use crate::check::{Kernel, Reason};
 use crate::errno::Errno;
+use crate::flags::{MapFlags, Prot};
 use crate::owners::process;
 use core::fmt;
 
@@ -11,7 +12,8 @@ use core::fmt;
 /// wrong before any call was made.
 ///
 /// It prints in one line what was asked, what was wrong with it, and, where [`Call::check`] can tell
-/// it from the words of the call, why the kernel refuses such a call. Sizes are in bytes.
+/// it from the words of the call, why the kernel refuses such a call, or else what mends it most often. Sizes
+/// are in bytes.
 ///
 /// ```
 /// use rawmap::MapOptions;
@@ -179,9 +181,10 @@ impl fmt::Display for Error {
         let (operation, argument, value, limit, wrong) = match self.0 {
             Kind::Refused { call, errno } => {
                 write!(f, "{call}: {errno}")?;
-                return match self.reason() {
-                    Some(reason) => write!(f, ": {reason}"),
-                    None => Ok(()),
+                return match (self.reason(), remedy(call.operation(), errno)) {
+                    (Some(reason), _) => write!(f, ": {reason}"),
+                    (None, Some(remedy)) => write!(f, ": {remedy}"),
+                    (None, None) => Ok(()),
                 };
             }
             Kind::RefusedBeyond { call, errno } => return write!(f, "{call}: {errno}"),
@@ -205,6 +208,32 @@ impl fmt::Display for Error {
                 write!(f, "{argument} {value:#x} lies where the main thread's stack may grow")
             }
         }
+    }
+}
+
+/// What to do about a refusal that the words of the call don't explain, where one thing helps most often.
+fn remedy(operation: Operation, errno: Errno) -> Option<&'static str> {
+    match (operation, errno) {
+        (Operation::Mmap { prot, flags, .. }, Errno::EACCES) => {
+            if prot.contains(Prot::WRITE) && !flags.contains(MapFlags::PRIVATE) {
+                Some("is the file open for both reading and writing?")
+            } else {
+                Some("is the file open for reading?")
+            }
+        }
+        (Operation::Mprotect { prot, .. }, Errno::EACCES) if prot.contains(Prot::WRITE) => {
+            Some("is the file open for writing?")
+        }
+        (Operation::Mmap { flags, .. }, Errno::ENOMEM) if flags.contains(MapFlags::HUGETLB) => {
+            Some("so many huge pages are not free (vm.nr_hugepages)")
+        }
+        (Operation::Mmap { flags, .. }, Errno::EAGAIN) if flags.contains(MapFlags::LOCKED) => {
+            Some("more than this user may lock (ulimit -l)")
+        }
+        (Operation::Mlock { .. } | Operation::Mlock2 { .. }, Errno::ENOMEM | Errno::EPERM) => {
+            Some("is it more than this user may lock (ulimit -l)?")
+        }
+        _ => None,
     }
 }
 
