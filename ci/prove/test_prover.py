@@ -176,6 +176,21 @@ class Refuses(unittest.TestCase):
 
     def test_a_stack_pointer_that_is_not_given_back(self):
         self.assert_refused("goes to where nobody knows", "50" + CALL + ANSWER)  # push rax
+        right = "680180d2" "010000d4" "e10300aa" "200080d2" "%s" "c0035fd6"  # as above
+        self.assertEqual(proved(right % "", target="aarch64"), [])
+        self.assert_refused("stack pointer: not for", right % "ff4300d1", target="aarch64")  # sub sp, sp, 16
+
+    def test_stores_and_loads_on_the_wrong_side_of_the_call(self):
+        # mov r8, rdi; mov rdi, rdx; xchg rsi, rcx: where they are, and the arguments; mov [r8], rcx; mov rax, [r8]
+        begin, store, load, clear = "4989f8" "4889d7" "4887f1", "498908", "498b00", "49c70000000000"
+        kwargs = {"params": ("at", "value", "addr", "len"), "probe": claims.order}
+        self.assertEqual(proved(begin + store + CALL + load + "c3", **kwargs), [])
+        self.assert_refused("stored before the call", begin + CALL + load + "c3", **kwargs)
+        self.assert_refused("stored before the call", begin + store + clear + CALL + load + "c3", **kwargs)
+        # mov [rsp - 8], rcx; and after the call mov rax, [rsp - 8]; and mov qword ptr [r8], 0
+        self.assert_refused("loaded after the call",
+                            begin + store + "48894c24f8" + CALL + "488b4424f8" + "c3", **kwargs)
+        self.assert_refused("nothing written after", begin + store + CALL + load + clear + "c3", **kwargs)
 
     def test_writes(self):
         self.assert_refused("writes nothing else", "c60700" + CALL + ANSWER)  # mov byte [rdi], 0
