@@ -207,7 +207,7 @@ def main(name):
             seconds = sum(job.result()[1] for job in jobs)
             row(it, sum(not lines for lines in wrong.values()), len(wrong),
                 [f"{symbol}: {line}" for (symbol, _), lines in wrong.items() for line in lines],
-                f"{len(wrong) - new} of them the code of a build above, {seconds:.0f} s")
+                f"{len(wrong) - new} of these have the same code in a build above, {seconds:.0f} s")
         refused = 0
         refusals = [pool.submit(refusal, target, line, proved) for line in faults(target)]
         for done in refusals:
