@@ -10,17 +10,20 @@
 //! `ci/prove.sh` shows on the machine code of each architecture, at every level of optimization, for all
 //! arguments and all answers of the kernel, that each raw function, each stub and
 //! [`Call::make`](crate::Call::make) makes exactly one system call, with the kernel's number and exactly
-//! the words that are documented, returns what is documented, writes nothing else, and relies on
-//! nothing that the kernel destroys; and at opt-level 3, that [`Call::check`](crate::Call::check) never panics,
-//! and refuses no less when more of the [`Kernel`](crate::Kernel) is stated, and that
-//! [`commit`](crate::Reservation::commit), [`decommit`](crate::Reservation::decommit),
-//! [`purge`](crate::Reservation::purge) and [`sync`](crate::Mapping::sync) make, for a range `start..end` that
-//! they accept, the documented calls with the words that it means, and for any other none.
-//! It assumes that Ghidra's description of the instructions, the solver, the linker, linux-raw-sys and the
-//! tables in these files are right, that no pointer that is passed in points into the function's own stack
-//! frame, and of an owner that its invariants hold; it doesn't cover the owners' other operations, nor what
-//! lives in SVE's and V's registers, of which `ci/disasm.sh` shows by LLVM's own account that none lives
-//! across a call.
+//! the words that are documented, returns what is documented, reads and writes no other memory, so that no
+//! pointer can make it fault, and relies on nothing that the kernel destroys. At opt-level 3 it shows that
+//! [`Call::check`](crate::Call::check) never panics, and refuses no less when more of the
+//! [`Kernel`](crate::Kernel) is stated, for kernels of the architecture that the program is compiled for and
+//! pages of 4 KiB (on aarch64 also 16 and 64 KiB); and that [`commit`](crate::Reservation::commit),
+//! [`decommit`](crate::Reservation::decommit), [`purge`](crate::Reservation::purge) and
+//! [`sync`](crate::Mapping::sync) make, for a range `start..end` that they accept, the documented calls with the
+//! words that it means, and for any other none.
+//!
+//! It assumes that Ghidra's description of the instructions, in which none faults, the solver, the linker,
+//! linux-raw-sys and the tables in these files are right, that no pointer that is passed in points into the
+//! function's own stack frame, and of an owner that its invariants hold. It doesn't cover debug assertions, the
+//! owners' other operations, nor what lives in SVE's and V's registers, of which `ci/disasm.sh` shows by LLVM's
+//! own account that none lives across a call.
 
 #[cfg(not(all(
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"),

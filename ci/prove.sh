@@ -5,14 +5,20 @@
 
 usage_if_asked "usage: ci/prove.sh [ARCH...]
 
-For each ARCH (x86_64, aarch64, riscv64; all three when none is named) compiles a probe for each function
-of the crate in nine ways (levels of optimization, vectors), executes its machine code symbolically, and has a solver
-prove for all arguments, all contents of memory and all answers of the kernel what ci/prove/claims.py
-claims; and at one level what check.py claims of Call::check and owners.py of the owners. Where builds have the
-same machine code it is proved once, and counted. Then breaks a copy of the crate in each way of
-ci/prove/faults.txt, which must be refused.
-Nothing is run, so no emulator is needed. The tools come from the Python registry (150 MB).
-What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}.
+For each ARCH (x86_64, aarch64, riscv64; all three when none is named):
+
+1. checks that each public function that makes a call is in the list of ci/prove/probes.rs;
+2. compiles that file's probes, small functions that call those of the crate, in nine ways (levels of
+   optimization, LTO, vectors and so on), executes their machine code with symbols for arguments, memory and the
+   kernel's answers, and has a solver prove for all values of these what ci/prove/claims.py claims; and at
+   opt-level 3 what check.py claims of Call::check, and owners.py of owners;
+3. breaks a copy of the crate in each way of ci/prove/faults.txt, which must be refused.
+
+A line says of each build how many probes are proved; code that another build has as well is proved once. Whatever
+is not proved is a line with FAILED, the claim, and inputs for which it doesn't hold; then the script fails.
+
+Nothing is run, so no emulator is needed. It takes about eight minutes on two cores. The tools come from the
+Python registry (150 MB). What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}.
 
   RAWMAP_CACHE, RAWMAP_RUST: see ci/lib.sh" "$@"
 

@@ -7,8 +7,8 @@ from functools import partial
 
 import z3
 
-from claims import MAX_ERRNO, Goal, promised, word
-from pcode import Refused, bits, counterexample, simplify
+from claims import MAX_ERRNO, Goal, promised, touches, word
+from pcode import Refused, bits, counterexample, number, simplify
 
 EINVAL, ENOMEM = 22, 12
 READ_WRITE, DONTNEED, DONTNEED_LOCKED = 3, 4, 24
@@ -78,7 +78,7 @@ class Owner:
                 terms[0] = z3.If(z3.And(*state.assumed), term, terms[0])
             return terms[0]
 
-        at, size = field("as_ptr"), field("len")
+        at, size, self.size_of = field("as_ptr"), field("len"), number(field("size_of"))
         self.granule = simplify(z3.Extract(7, 0, field("granule"))), bits(log2, 8)
         page = bits(1 << log2)
         head = at & page - 1
@@ -141,12 +141,8 @@ class Way:
 
 def operation(kind, what, params, log2, kernel, end):
     """A claim of one end of it; what doesn't hold is told as Refused."""
-    memory = end.before
-    for call in end.state.calls:
-        yield "nothing written before a call", call.world == memory
-        memory = call.after
-    yield "nothing written after the calls", end.state.world == memory
     it = Owner(end.machine, kind, log2)
+    yield from touches(end, "it", it.size_of)
     given = [*promised(end.machine.target, params), *it.invariants, *end.state.assumed]
     given = [simplify(z3.substitute(term, it.granule)) for term in given]
     todo = [[]]

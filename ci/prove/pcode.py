@@ -225,6 +225,7 @@ class State:
     frame: Cells = field(default_factory=Cells)
     assumed: list = field(default_factory=list)
     calls: list = field(default_factory=list)
+    accesses: dict = field(default_factory=dict)  # of the world: (address, bytes, whether it writes), by their ids
     returns: tuple = ()  # where the calls on the way return to
     example: z3.ModelRef | None = None  # inputs that come this way, if any are known
     sp: tuple = None, None  # the stack pointer when it was last asked for, and its distance from that at entry
@@ -241,7 +242,7 @@ class State:
                 return None
             example = solver.model() if verdict == z3.sat else None
         return State(self.pc, self.world, *(Cells(it) for it in (self.registers, self.temporaries, self.frame)),
-                     assumed, list(self.calls), self.returns, example)
+                     assumed, list(self.calls), dict(self.accesses), self.returns, example)
 
     def merged(self, other):
         """This way and another, no input of which comes this way, as one."""
@@ -250,7 +251,15 @@ class State:
         registers, frame = (getattr(self, it).merged(mine, getattr(other, it)) for it in ("registers", "frame"))
         return State(self.pc, self.world, registers, Cells(), frame,
                      [*self.assumed[:shared], *(it for it in [simplify(z3.Or(mine, others))] if not z3.is_true(it))],
-                     self.calls, self.returns, self.example or other.example)
+                     self.calls, self.accesses | other.accesses, self.returns, self.example or other.example)
+
+    def accessed(self, address, size, writes):
+        self.accesses[address.get_id(), size, writes] = address, size, writes
+
+    def forget_below(self, offset):
+        """What lies there in the frame, a signal handler or another function may have written over."""
+        for at in [at for at in self.frame if at < offset]:
+            del self.frame[at]
 
 
 class Machine:
@@ -266,10 +275,10 @@ class Machine:
         self.target, self.context = target, pypcode.Context(target.language)
         with open(image, "rb") as file:
             elf = ELFFile(file)
-            alloc, write = 2, 1
+            write, alloc, execute = 1, 2, 4
             # What may be written is not known, but for what only the linker writes.
-            self.image = [(s["sh_addr"], s.data()) for s in elf.iter_sections() if s["sh_flags"] & alloc
-                          and (not s["sh_flags"] & write or s.name in WRITTEN_BY_LINKER)]
+            self.image = [(s["sh_addr"], s.data(), s["sh_flags"] & execute) for s in elf.iter_sections()
+                          if s["sh_flags"] & alloc and (not s["sh_flags"] & write or s.name in WRITTEN_BY_LINKER)]
             self.symbols = {s.name: s["st_value"] for s in elf.get_section_by_name(".symtab").iter_symbols()
                             if s["st_shndx"] != "SHN_UNDEF"}
         self.replaced = {self.symbols[name]: run for name, run in (replaced or {}).items() if name in self.symbols}
@@ -286,10 +295,11 @@ class Machine:
     def set(self, state, name, term):
         state.registers.write(self.registers[name].offset, term)
 
-    def bytes_at(self, address, size):
-        for start, data in self.image:
+    def bytes_from(self, address):
+        """The rest of the section that has this address, and whether it is code."""
+        for start, data, executable in self.image:
             if start <= address < start + len(data):
-                return data[address - start:address - start + size]
+                return data[address - start:], executable
         raise Refused(f"goes or reads where nothing is: {address:#x}")
 
     @lru_cache(maxsize=None)
@@ -298,9 +308,11 @@ class Machine:
 
         An operation is (name, output, inputs), each operand (space, offset, size).
         """
-        code = self.bytes_at(pc, 16)
+        code, executable = self.bytes_from(pc)
+        if not executable:
+            raise Refused(f"executes what is no code: {pc:#x}")
         try:
-            ops = self.context.translate(code, pc, max_instructions=1).ops
+            ops = self.context.translate(code[:16], pc, max_instructions=1).ops
         except (pypcode.BadDataError, pypcode.UnimplError) as error:
             raise Refused(f"an instruction at {pc:#x} that P-code has no words for: {code[:4].hex()}") from error
         operand = lambda node: node and (node.space.name, node.offset, node.size)
@@ -340,7 +352,10 @@ class Machine:
     def load(self, state, address, size, touched):
         at = number(address)
         if at is not None:
-            return bits(int.from_bytes(self.bytes_at(at, size), "little"), 8 * size)
+            data, _ = self.bytes_from(at)
+            if len(data) < size:
+                raise Refused(f"reads beyond the end of what is known at {at:#x}")
+            return bits(int.from_bytes(data[:size], "little"), 8 * size)
         places, term = self.places_in_frame(state, address), None
         for offset, condition in places:
             if offset < 0:
@@ -349,13 +364,17 @@ class Machine:
                 raise Refused(f"reads its caller's frame at {offset:+}")
             there = now(state.frame.read(offset, size))
             term = there if term is None else z3.If(condition, there, term)
-        return simplify(loaded(state.world, address, size)) if term is None else term
+        if term is not None:
+            return term
+        state.accessed(address, size, False)
+        return simplify(loaded(state.world, address, size))
 
     def store(self, state, address, term, touched):
         if number(address) is not None:
             raise Refused(f"writes to a static: {address}")
         places, size = self.places_in_frame(state, address), term.size() // 8
         if not places:
+            state.accessed(address, size, True)
             state.world = stored(state.world, address, term)
         for offset, condition in places:
             if offset + size > 0:
@@ -365,13 +384,15 @@ class Machine:
             state.frame.write(offset, new)
 
     def check_stack(self, state, before, touched):
-        """The stack pointer is known, and what an instruction touched is not below it."""
+        """The stack pointer is known and aligned, and what an instruction touched is not below it."""
         after = self.depth(state)
-        if after is None or after < -LARGEST_FRAME:
+        if after is None or after < -LARGEST_FRAME or after % self.target.sp_alignment:
             raise Refused(f"the stack pointer is {self.get(state, self.target.sp)}")
         for offset in touched:
             if offset < min(before, after) - self.target.red_zone:
                 raise Refused(f"uses {min(before, after) - offset} bytes below the stack pointer")
+        if after > before:
+            state.forget_below(after - self.target.red_zone)
 
     # ---- Execution ----
 
@@ -526,9 +547,14 @@ class Machine:
         self.set(state, self.target.answer, call.answer)
 
 
-def back_to_caller(machine, state, result=None):
-    """Returns from a function that is not executed: it destroys every register but those that it must keep."""
-    sp = machine.get(state, machine.target.sp)
+def back_to_caller(machine, state, touched, result=None):
+    """Returns from a function that is not executed: it destroys every register but those that it must keep, and what
+    lies below the stack pointer, where nothing may lie that it is to touch.
+    """
+    sp, depth = machine.get(state, machine.target.sp), machine.depth(state)
+    if any(offset < depth for offset in touched):
+        raise Refused("passes what lies below the stack pointer")
+    state.forget_below(depth)
     back = machine.get(state, machine.target.link) if machine.target.link else machine.load(state, sp, 8, [])
     state.pc = machine.destination(state, back)
     state.returns = state.returns[:-1]
@@ -547,8 +573,9 @@ def memcpy(machine, state):
     to, source, size = (machine.get(state, register) for register in machine.target.args[:3])
     if number(size) is None:
         raise Refused("copies so many bytes that nobody knows")
-    machine.store(state, to, machine.load(state, source, number(size), []), [])
-    return back_to_caller(machine, state, to)
+    touched = []
+    machine.store(state, to, machine.load(state, source, number(size), touched), touched)
+    return back_to_caller(machine, state, touched, to)
 
 
 def memset(machine, state):
@@ -556,8 +583,9 @@ def memset(machine, state):
     to, value, size = (machine.get(state, register) for register in machine.target.args[:3])
     if number(size) is None:
         raise Refused("fills so many bytes that nobody knows")
-    machine.store(state, to, joined([byte(value, 0)] * number(size)), [])
-    return back_to_caller(machine, state, to)
+    touched = []
+    machine.store(state, to, joined([byte(value, 0)] * number(size)), touched)
+    return back_to_caller(machine, state, touched, to)
 
 
 def panicked(machine, state):

@@ -184,17 +184,17 @@ mod values {
         ($($name:ident($($arg:ident: $type:ty),*) -> $returns:ident = $call:literal;)*) => {$(
             #[unsafe(export_name = concat!("value.", stringify!($name)))]
             pub unsafe extern "C" fn $name(at: *mut ulong, $($arg: $type),*) {
-                let call = Call::$name($(Argument::from($arg)),*);
-                let [a, b, c, d, e, f] = call.args();
-                // Volatile, so that the words go one by one and not in vector registers, which have no P-code.
                 unsafe {
-                    at.write_volatile(call.number());
-                    at.add(1).write_volatile(a.bits());
-                    at.add(2).write_volatile(b.bits());
-                    at.add(3).write_volatile(c.bits());
-                    at.add(4).write_volatile(d.bits());
-                    at.add(5).write_volatile(e.bits());
-                    at.add(6).write_volatile(f.bits());
+                    // As `make` below finds it in memory.
+                    let [nr, a, b, c, d, e, f]: [ulong; 7] = core::mem::transmute(Call::$name($(Argument::from($arg)),*));
+                    // Volatile, so that the words go one by one and not in vector registers, which have no P-code.
+                    at.write_volatile(nr);
+                    at.add(1).write_volatile(a);
+                    at.add(2).write_volatile(b);
+                    at.add(3).write_volatile(c);
+                    at.add(4).write_volatile(d);
+                    at.add(5).write_volatile(e);
+                    at.add(6).write_volatile(f);
                 }
             }
         )*};
@@ -268,10 +268,12 @@ mod owners {
     fields! {
         "reservation.as_ptr": reservation_at(it: Reservation) = it.as_ptr().addr();
         "reservation.len": reservation_len(it: Reservation) = it.len();
+        "reservation.size_of": reservation_size_of(it: Reservation) = size_of_val(it);
         "reservation.granule": reservation_granule(it: Reservation) = it.granule().log2() as usize;
         "reservation.mode": reservation_mode(it: Reservation) = (it.mode() == Mode::Strict).into();
         "mapping.as_ptr": mapping_at(it: Mapping) = it.as_ptr().addr();
         "mapping.len": mapping_len(it: Mapping) = it.len();
+        "mapping.size_of": mapping_size_of(it: Mapping) = size_of_val(it);
         "mapping.granule": mapping_granule(it: Mapping) = it.granule().log2() as usize;
     }
 }

@@ -20,7 +20,7 @@ class Code:
                     self.globals.setdefault(symbol.name, (object, symbol["st_shndx"], symbol["st_value"]))
 
     def digest(self, name):
-        """Of all that a function consists of: its bytes and relocations, and those of all that these refer to. Of two
+        """Of all that a function consists of: its bytes, whether they may be written or executed, its relocations, and all that these refer to. Of two
         functions with one digest the linker makes the same code, at other addresses.
         """
         digest, numbers, todo = hashlib.sha256(), {}, []
@@ -37,7 +37,8 @@ class Code:
         while todo:
             object, section = todo.pop()
             elf, relocations = self.elfs[object], self.relocations[object].get(section)
-            digest.update(repr((number(object, section), elf.get_section(section).data())).encode())
+            it = elf.get_section(section)
+            digest.update(repr((number(object, section), it["sh_type"], it["sh_flags"], it.data())).encode())
             for it in relocations.iter_relocations() if relocations else ():
                 symbol = elf.get_section(relocations["sh_link"]).get_symbol(it["r_info_sym"])
                 place, value = (object, symbol["st_shndx"]), symbol["st_value"]

@@ -28,6 +28,7 @@ class Target:
     sp: str
     link: str | None  # the register that holds the return address; None where it is on the stack
     int_is_extended: bool  # whether the caller sign-extends an int to a register
+    sp_alignment: int  # what the stack pointer is a multiple of, at every instruction
     red_zone: int  # bytes below the stack pointer that signal handlers leave alone
     # ---- The kernel's calling convention; sources: arch/*.rs ----
     instruction: str  # Ghidra's name of the system-call instruction
@@ -49,8 +50,8 @@ TARGETS = {target.name: target for target in (
     Target(
         "x86_64", "x86_64-unknown-linux-gnu", "x86:LE:64:default",
         args=["RDI", "RSI", "RDX", "RCX", "R8", "R9"], results=["RAX", "RDX"],
-        saved=["RBX", "RBP", *numbered("R", 12, 15), "DF", "MXCSR"],
-        sp="RSP", link=None, int_is_extended=False, red_zone=128,
+        saved=["RBX", "RBP", *numbered("R", 12, 15), "DF", "MXCSR", "FPUControlWord", "FS_OFFSET", "GS_OFFSET"],
+        sp="RSP", link=None, int_is_extended=False, sp_alignment=8, red_zone=128,
         instruction="syscall", number="RAX", words=["RDI", "RSI", "RDX", "R10", "R8", "R9"], answer="RAX",
         destroyed={"RCX": 0, "R11": 0},
         pages=[12], address_space=(1 << 56) - 4096,
@@ -60,19 +61,19 @@ TARGETS = {target.name: target for target in (
     Target(
         "aarch64", "aarch64-unknown-linux-gnu", "AARCH64:LE:64:v8A",
         args=numbered("x", 0, 7), results=["x0", "x1"],
-        saved=[*numbered("x", 19, 29), *numbered("d", 8, 15)],
-        sp="sp", link="x30", int_is_extended=False, red_zone=0,
+        saved=[*numbered("x", 19, 29), *numbered("d", 8, 15), "fpcr", "tpidr_el0"],
+        sp="sp", link="x30", int_is_extended=False, sp_alignment=16, red_zone=0,
         instruction="CallSupervisor", number="x8", words=numbered("x", 0, 5), answer="x0",
         destroyed=dict.fromkeys(numbered("p", 0, 15), 0) | dict.fromkeys(numbered("z", 0, 31), 16),
-        pages=[14, 16], address_space=1 << 52,
+        pages=[12, 14, 16], address_space=1 << 52,
         vectors=["-Ctarget-feature=+lse,+sve"], has_vector_loops=True,
         told={*numbered("p", 0, 15)}, told_with_vectors={*numbered("p", 0, 15), *numbered("q", 0, 31)},
     ),
     Target(
         "riscv64", "riscv64gc-unknown-linux-gnu", "RISCV:LE:64:default",
         args=numbered("a", 0, 7), results=["a0", "a1"],
-        saved=[*numbered("s", 0, 11), *numbered("fs", 0, 11), "gp", "tp"],
-        sp="sp", link="ra", int_is_extended=True, red_zone=0,
+        saved=[*numbered("s", 0, 11), *numbered("fs", 0, 11), "gp", "tp", "frm"],
+        sp="sp", link="ra", int_is_extended=True, sp_alignment=16, red_zone=0,
         instruction="ecall", number="a7", words=numbered("a", 0, 5), answer="a0",
         destroyed=dict.fromkeys([*numbered("v", 0, 31), "vl", "vtype"], 0),
         pages=[12], address_space=1 << 56,

@@ -24,10 +24,10 @@ MUNMAP = claims.Function("munmap", "addr: ptr, len: ulong", "word", "munmap", "a
 class Program(pcode.Machine):
     """A machine with one function, "f", of the bytes given in hex."""
 
-    def __init__(self, code, target="x86_64", replaced=None):
+    def __init__(self, code, target="x86_64", replaced=None, executable=True):
         self.target = TARGETS[target]
         self.context = pypcode.Context(self.target.language)
-        self.image, self.symbols, self.replaced = [(START, bytes.fromhex(code))], {"f": START}, replaced or {}
+        self.image, self.symbols, self.replaced = [(START, bytes.fromhex(code), executable)], {"f": START}, replaced or {}
         self.registers = self.context.registers
         self.sp, self.popped = z3.BitVec("sp", 64), 0 if self.target.link else 8
         self.back = z3.Concat(z3.BitVec("back", 63), pcode.bits(0, 1))
@@ -117,6 +117,7 @@ class Computes(unittest.TestCase):
 
 class Same(unittest.TestCase):
     def digest(self, source):
+        """Of the function f."""
         with TemporaryDirectory() as folder:
             file = Path(folder, "f.rs")
             file.write_text("#![no_std]\n" + source)
@@ -130,6 +131,10 @@ class Same(unittest.TestCase):
         one = self.digest(callee % 3 + caller)
         self.assertEqual(one, self.digest(other + callee % 3 + caller))
         self.assertNotEqual(one, self.digest(callee % 5 + caller))
+
+    def test_what_is_constant_is_not_what_may_be_written(self):
+        f = "#[no_mangle] pub fn f() -> u8 { unsafe { (&raw const X).read_volatile() } } #[no_mangle] pub static %s;"
+        self.assertNotEqual(self.digest(f % "X: u8 = 0"), self.digest(f % "mut X: u8 = 0"))
 
 
 class Proves(unittest.TestCase):
@@ -171,14 +176,69 @@ class Refuses(unittest.TestCase):
 
     def test_a_stack_pointer_that_is_not_given_back(self):
         self.assert_refused("goes to where nobody knows", "50" + CALL + ANSWER)  # push rax
+        right = "680180d2" "010000d4" "e10300aa" "200080d2" "%s" "c0035fd6"  # as above
+        self.assertEqual(proved(right % "", target="aarch64"), [])
+        self.assert_refused("stack pointer: not for", right % "ff4300d1", target="aarch64")  # sub sp, sp, 16
+
+    def test_stores_and_loads_on_the_wrong_side_of_the_call(self):
+        # mov r8, rdi; mov rdi, rdx; xchg rsi, rcx: where they are, and the arguments; mov [r8], rcx; mov rax, [r8]
+        begin, store, load, clear = "4989f8" "4889d7" "4887f1", "498908", "498b00", "49c70000000000"
+        kwargs = {"params": ("at", "value", "addr", "len"), "probe": claims.order}
+        self.assertEqual(proved(begin + store + CALL + load + "c3", **kwargs), [])
+        self.assert_refused("stored before the call", begin + CALL + load + "c3", **kwargs)
+        self.assert_refused("stored before the call", begin + store + clear + CALL + load + "c3", **kwargs)
+        # mov [rsp - 8], rcx; and after the call mov rax, [rsp - 8]; and mov qword ptr [r8], 0
+        self.assert_refused("loaded after the call",
+                            begin + store + "48894c24f8" + CALL + "488b4424f8" + "c3", **kwargs)
+        self.assert_refused("nothing written after", begin + store + CALL + load + clear + "c3", **kwargs)
 
     def test_writes(self):
-        self.assert_refused("nothing written before", "c60700" + CALL + ANSWER)  # mov byte [rdi], 0
-        self.assert_refused("nothing written after", CALL + "c60700" + ANSWER)
+        self.assert_refused("writes nothing else", "c60700" + CALL + ANSWER)  # mov byte [rdi], 0
+        self.assert_refused("writes nothing else", CALL + "c60700" + ANSWER)
         self.assert_refused("writes to its caller's frame", "c644240800" + CALL + ANSWER)  # mov byte [rsp + 8], 0
         self.assert_refused("writes to a static", "c604250010000000" + CALL + ANSWER)  # mov byte [0x1000], 0
         self.assert_refused("below the stack pointer", "c68424f0feffff00" + CALL + ANSWER)  # mov byte [rsp - 272], 0
         self.assertEqual(proved("c64424f800" + CALL + ANSWER), [])  # mov byte [rsp - 8], 0: the red zone
+
+    def test_reads_which_may_fault(self):
+        self.assert_refused("reads nothing else", "488b0f" + CALL + ANSWER)  # mov rcx, [rdi]
+        self.assert_refused("reads nothing else", CALL + "488b08" + ANSWER)  # mov rcx, [rax]
+        # test edi, edi; je or jne; mov rcx, [rdi]
+        for branch in "7403", "7503":
+            self.assert_refused("reads nothing else", "85ff" + branch + "488b0f" + CALL + ANSWER)
+        self.assert_refused("reads nothing else", "488b0f" "85ff" "7401" "90" + CALL + ANSWER)
+
+    def test_a_read_or_write_that_is_partly_elsewhere(self):
+        # mov rax, [rdi + 1]; ret; and mov [rdi], rax; ret
+        for code, size, right in ("488b4701c3", 9, True), ("488b4701c3", 8, False), ("488907c3", 8, False):
+            reads = lambda function, kernel, end: claims.touches(end, "at", size)
+            self.assertEqual(proved(code, params=["at"], probe=reads, calls=0) == [], right)
+
+    def test_what_lay_below_the_stack_pointer_is_not_relied_on(self):
+        # mov [rsp - 144], rdi; mov rdi, [rsp - 144]; around which rsp is 144 less, twice or once
+        down, up, store, load = "4881ec90000000", "4881c490000000", "48893c24", "488b3c24"
+        self.assertEqual(proved(down + store + load + up + CALL + ANSWER), [])
+        self.assert_refused("argument 0", down + store + up + down + load + up + CALL + ANSWER)
+
+    def test_a_stack_pointer_that_is_not_aligned(self):
+        # sub sp, sp, 8; add sp, sp, 8; ret
+        self.assert_refused("the stack pointer is", "ff2300d1" "ff230091" "c0035fd6", target="aarch64")
+
+    def test_memory_that_is_no_code_or_ends(self):
+        with self.assertRaisesRegex(pcode.Refused, "no code"):
+            Program("c3", executable=False).run("f", [])
+        with self.assertRaisesRegex(pcode.Refused, "beyond the end"):  # mov rax, [0x1001]
+            Program("488b042501100000").run("f", [])
+
+    def test_memcpy_keeps_nothing_below_the_stack_pointer_and_takes_nothing_there(self):
+        # mov [rsp - 16], rdi; call memcpy; mov rax, [rsp - 16]; ret; memcpy; and memcpy from rsp - 16
+        code = "48897c24f0" "ba08000000" "%s" "e806000000" "488b4424f0" "c3" "90"
+        memcpy = lambda start: {START + start: pcode.memcpy}
+        _, [end] = Program(code % "", replaced=memcpy(21)).run("f", [claims.word("a"), claims.word("b")])
+        result = Program("").get(end, "RAX")
+        self.assertIsNotNone(pcode.counterexample([], result == claims.word("a")))
+        with self.assertRaisesRegex(pcode.Refused, "below the stack pointer"):  # lea rsi, [rsp - 16]
+            Program(code % "488d7424f0", replaced=memcpy(26)).run("f", [claims.word("a"), claims.word("b")])
 
     def test_a_frame_of_the_caller_that_is_read(self):
         self.assert_refused("reads its caller's frame", "8a442410" + CALL + ANSWER)  # mov al, [rsp + 16]
@@ -217,6 +277,22 @@ class Lists(unittest.TestCase):
             for probe in ("answer", "press", "order"):
                 self.assertIn(f"{probe}.{function.name}", symbols)
         self.assertEqual(len(symbols), len(set(symbols)))
+
+    def test_what_is_public_and_not_in_the_list(self):
+        import prove  # which imports this file
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "src/lib.rs")
+            file.parent.mkdir()
+            file.write_text("""
+                #[doc(hidden)] pub mod hidden {}
+                pub mod other { pub fn munmap() {} pub fn mmap2() {} }
+                pub fn munmap() {}
+                pub struct Call;
+                impl Call { pub fn munmap() -> Self { Call } pub fn mmap2() -> Self { Call } pub fn number(&self) {} }
+            """)
+            wrong = [line for line in prove.check_list(file.parents[1], TARGETS["x86_64"]) if "does not say" not in line]
+        self.assertEqual(wrong, ["mmap2 is public, and nothing proves it", "Call::mmap2 is public, and nothing proves it",
+                                 "there are two functions munmap", f"{file} hides something from the documentation"])
 
     def test_an_int_is_read_with_its_sign(self):
         minus_one = z3.substitute(claims.word("x", "int"), (z3.BitVec("x", 64), pcode.bits(0xffffffff)))

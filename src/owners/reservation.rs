@@ -211,9 +211,10 @@ impl Reservation {
     ///
     /// [`Overcommit`](Mode::Overcommit): one call, `madvise(start, len, MADV_DONTNEED)`.
     /// [`Strict`](Mode::Strict): one, `mmap(start, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1,
-    /// 0)`, which counts them back as well. Where the kernel refuses that, since the process has as many
-    /// mappings as it may have, their memory is freed as in the other mode, and they stay counted and
-    /// accessible. In strict mode the pages' advice, name, lock, NUMA policy and protection key go with them.
+    /// 0)`, which counts them back as well. Where that is ENOMEM, it is made once more, with
+    /// `MAP_FIXED_NOREPLACE`, since a kernel before 6.12 may have unmapped the pages by then, and what that
+    /// places elsewhere is unmapped. Where the kernel refuses both, since the process has as many mappings as it
+    /// may have, their memory is freed as in the other mode, and they stay counted and accessible. In strict mode the pages' advice, name, lock, NUMA policy and protection key go with them.
     ///
     /// # Errors
     /// A range that does not lie within the reservation, or is not whole pages; those of
