@@ -7,49 +7,23 @@ mod verdicts;
 use differential::{Tally, World};
 use rawmap::{Arch, Call, Errno, Operation, RULES, Rule, Rules, Step};
 use std::collections::HashSet;
-use verdicts::{Of, mutants, place, read, tell, telling};
+use verdicts::{Of, kernels, mutants, place, read, tell, telling};
 
-/// Written by `RAWMAP_RECORD=1 cargo test --release --test rules`, when rules have changed.
+/// Written by `RAWMAP_RECORD=1 ci/mutants.sh`, when rules have changed.
 const RECORDED: &str = include_str!("verdicts.txt");
+/// The same, by which mistakes in the rules' conditions are told (`ci/conditions.rs`).
+const BOUNDARIES: &str = include_str!("boundaries.txt");
 
 fn rules() -> impl Iterator<Item = &'static Rule> {
     RULES.lists().into_iter().flatten()
 }
 
-fn recorded() -> impl Iterator<Item = (&'static str, Of, Call)> {
-    let lines = RECORDED.lines().filter(|line| !line.starts_with('#'));
+fn recorded(lines: &'static str) -> impl Iterator<Item = (&'static str, Of, Call)> {
+    let lines = lines.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| {
         let (of, call) = read(line).unwrap_or_else(|| panic!("not a line of verdicts: {line}"));
         (line, of, call)
     })
-}
-
-/// Every version at which something changes, and the one before.
-fn versions() -> Vec<Option<(u16, u16)>> {
-    let minors = [1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19];
-    let sixth = minors.into_iter().map(|minor| Some((6, minor)));
-    [None, Some((7, 3))].into_iter().chain(sixth).collect()
-}
-
-/// Kernels of every architecture, version, page size, and of two widths of addresses each.
-fn kernels() -> Vec<Of> {
-    let mut kernels = Vec::new();
-    for &arch in Arch::ALL {
-        let (spaces, pages): (_, &[usize]) = match arch {
-            Arch::Aarch64 => ([1 << 48, 1 << 52], &[4096, 16384, 65536]),
-            Arch::Riscv64 => ([1 << 47, 1 << 56], &[4096]),
-            _ => ([(1 << 47) - 4096, (1 << 56) - 4096], &[4096]),
-        };
-        for version in versions() {
-            for &page in pages {
-                for (address_space, regular_file) in spaces.map(|it| (it, false)) {
-                    let of = Of { arch, version, page, address_space, regular_file };
-                    kernels.extend([of, Of { regular_file: true, ..of }]);
-                }
-            }
-        }
-    }
-    kernels
 }
 
 #[test]
@@ -82,7 +56,7 @@ fn recorded_verdicts_are_given() {
         std::fs::write(file, head.to_owned() + &lines.collect::<String>()).unwrap();
         return;
     }
-    for (line, of, call) in recorded() {
+    for (line, of, call) in recorded(RECORDED).chain(recorded(BOUNDARIES)) {
         assert_eq!(of.line(call, &RULES), line);
         assert_eq!(call.check(&of.kernel()), call.check_by(&of.kernel(), &RULES), "{line}");
     }
@@ -92,10 +66,14 @@ fn recorded_verdicts_are_given() {
 fn each_mistake_in_the_list_is_told_by_a_recorded_verdict() {
     let mut left = mutants();
     let all = left.len();
-    for (_, of, call) in recorded() {
+    for (_, of, call) in recorded(RECORDED) {
         tell(&of, call, &mut left);
     }
-    println!("{all} mistakes, {} told by {} verdicts", all - left.len(), recorded().count());
+    println!(
+        "{all} mistakes, {} told by {} verdicts",
+        all - left.len(),
+        recorded(RECORDED).count()
+    );
     left.iter().for_each(|it| println!("not told: {}", it.what));
     assert!(left.is_empty() && all > 300, "a mistake in the list would not be told");
 }
@@ -103,7 +81,7 @@ fn each_mistake_in_the_list_is_told_by_a_recorded_verdict() {
 #[test]
 fn a_list_that_ends_early_or_is_of_another_call_is_no_panic() {
     let of = kernels()[0];
-    for (_, _, call) in recorded() {
+    for (_, _, call) in recorded(RECORDED) {
         for list in [&[], &RULES.munmap[..1], RULES.mmap] {
             let [mmap, munmap, mprotect, msync, mremap, madvise] = [list; 6];
             let [mincore, mlock, munlock, mlockall, munlockall, mseal] = [list; 6];

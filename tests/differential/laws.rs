@@ -5,8 +5,9 @@ use super::source::Source;
 use rawmap::arch::nr;
 use rawmap::{
     Advice, Arch, Call, Errno, ErrnoSet, Kernel, MapFlags, MlockAllFlags, MlockFlags, MremapFlags,
-    MsealFlags, MsyncFlags, PageSize, Prot, RULES, Reason, Refusal, Word,
+    MsealFlags, MsyncFlags, PageSize, Prot, RULES, Reason, Refusal, Rule, Step, Word,
 };
+use std::collections::HashSet;
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
@@ -38,8 +39,8 @@ pub fn word(source: &mut impl Source) -> usize {
     }
 }
 
-/// Asserts every law, of what the source gives.
-pub fn hold(source: &mut impl Source) {
+/// Asserts every law, of any words that the source gives; and remembers which rules have refused something.
+pub fn hold(source: &mut impl Source, met: &mut HashSet<Rule>) {
     let page = PageSize::new(1 << (12 + source.below(52))).unwrap();
     of_page_sizes(page, word(source));
     of_errors(Word::int(word(source)));
@@ -47,7 +48,11 @@ pub fn hold(source: &mut impl Source) {
     let number = if source.one_in(16) { word(source) } else { source.pick(&SHAPES).1 };
     let words = std::array::from_fn(|_| Word::int(word(source)));
     let Some(call) = of_words(number, words) else { return };
+    of_call(call, page, source, met);
+}
 
+/// Asserts every law of verdicts on a call.
+pub fn of_call(call: Call, page: PageSize, source: &mut impl Source, met: &mut HashSet<Rule>) {
     let arch = source.pick(Arch::ALL);
     let (mut less, mut more) = (Kernel::new(arch, page), Kernel::new(arch, page));
     // A limit that both have, that only one has, or that none has.
@@ -80,8 +85,16 @@ pub fn hold(source: &mut impl Source) {
     // Nonsense is no panic; and what passes at once is what passes by the list, whatever the kernel.
     let nonsense = less.address_space(word(source) as u64).version(minor, minor);
     for kernel in [less, more, unstated, unstated.version(6, minor), nonsense] {
-        assert_eq!(call.check(&kernel), call.check_by(&kernel, &RULES), "{call} {kernel:?}");
+        let verdict = call.check(&kernel);
+        assert_eq!(verdict, call.check_by(&kernel, &RULES), "{call} {kernel:?}");
+        met.extend(verdict.err().map(|refusal| *refusal.rule()));
     }
+}
+
+/// The rules by which nothing was refused.
+pub fn unmet(met: &HashSet<Rule>) -> Vec<&'static Rule> {
+    let rules = RULES.lists().into_iter().flatten();
+    rules.filter(|it| matches!(it.step, Step::Refuse(..)) && !met.contains(it)).collect()
 }
 
 fn of_page_sizes(page: PageSize, n: usize) {

@@ -86,6 +86,34 @@ impl Of {
     }
 }
 
+/// Every version at which something changes, and the one before.
+pub fn versions() -> Vec<Option<(u16, u16)>> {
+    let minors = [1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19];
+    let sixth = minors.into_iter().map(|minor| Some((6, minor)));
+    [None, Some((7, 3))].into_iter().chain(sixth).collect()
+}
+
+/// Kernels of every architecture, version, page size, and of two widths of addresses each.
+pub fn kernels() -> Vec<Of> {
+    let mut kernels = Vec::new();
+    for &arch in Arch::ALL {
+        let (spaces, pages): (_, &[usize]) = match arch {
+            Arch::Aarch64 => ([1 << 48, 1 << 52], &[4096, 16384, 65536]),
+            Arch::Riscv64 => ([1 << 47, 1 << 56], &[4096]),
+            _ => ([(1 << 47) - 4096, (1 << 56) - 4096], &[4096]),
+        };
+        for version in versions() {
+            for &page in pages {
+                for (address_space, regular_file) in spaces.map(|it| (it, false)) {
+                    let of = Of { arch, version, page, address_space, regular_file };
+                    kernels.extend([of, Of { regular_file: true, ..of }]);
+                }
+            }
+        }
+    }
+    kernels
+}
+
 /// The kernel and the call of a line.
 pub fn read(line: &str) -> Option<(Of, Call)> {
     let mut parts = line.split(' ');
@@ -279,7 +307,7 @@ fn with(list: &'static [Rule]) -> Rules {
 }
 
 /// Whether two verdicts say something else about the kernel.
-fn differs(one: Result<(), Refusal>, other: Result<(), Refusal>) -> bool {
+pub fn differs(one: Result<(), Refusal>, other: Result<(), Refusal>) -> bool {
     let said = |verdict: Result<(), Refusal>| {
         verdict.map_err(|it| (it.errno(), it.earlier(), it.unchanged(), it.reason()))
     };

@@ -8,6 +8,7 @@
 //!   decides which way is taken.
 //! - *bytes* are those of the function that does the job, without what it calls.
 use std::fs::File;
+use std::hint::black_box;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -17,10 +18,11 @@ use object::{Object, ObjectSymbol};
 
 const PAGE: usize = 4096;
 
-/// What a job is given: a page of its own, which it may unmap, and a file.
+/// What a job is given: a page of its own, which it may unmap, a file, and what is known of the kernel.
 struct Given {
     page: *mut u8,
     file: File,
+    kernel: rawmap::Kernel,
 }
 
 /// Expands to a function for each peer of each row, and to the list of them. The function returns the
@@ -113,6 +115,19 @@ rows! {
             libc::mmap(null_mut(), PAGE, libc::PROT_READ, flags, -1, 0)
         }
     }
+    checked_munmap "`Call::check` of an `munmap` that passes" {
+        rawmap(g) -> bool { rawmap::Call::munmap(g.page, PAGE).check(&g.kernel).is_ok() }
+    }
+    checked_mmap "`Call::check` of an `mmap` that passes, with flags that the compiler does not know" {
+        rawmap(g) -> bool {
+            let flags = black_box(rawmap::MapFlags::PRIVATE | rawmap::MapFlags::ANONYMOUS);
+            let call = rawmap::Call::mmap(g.page, PAGE, rawmap::Prot::READ, flags, -1, 0);
+            call.check(&g.kernel).is_ok()
+        }
+    }
+    refused_munmap "`Call::check` of an `munmap` that is refused" {
+        rawmap(g) -> bool { rawmap::Call::munmap(g.page, 0).check(&g.kernel).is_err() }
+    }
     anonymous "1 MiB of memory, mapped, a byte written, unmapped" {
         rawmap(_g) -> () { rawmap::MapOptions::new(1 << 20).anonymous().unwrap()[0] = 1; }
         memmap2(_g) -> () { memmap2::MmapMut::map_anon(1 << 20).unwrap()[0] = 1; }
@@ -161,7 +176,8 @@ fn stops(request: libc::c_uint, given: &Given, job: fn(&Given)) -> u64 {
                 libc::_exit(1);
             }
             // What is done only once: page size, symbols. On a page of its own.
-            job(&Given { page: page(), file: given.file.try_clone().expect("a descriptor") });
+            let file = given.file.try_clone().expect("a descriptor");
+            job(&Given { page: page(), file, kernel: given.kernel });
             libc::raise(libc::SIGSTOP);
             job(given);
             libc::_exit(0);
@@ -194,7 +210,8 @@ fn main() {
     let binary = object::File::parse(&*binary).expect("an ELF file");
     let size = |name: &str| binary.symbols().find(|it| it.name() == Ok(name)).map(|it| it.size());
     let file = File::open(program).expect("this program");
-    let given = Given { page: page(), file };
+    let kernel = rawmap::Kernel::find().expect("a kernel").version(6, 18);
+    let given = Given { page: page(), file, kernel };
     println!("| row | peer | instructions | calls | bytes | fewest |");
     println!("|---|---|--:|--:|--:|---|");
     let mut last = "";
