@@ -1,8 +1,9 @@
 //! Linux's memory-mapping system calls, without a libc: inline stubs for x86_64, aarch64 and riscv64, own
 //! constants, exact errors, and owners on top that no safe program can break memory with.
 //!
-//! `no_std`, no dependencies, no build script. The crate has three layers, and each is usable without those
-//! above it.
+//! `no_std`, no dependencies, no build script. Nothing here takes a lock, or memory from a heap (`alloc`): an
+//! allocator or a signal handler may use all of it. The crate has three layers, and each is usable without
+//! those above it.
 //!
 //! # Memory and files as slices
 //! [`MapOptions`] says how a mapping is to be, and its last method what comes back: a [`Mapping`] that is a
