@@ -145,12 +145,16 @@ fn lengths_that_can_not_be_are_refused() {
     assert_eq!(error.argument(), Some(("the length", max / 2 + 1, Some(max / 2))));
     let most = max - page() + 1;
     assert_eq!(Stack::new(most).unwrap_err().errno(), Errno::ENOMEM, "with the guard it is more");
-    for refused in [Ring::new(0).map(drop), DualMapping::new(0).map(drop)] {
-        assert!(refused.unwrap_err().to_string().ends_with("the length is 0"));
-    }
-    for refused in [Stack::new(0), Stack::with_guard(0, 0)] {
-        let said = refused.unwrap_err().to_string();
-        assert_eq!(said, "Stack::new: the length 0x0 is less than 0x1");
+    assert!(DualMapping::new(0).unwrap_err().to_string().ends_with("the length is 0"));
+    let none = [
+        (Ring::new(0).map(drop), "Ring::new"),
+        (Stack::new(0).map(drop), "Stack::new"),
+        (Stack::with_guard(0, 0).map(drop), "Stack::new"),
+    ];
+    for (refused, operation) in none {
+        let error = refused.unwrap_err();
+        assert_eq!(error.to_string(), format!("{operation}: the length 0x0 is less than 0x1"));
+        assert_eq!(error.errno(), Errno::EINVAL);
     }
 }
 

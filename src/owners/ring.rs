@@ -55,7 +55,7 @@ impl Ring {
     /// A ring of `len` bytes, rounded up to whole pages: zeroes.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap) (EINVAL for length 0) and [`mremap`](crate::mremap); that twice the
+    /// Those of [`mmap`](crate::mmap) and [`mremap`](crate::mremap); that the length is 0, or that twice the
     /// length is more than `isize::MAX`. Nothing stays mapped; but if another thread has mapped something since
     /// that mremap was refused, or a filter answers each mremap by an error that the kernel has for it (other
     /// than EPERM, EACCES and ENOSYS), half of the address space stays taken.
@@ -72,6 +72,9 @@ impl Ring {
         let Some(len) = page_size()?.round_up(len).filter(|len| *len <= limit) else {
             return Err(Error::wrong("Ring::new", "the length", len, Wrong::TooLong, limit));
         };
+        if len == 0 {
+            return Err(Error::wrong("Ring::new", "the length", len, Wrong::TooSmall, 1));
+        }
         let both = match mirrored(len) {
             Ok(both) => both,
             Err(refused) if refused.is_by_policy() => match mirrored_file(len) {
