@@ -475,6 +475,7 @@ fn a_mapping_that_is_answered_by_0_is_an_error_and_unmaps_nothing() {
 #[test]
 fn a_growth_that_is_answered_by_0_is_an_error() {
     let child = || {
+        rawmap::prepare().unwrap();
         let mut map = seven();
         let at = map.as_ptr();
         watch();
