@@ -12,7 +12,7 @@ use crate::owners::options::{MapOptions, Place, Sharing};
 use crate::owners::place::{NOTHING, move_over, unless_replaced};
 use crate::owners::process::page_size;
 use crate::owners::reservation::{Mode, Reservation};
-use crate::raw::{NO_FD, RawFd};
+use crate::raw::NO_FD;
 use core::ptr::null_mut;
 use core::slice;
 
@@ -352,7 +352,10 @@ fn mirrored_file(len: usize) -> Result<Mapping<Raw>, Error> {
 /// Those of the calls; EEXIST if another thread has mapped something there meanwhile. Nothing stays mapped.
 fn twice_over(file: &MemoryFile, len: usize) -> Result<Mapping<Raw>, Error> {
     // Behind the file's end there is nothing, until it is mapped there as well.
-    let mut first = twice(len, MapFlags::SHARED, file.raw())?;
+    let call = Call::mmap(null_mut(), 2 * len, RW, MapFlags::SHARED, file.raw(), 0);
+    // SAFETY: a new mapping, in place of nothing, of whole pages.
+    let mut first =
+        unsafe { Mapping::adopt(issue(call)?, 2 * len, page_size()?, Backing::SharedFile) }?;
     let second = first.split_off(len)?;
     let place = Place::Exact(second.as_ptr());
     // No part is added by this, so the kernel has no reason to refuse it.
@@ -362,13 +365,6 @@ fn twice_over(file: &MemoryFile, len: usize) -> Result<Mapping<Raw>, Error> {
     // that is accessible, to which a stack keeps its distance.
     let second = unsafe { half.at(place, RW, MapFlags::SHARED, file.raw(), 0) }?;
     Ok(joined(first, second))
-}
-
-fn twice(len: usize, flags: MapFlags, fd: RawFd) -> Result<Mapping<Raw>, Error> {
-    let backing = if fd == NO_FD { Backing::SharedAnonymous } else { Backing::SharedFile };
-    let call = Call::mmap(null_mut(), 2 * len, RW, flags, fd, 0);
-    // SAFETY: a new mapping, in place of nothing, of whole pages.
-    unsafe { Mapping::adopt(issue(call)?, 2 * len, page_size()?, backing) }
 }
 
 /// The two halves as one owner.
