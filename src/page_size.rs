@@ -28,11 +28,11 @@ pub struct PageSize {
 
 impl PageSize {
     /// log2 of the smallest page size that Linux has anywhere: 4096 bytes.
-    const MIN_LOG2: u32 = 12;
+    pub(crate) const MIN_LOG2: u32 = 12;
     /// The smallest page size that Linux has anywhere: 4096 bytes.
     pub(crate) const SMALLEST: Self = Self { log2: Self::MIN_LOG2 as u8 };
     /// log2 of the largest that [`find`](Self::find) asks for: 1 MiB, above any that Linux has.
-    const MAX_LOG2: u32 = 20;
+    pub(crate) const MAX_LOG2: u32 = 20;
 
     /// The page size where the architecture fixes it: 4096 on x86_64; `None` elsewhere.
     pub const FIXED: Option<Self> = match arch::FIXED_PAGE_SIZE {

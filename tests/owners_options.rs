@@ -77,16 +77,17 @@ fn a_length_over_isize_max_is_refused_before_any_call() {
         let options = MapOptions::new(len);
         // SAFETY: nothing is mapped.
         let of_file = unsafe { options.file(lent(&file), 0) }.map(drop);
-        for refused in [
-            options.anonymous().map(drop),
-            options.huge(2 * MIB).anonymous().map(drop),
-            options.align(4 * MIB).anonymous().map(drop),
-            options.raw(RW, Sharing::Shared).map(drop),
-            of_file,
-            at_place(options, Place::Hint(at(0))).map(drop),
+        for (refused, granule) in [
+            (options.anonymous().map(drop), page()),
+            (options.huge(2 * MIB).anonymous().map(drop), 2 * MIB),
+            (options.align(4 * MIB).anonymous().map(drop), page()),
+            (options.raw(RW, Sharing::Shared).map(drop), page()),
+            (of_file, page()),
+            (at_place(options, Place::Hint(at(0))).map(drop), page()),
         ] {
             let error = refused.unwrap_err();
-            assert_eq!(error.argument(), Some(("the length", len, Some(max))), "{error}");
+            let limit = Some(most(granule));
+            assert_eq!(error.argument(), Some(("the length", len, limit)), "{error}");
             assert_eq!((error.errno(), error.call()), (Errno::ENOMEM, None));
         }
     }
@@ -422,9 +423,9 @@ fn a_size_of_huge_pages_that_the_machine_has_not_is_refused_by_the_kernel() {
         let said = error.to_string();
         assert!(said.contains(&format!("MAP_HUGETLB|{log2}<<MAP_HUGE_SHIFT")), "{said}");
     }
-    // A length that no object may have, counted in such pages.
+    // A page that no object may have.
     let error = MapOptions::new(1).huge(1 << 63).anonymous().unwrap_err();
-    assert_eq!(error.argument(), Some(("the length", 1, Some(isize::MAX as usize))));
+    assert_eq!(error.argument(), Some(("the huge pages' size", 1 << 63, Some(1 << 62))));
 }
 
 #[test]

@@ -127,13 +127,15 @@ fn a_dropped_ring_or_dual_mapping_or_stack_leaves_nothing() {
 
 #[test]
 fn lengths_that_can_not_be_are_refused() {
-    let max = isize::MAX as usize;
+    let (max, most) = (isize::MAX as usize, most(page()));
+    // A ring has two pages more while it is made.
+    let ring = most / 2 / page() * page() - page();
     for len in [max, usize::MAX - page(), usize::MAX] {
         let errors = [
-            (Ring::new(len).unwrap_err(), "Ring::new", max / 2),
-            (DualMapping::new(len).unwrap_err(), "DualMapping::new", max),
-            (Stack::new(len).unwrap_err(), "Stack::new", max),
-            (Stack::with_guard(1, len).unwrap_err(), "Stack::new", max),
+            (Ring::new(len).unwrap_err(), "Ring::new", ring),
+            (DualMapping::new(len).unwrap_err(), "DualMapping::new", most),
+            (Stack::new(len).unwrap_err(), "Stack::new", most),
+            (Stack::with_guard(1, len).unwrap_err(), "Stack::new", most),
         ];
         for (error, operation, limit) in errors {
             assert_eq!(error.argument(), Some(("the length", len, Some(limit))), "{error}");
@@ -141,9 +143,9 @@ fn lengths_that_can_not_be_are_refused() {
             assert_eq!(error.errno(), Errno::ENOMEM);
         }
     }
-    let error = Ring::new(max / 2 + 1).unwrap_err();
-    assert_eq!(error.argument(), Some(("the length", max / 2 + 1, Some(max / 2))));
-    let most = max - page() + 1;
+    let error = Ring::new(ring + 1).unwrap_err();
+    assert_eq!(error.argument(), Some(("the length", ring + 1, Some(ring))));
+    assert!(Ring::new(ring).unwrap_err().call().is_some(), "which is the kernel's to refuse");
     assert_eq!(Stack::new(most).unwrap_err().errno(), Errno::ENOMEM, "with the guard it is more");
     assert!(DualMapping::new(0).unwrap_err().to_string().ends_with("the length is 0"));
     let none = [

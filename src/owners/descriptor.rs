@@ -3,10 +3,12 @@
 use crate::arch::{self, STAT_MODE, nr};
 use crate::errno::Errno;
 use crate::flags::MapFlags;
+use crate::owners::beyond::{
+    PROC_SUPER_MAGIC, close, counts_strictly, file_size_limit, fstatfs, is_replaceable,
+};
 use crate::owners::error::{Error, Wrong};
 use crate::owners::mapping::RW;
 use crate::owners::place;
-use crate::owners::process::{counts_strictly, file_size_limit};
 use crate::page_size::PageSize;
 use crate::raw::RawFd;
 use crate::word::Word;
@@ -36,7 +38,8 @@ impl Fd<'_> {
     /// Lends a descriptor by its number.
     ///
     /// # Safety
-    /// It must be open, and stay open for as long as this value is used.
+    /// It must be open, and name the same open file for as long as this value is used: nobody closes it, nor gives
+    /// its number to another file (`dup2`). That is asked of 0, 1 and 2 only as far as that they are open.
     #[must_use]
     pub const unsafe fn borrow_raw(raw: RawFd) -> Self {
         Self { raw, lent: PhantomData }
@@ -71,15 +74,9 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Whether a lent descriptor of this number may be given another file by safe code.
-    #[inline]
-    pub(super) const fn is_replaceable(fd: RawFd) -> bool {
-        0 <= fd && fd <= 2
-    }
-
     /// No call but for 0, 1 and 2: `fcntl(fd, F_DUPFD_CLOEXEC, 3)`, and `close` when it is dropped.
     pub(super) fn of(fd: RawFd) -> Result<Self, Error> {
-        if Self::is_replaceable(fd) {
+        if is_replaceable(fd) {
             Ok(Self { raw: duplicate(fd)?, is_duplicate: true })
         } else {
             Ok(Self { raw: fd, is_duplicate: false })
@@ -110,12 +107,6 @@ fn duplicate(fd: RawFd) -> Result<RawFd, Error> {
         Ok(made) => Ok(made.bits() as RawFd),
         Err(errno) => Err(Error::refused_beyond("fcntl(F_DUPFD_CLOEXEC)", errno)),
     }
-}
-
-/// Closes a descriptor that is this crate's own.
-fn close(fd: RawFd) {
-    // SAFETY: nobody else has the number.
-    unsafe { arch::syscall1(Word::signed(fd), nr::CLOSE) };
 }
 
 /// What `fstat` says of a file.
@@ -161,15 +152,9 @@ impl Status {
     }
 }
 
-/// The type of the file system that a file lies on (`statfs.f_type`). One call: `fstatfs(fd, ...)`.
+/// The type of the file system that a file lies on. One call: `fstatfs(fd, ...)`.
 fn file_system(fd: RawFd) -> Result<usize, Error> {
-    // 120 bytes, on any architecture.
-    let mut status = [0_usize; 16];
-    let out = Word::ptr(status.as_mut_ptr().cast());
-    // SAFETY: the kernel writes a `struct statfs` there, which is not larger.
-    let asked = unsafe { arch::syscall2(Word::signed(fd), out, nr::FSTATFS) };
-    Errno::decode(asked).map_err(|errno| Error::refused_beyond("fstatfs", errno))?;
-    Ok(status[0])
+    fstatfs(fd).map_err(|errno| Error::refused_beyond("fstatfs", errno))
 }
 
 // Seals of a memory file (`fcntl(2)`).
@@ -241,7 +226,6 @@ pub(super) fn bytes_from(
     fd: RawFd,
     offset: u64,
 ) -> Result<(usize, usize), Error> {
-    const PROC_SUPER_MAGIC: usize = 0x9fa0;
     let status = Status::of(fd)?;
     let no_file = |what| Error::wrong(operation, what, 0, Wrong::NotMappable, 0);
     if let Some(what) = status.unmappable() {
@@ -316,9 +300,9 @@ pub(super) struct MemoryFile {
 impl MemoryFile {
     /// A file of `len` bytes: zeroes.
     ///
-    /// Six calls: `prlimit64(RLIMIT_FSIZE)`, since to make a file longer than that is a signal (whoever lowers
-    /// that limit just then, or turns strict accounting on later, is not considered); `openat`, `read` and `close`
-    /// of `vm.overcommit_memory`; `memfd_create("rawmap", MFD_CLOEXEC|MFD_ALLOW_SEALING)` and `ftruncate`; and
+    /// Seven calls: `prlimit64(RLIMIT_FSIZE)`, since to make a file longer than that is a signal (whoever lowers
+    /// that limit just then, or turns strict accounting on later, is not considered); `openat`, `fstatfs`,
+    /// `read` and `close` of `vm.overcommit_memory`; `memfd_create("rawmap", MFD_CLOEXEC|MFD_ALLOW_SEALING)` and `ftruncate`; and
     /// `fcntl` and `close` where that file got number 0, 1 or 2. Under strict accounting a page that can't be
     /// counted when it is touched would be SIGBUS: there `mmap` and `munmap` of so much memory come first, which is
     /// refused where it can't be had.
@@ -339,7 +323,7 @@ impl MemoryFile {
         let made =
             Errno::decode(made).map_err(|errno| Error::refused_beyond("memfd_create", errno))?;
         let mut file = Self { fd: made.bits() as RawFd, len, is_strict };
-        if Kept::is_replaceable(file.fd) {
+        if is_replaceable(file.fd) {
             // Where the program has closed its standard input, or output.
             file = Self { fd: duplicate(file.fd)?, ..file };
         }

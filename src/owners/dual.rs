@@ -24,13 +24,13 @@ use core::slice;
 /// Three calls, no file descriptor: `mmap(NULL, len, PROT_READ|PROT_EXEC, MAP_SHARED|MAP_ANONYMOUS, -1, 0)`,
 /// `mremap(start, 0, len, MREMAP_MAYMOVE, NULL)`, which maps the same pages again, and `mprotect(second, len,
 /// PROT_READ|PROT_WRITE)`. No view gains the right to be run, so it works where the system forbids that
-/// (`PR_SET_MDWE`). Where one of the three is refused, by a filter, a security module or an emulator, eleven
-/// others map a memory file twice: `prlimit64`, `openat`, `read` and `close` (of `vm.overcommit_memory`),
+/// (`PR_SET_MDWE`). Where one of the three is refused, by a filter, a security module or an emulator, twelve
+/// others map a memory file twice: `prlimit64`, `openat`, `fstatfs`, `read` and `close` (of `vm.overcommit_memory`),
 /// `memfd_create`, `ftruncate`, `mmap` twice, `fcntl`, `fstat`, `close`. The file is sealed before it is used, so
 /// that a thread that has opened it meanwhile, by its number in `/proc/self/fd`, can neither write it nor make it
 /// shorter; where a filter refuses that, or the kernel is older than Linux 5.1, there is no such mapping. Under
 /// strict accounting all of its memory is had at once, and where that is turned on later, a page of it that can't
-/// be counted is SIGBUS.
+/// be counted is SIGBUS. Where another thread lowers RLIMIT_FSIZE between those calls, it is SIGXFSZ.
 ///
 /// Code is written in as many pieces as it comes in, and then published once: [`write`](Self::write),
 /// `write`, [`publish`](Self::publish). What is not published yet, the processor may not see. How a compiler
@@ -361,8 +361,10 @@ impl DualMapping {
     /// The two views as one owner again.
     ///
     /// # Safety
-    /// Both are equally long, whole pages of ordinary size, and the same memory, of which nobody else has a
-    /// view. The first can be read and written, the second one read and run.
+    /// For as long as the result lives: both are equally long, whole pages of ordinary size, and the same memory,
+    /// of which nobody else has a view, nor writes it by a call. The first can be read and written, the second one
+    /// read and run; none of it is guarded. If it is a file's, the file has the bytes, and a block for each: one
+    /// that shrinks is SIGBUS.
     #[must_use]
     pub const unsafe fn from_parts(written: Mapping<Raw>, run: Mapping<Raw>) -> Self {
         Self { written, run }

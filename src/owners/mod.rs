@@ -31,6 +31,7 @@
 //! owner is used that the handler interrupted.
 
 mod access;
+mod beyond;
 mod descriptor;
 #[cfg(doctest)]
 mod does_not_compile;

@@ -4,6 +4,7 @@ use crate::call::Call;
 use crate::errno::Errno;
 use crate::flags::{Advice, MapFlags, Prot};
 use crate::owners::access::{Access, Raw, ReadOnly, ReadWrite};
+use crate::owners::beyond::is_replaceable;
 use crate::owners::descriptor::{AsDescriptor, Kept, bytes_from, check_sealed, explained, granule};
 use crate::owners::error::{Error, Wrong, issue};
 use crate::owners::huge::transparent_size;
@@ -410,7 +411,8 @@ impl MapOptions {
     /// # Errors
     /// Those of [`mmap`](crate::mmap): EACCES if it is not open for reading; ENODEV, or what the thing is, if
     /// it can't be mapped, as a directory or a pipe. That the length is more than `isize::MAX`; with
-    /// [`whole`](Self::whole), that the file ends before the offset. Nothing stays mapped.
+    /// [`whole`](Self::whole), that the file ends before the offset. Nothing stays mapped, but of a file on huge
+    /// pages where a filter refuses `fstat`.
     ///
     /// # Safety
     /// For as long as it is mapped:
@@ -610,7 +612,7 @@ impl MapOptions {
         sharing: Sharing,
     ) -> Result<Mapping<A>, Error> {
         let is_plain =
-            matches!(self.pages, Pages::Ordinary) && self.align == 1 && !Kept::is_replaceable(fd);
+            matches!(self.pages, Pages::Ordinary) && self.align == 1 && !is_replaceable(fd);
         let (Some(len @ 1..), true) = (self.len, is_plain) else {
             // SAFETY: the caller's promise.
             return unsafe { self.of_file_slowly(operation, fd, offset, prot, sharing) };
@@ -801,6 +803,7 @@ impl MapOptions {
             return Err(wrong(Wrong::NotAPowerOfTwo, 0));
         }
         match PageSize::new(self.huge) {
+            Some(size) if size.bytes() > isize::MAX as usize => Err(wrong(Wrong::TooLong, 1 << 62)),
             Some(size) if size >= page => Ok((size, self.flags.union(MapFlags::huge(size.log2())))),
             _ => Err(wrong(Wrong::TooSmall, page.bytes())),
         }

@@ -24,13 +24,13 @@ pub(super) fn rounded(
 ) -> Result<usize, Error> {
     match granule.round_up(len) {
         Some(rounded) if rounded <= isize::MAX as usize => Ok(rounded),
-        _ => Err(too_long(operation, len)),
+        _ => Err(too_long(operation, len, granule.round_down(isize::MAX as usize))),
     }
 }
 
 #[cold]
-fn too_long(operation: &'static str, len: usize) -> Error {
-    Error::wrong(operation, "the length", len, Wrong::TooLong, isize::MAX as usize)
+fn too_long(operation: &'static str, len: usize, most: usize) -> Error {
+    Error::wrong(operation, "the length", len, Wrong::TooLong, most)
 }
 
 /// The error, if an alignment is not a power of two.
@@ -337,7 +337,10 @@ impl Room {
     pub(super) fn new(operation: &'static str, len: usize, align: usize) -> Result<Self, Error> {
         let page = page_size()?.bytes();
         let align = align.max(page);
-        let limit = isize::MAX as usize - len - page;
+        let limit = (isize::MAX as usize - page).saturating_sub(len);
+        if align == page && align > limit {
+            return Err(too_long(operation, len, isize::MAX as usize - 2 * page));
+        }
         if align > limit {
             return Err(Error::wrong(operation, "the alignment", align, Wrong::TooLong, limit));
         }

@@ -289,17 +289,17 @@ fn strides(
     align: usize,
 ) -> Result<(usize, usize), Error> {
     let limit = isize::MAX as usize;
+    let too_long = |what, value, most| Error::wrong(operation, what, value, Wrong::TooLong, most);
+    if align > limit {
+        return Err(too_long("the alignment", align, limit));
+    }
     let stride = len.checked_next_multiple_of(align).filter(|stride| *stride <= limit);
-    let all = stride.and_then(|stride| stride.checked_mul(count)).filter(|all| *all <= limit);
-    match (stride, all) {
-        (Some(stride), Some(all)) => Ok((stride, all)),
-        _ => Err(Error::wrong(
-            operation,
-            "the number of pieces",
-            count,
-            Wrong::TooLong,
-            limit / len.max(1),
-        )),
+    let Some(stride) = stride else {
+        return Err(too_long("the length", len, limit - limit % align));
+    };
+    match stride.checked_mul(count) {
+        Some(all) if all <= limit => Ok((stride, all)),
+        _ => Err(too_long("the number of pieces", count, limit / stride)),
     }
 }
 

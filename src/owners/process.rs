@@ -19,12 +19,12 @@
 use crate::arch::{self, nr};
 use crate::call::Call;
 use crate::errno::Errno;
-use crate::flags::MsyncFlags;
-use crate::owners::error::{Error, issue};
+use crate::flags::{MapFlags, MsyncFlags, Prot};
+use crate::owners::beyond::{limit, read_proc};
+use crate::owners::error::{Error, Wrong, issue};
 use crate::page_size::PageSize;
 use crate::word::Word;
-use core::ffi::CStr;
-use core::ptr::without_provenance_mut;
+use core::ptr::{null_mut, without_provenance_mut};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The page size in bytes, once it is known; 0 before.
@@ -40,8 +40,11 @@ static FENCED: AtomicBool = AtomicBool::new(false);
 /// The page size that the owners use: found by [`PageSize::find`] when one of them first needs it,
 /// and kept.
 ///
+/// Where it is more than 4096, three calls more show that it is no less, whatever a filter answers: `mmap`,
+/// `mincore`, which writes a byte for each page, and `munmap`.
+///
 /// # Errors
-/// Those of [`PageSize::find`].
+/// Those of [`PageSize::find`], and of the three calls.
 ///
 /// ```
 /// use rawmap::{MapOptions, page_size};
@@ -55,8 +58,30 @@ pub fn page_size() -> Result<PageSize, Error> {
         return Ok(known);
     }
     let found = PageSize::probe().map_err(|(call, errno)| Error::refused(call, errno))?;
+    if found != PageSize::SMALLEST && !is_one_page(found)? {
+        let what = "a filter answers msync, by which the page size is found; see set_auxv";
+        return Err(Error::wrong("page_size", what, found.bytes(), Wrong::NotOffered, 0));
+    }
     PAGE_SIZE.store(found.bytes(), Ordering::Relaxed);
     Ok(found)
+}
+
+/// Whether the kernel takes so many bytes for no more than one page. That it took them for no less is known: it
+/// has let them be aligned so, while an address that is refused may have been refused by a filter.
+#[cold]
+fn is_one_page(size: PageSize) -> Result<bool, Error> {
+    const MOST: usize = 1 << (PageSize::MAX_LOG2 - PageSize::MIN_LOG2);
+    let len = size.bytes();
+    let call = Call::mmap_anonymous(null_mut(), len, Prot::NONE, MapFlags::PRIVATE);
+    // SAFETY: a new mapping, in place of nothing.
+    let place = unsafe { issue(call) }?;
+    let mut pages = [u8::MAX; MOST];
+    // SAFETY: a byte is written for each page, of which there are no more than that.
+    let asked = unsafe { issue(Call::mincore(place, len, pages.as_mut_ptr())) };
+    // SAFETY: mapped just now, and nobody's.
+    unsafe { issue(Call::munmap(place, len)) }?;
+    asked?;
+    Ok(pages[0] != u8::MAX && pages[1] == u8::MAX)
 }
 
 /// The page size, where it needn't be asked for.
@@ -69,8 +94,8 @@ pub(super) fn known_page_size() -> Option<PageSize> {
 ///
 /// A program whose filter kills it for an unexpected call does this before it sets the filter; after
 /// it, the owners make only the calls that their documentation lists. The calls are those of
-/// [`page_size`]; `prctl(PR_GET_AUXV)`, or before Linux 6.4 `openat`, `read` and `close` of
-/// `/proc/self/auxv`; and where nothing below the stack would stop it, `prlimit64(RLIMIT_STACK)`.
+/// [`page_size`]; `prctl(PR_GET_AUXV)`, or before Linux 6.4 `openat`, `fstatfs`, `read` and
+/// `close` of `/proc/self/auxv`; and where nothing below the stack would stop it, `prlimit64(RLIMIT_STACK)`.
 ///
 /// # The main thread's stack
 /// It may grow right up to memory that is inaccessible, as a strict reservation is, and would walk into it when
@@ -203,7 +228,7 @@ impl Auxv {
             // That there is no such file leaves it empty; that there is no descriptor for now does not mean that
             // nothing can be known.
             // SAFETY: `pairs` is so large.
-            let asked = unsafe { read(c"/proc/self/auxv", start, size) };
+            let asked = unsafe { read_proc(c"/proc/self/auxv", start, size) };
             asked.or_else(|errno| match errno {
                 Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR => {
                     Err(Error::refused_beyond("openat(\"/proc/self/auxv\")", errno))
@@ -213,7 +238,8 @@ impl Auxv {
         }
         let mut known = Self::default();
         pairs.into_iter().take_while(|pair| pair[0] != 0).for_each(|pair| known.take(pair));
-        Ok(known)
+        // The page size is known from the kernel's own answers.
+        Ok(Self { page_size: 0, ..known })
     }
 
     /// Keeps it for the rest of the process.
@@ -286,57 +312,10 @@ fn stack_reach(top: usize) -> usize {
     stack_limit().max(128 << 20).min(top / 8)
 }
 
-/// Reads the first bytes of a small file: three calls, `openat`, `read` and `close`.
-///
-/// # Safety
-/// `size` bytes from `start` on may be written.
-unsafe fn read(path: &CStr, start: Word, size: Word) -> Result<(), Errno> {
-    const AT_FDCWD: i32 = -100;
-    const O_CLOEXEC: usize = 0o2_000_000;
-    let path = Word::ptr(path.as_ptr().cast_mut().cast());
-    let (folder, flags) = (Word::signed(AT_FDCWD), Word::int(O_CLOEXEC));
-    // SAFETY: the kernel reads the path, which ends with a zero.
-    let fd = Errno::decode(unsafe { arch::syscall4(folder, path, flags, Word::ZERO, nr::OPENAT) })?;
-    // SAFETY: the kernel writes at most that many bytes there, by the caller's promise; and the descriptor is
-    // ours.
-    let read = unsafe {
-        let read = arch::syscall3(fd, start, size, nr::READ);
-        arch::syscall1(fd, nr::CLOSE);
-        read
-    };
-    Errno::decode(read).map(|_| ())
-}
-
-/// Whether memory is counted strictly (`vm.overcommit_memory` 2), or may be for all that can be known.
-pub(super) fn counts_strictly() -> bool {
-    let mut mode = [0_u8; 2];
-    let (start, size) = (Word::ptr(mode.as_mut_ptr()), Word::int(mode.len()));
-    // SAFETY: `mode` is so large.
-    let asked = unsafe { read(c"/proc/sys/vm/overcommit_memory", start, size) };
-    asked.is_err() || !matches!(mode[0], b'0' | b'1')
-}
-
 /// How far the stack may grow, in bytes, as far as its limit says now.
 fn stack_limit() -> usize {
     const RLIMIT_STACK: usize = 3;
     limit(RLIMIT_STACK).unwrap_or(usize::MAX)
-}
-
-/// How long a file may become that this process makes longer, in bytes, as its limit says now. It is the
-/// signal SIGXFSZ if it is longer. 0 where that can't be asked.
-pub(super) fn file_size_limit() -> usize {
-    const RLIMIT_FSIZE: usize = 1;
-    limit(RLIMIT_FSIZE).unwrap_or(0)
-}
-
-/// A limit of this process, as it is now. One call: `prlimit64`; `None` where that is refused.
-fn limit(resource: usize) -> Option<usize> {
-    let mut limit = [usize::MAX; 2];
-    let out = Word::ptr(limit.as_mut_ptr().cast());
-    // SAFETY: the kernel writes two words there, or none.
-    let asked =
-        unsafe { arch::syscall4(Word::ZERO, Word::int(resource), Word::ZERO, out, nr::PRLIMIT64) };
-    Errno::decode(asked).ok().map(|_| limit[0])
 }
 
 #[cfg(test)]
@@ -373,6 +352,13 @@ mod tests {
         ] {
             assert_eq!(is_stack_ground(start, end), Ok(is), "{start:#x} {end:#x}");
         }
+    }
+
+    #[test]
+    fn what_is_more_than_a_page_is_none() {
+        let page = page_size().unwrap();
+        let larger = PageSize::new(2 * page.bytes()).unwrap();
+        assert_eq!((is_one_page(page), is_one_page(larger)), (Ok(true), Ok(false)));
     }
 
     #[test]

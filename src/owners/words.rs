@@ -5,6 +5,7 @@ use crate::owners::access::Raw;
 use crate::owners::error::{Error, Wrong};
 use crate::owners::mapping::{Mapping, RW};
 use crate::owners::options::{MapOptions, Sharing};
+use crate::owners::process::page_size;
 use core::ffi::CStr;
 use core::marker::PhantomData;
 use core::ops::{Deref, RangeBounds};
@@ -96,9 +97,12 @@ impl<W: Atomic> Words<W> {
     /// ```
     pub fn of_width(count: usize) -> Result<Self, Error> {
         const OPERATION: &str = "Words::new";
-        let most = isize::MAX as usize / size_of::<W>();
+        let most = page_size()?.round_down(isize::MAX as usize) / size_of::<W>();
         if count > most {
             return Err(Error::wrong(OPERATION, "the count", count, Wrong::TooLong, most));
+        }
+        if count == 0 {
+            return Err(Error::wrong(OPERATION, "the count", 0, Wrong::TooSmall, 1));
         }
         let bytes = MapOptions::new(count * size_of::<W>()).raw(RW, Sharing::Shared)?;
         // Not NORESERVE, so that the kernel owes the pages; and nobody else has them, but by a fork.
@@ -116,6 +120,7 @@ impl<W: Atomic> Words<W> {
     /// - A page stands behind each byte, or the kernel's ordinary promise of one: huge pages are populated, and
     ///   not `MAP_NORESERVE`; a file has the bytes, or it is SIGBUS, as it is where its file system is full and
     ///   the byte has no block yet.
+    /// - No byte lies in it twice, as each does in a ring's views.
     /// - Nobody uses the bytes but by atomics of this width, each at a multiple of it from the first byte on: no
     ///   other thread, no process that maps them as well, and no call on somebody's behalf (`read` into them).
     ///

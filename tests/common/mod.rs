@@ -358,6 +358,11 @@ pub fn limit(resource: libc::__rlimit_resource_t, value: u64) {
     assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
 }
 
+/// The most bytes that a Rust object of whole pages of this size may have.
+pub fn most(page: usize) -> usize {
+    isize::MAX as usize & !(page - 1)
+}
+
 /// How many bytes count against RLIMIT_DATA.
 pub fn data_bytes() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -4,7 +4,10 @@ use rawmap::{
     Advice, Errno, Error, MapOptions, Mapping, Mode, Prot, Raw, ReadWrite, Reservation, Sharing,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule,
+};
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{Read, Seek};
@@ -18,6 +21,7 @@ pub(crate) const ATTACKS: &[(&str, fn())] = &[
     ("a_reservation_of_all_that_is_left_is_committed_below_the_stack", fill),
     ("a_reservation_is_committed_below_a_stack_whose_limit_was_raised", fill_with_a_raised_limit),
     ("a_reservation_is_committed_below_a_stack_of_which_nothing_is_known", fill_unknown),
+    ("a_reservation_is_committed_below_a_stack_that_a_file_lies_about", fill_with_a_forged_file),
     ("a_reservation_is_committed_below_a_stack_whose_limit_was_lowered", fill_with_a_lowered_limit),
     ("a_reservation_is_committed_where_addresses_are_given_out_upwards", fill_upwards),
     ("a_mapping_below_the_stack_grows_in_place", grow_in_place),
@@ -31,6 +35,7 @@ pub(crate) const ATTACKS: &[(&str, fn())] = &[
     ("a_process_is_spawned_beside_huge_pages", huge_beside_a_spawn),
     ("huge_pages_that_are_not_there_are_lent", huge_without_a_page),
     ("huge_pages_are_purged_and_used_again", huge_after_a_purge),
+    ("a_filter_makes_the_page_size_too_large", filtered_page_size),
     ("zeroes_are_what_was_hidden_by_a_shorter_length", hidden_bytes),
     ("ranges_wrap", ranges),
     ("parts_of_two_mappings_are_joined", join_strangers),
@@ -125,21 +130,51 @@ fn fill() {
     assert_eq!(touched(&nearest.into_raw()), 0, "pages that the stack has walked into");
 }
 
-fn fill_unknown() {
-    black_box(stack());
-    let refused = [libc::SYS_prctl, libc::SYS_openat].map(|call| (call, Vec::new()));
+/// A filter that answers these calls, with these rules, by an error.
+fn filter(calls: &[(i64, Vec<SeccompRule>)], errno: i32) -> bool {
     let filter = SeccompFilter::new(
-        refused.into(),
+        calls.iter().cloned().collect(),
         SeccompAction::Allow,
-        SeccompAction::Errno(libc::EPERM as u32),
+        SeccompAction::Errno(errno as u32),
         std::env::consts::ARCH.try_into().unwrap(),
     );
     let program: BpfProgram = filter.unwrap().try_into().unwrap();
-    if let Err(error) = seccompiler::apply_filter(&program) {
-        return println!("skipped: no seccomp here: {error}");
+    let applied = seccompiler::apply_filter(&program);
+    if let Err(error) = &applied {
+        println!("skipped: no seccomp here: {error}");
     }
-    rawmap::prepare().unwrap();
-    fill();
+    applied.is_ok()
+}
+
+fn fill_unknown() {
+    black_box(stack());
+    let refused = [(libc::SYS_prctl, Vec::new()), (libc::SYS_openat, Vec::new())];
+    if filter(&refused, libc::EPERM) {
+        rawmap::prepare().unwrap();
+        fill();
+    }
+}
+
+/// A folder to `chroot` to may have a file of such a name: here of one that says where the stack ends, and lies.
+fn fill_with_a_forged_file() {
+    black_box(stack());
+    let root = std::env::temp_dir().join(format!("rawmap-{}", std::process::id()));
+    std::fs::create_dir_all(root.join("proc/self")).unwrap();
+    let auxv = [31_u64, 1 << 16, 0, 0].map(u64::to_ne_bytes).concat();
+    std::fs::write(root.join("proc/self/auxv"), auxv).unwrap();
+    let inside = std::os::unix::fs::chroot(&root);
+    let outside = if inside.is_ok() { std::path::Path::new("/") } else { &root };
+    let refused = [(libc::SYS_prctl, Vec::new())];
+    match inside {
+        Ok(()) if filter(&refused, libc::EINVAL) => {
+            rawmap::prepare().unwrap();
+            std::fs::remove_dir_all(outside.join("proc")).unwrap();
+            fill();
+        }
+        Ok(()) => {}
+        Err(error) => println!("skipped: chroot: {error}"),
+    }
+    let _ = std::fs::remove_dir_all(outside.join("proc"));
 }
 
 /// As if the stack could not grow, while the owners look.
@@ -341,6 +376,33 @@ fn huge_after_a_purge() {
     assert!(memory.purge(..).is_err());
     assert!(memory.resize(2 * HUGE).is_err());
     memory.fill(1);
+}
+
+/// To the kernel each is a multiple of the page size. Owners of larger pages would unmap their neighbours.
+fn filtered_page_size() {
+    let of = |size| {
+        let is = SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, size);
+        SeccompRule::new(vec![is.unwrap()]).unwrap()
+    };
+    let sizes = [1 << 12, 1 << 13, 1 << 14, 1 << 15].map(of);
+    if !filter(&[(libc::SYS_msync, sizes.to_vec())], libc::EINVAL) {
+        return;
+    }
+    let Ok(_) = rawmap::page_size() else { return };
+    let make = |n| {
+        let mut memory = MapOptions::new(1 << 16).anonymous().unwrap();
+        memory.fill(n);
+        memory
+    };
+    let mut all: Vec<_> = (0..64).map(make).collect();
+    let mut n = 0;
+    all.retain(|_| {
+        n += 1;
+        n % 2 == 0
+    });
+    for (n, memory) in all.iter().enumerate() {
+        assert!(memory.iter().all(|byte| usize::from(*byte) == 2 * n + 1), "{n}");
+    }
 }
 
 // ---- Bytes and ranges -------------------------------------------------------------------------------

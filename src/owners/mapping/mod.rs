@@ -413,7 +413,8 @@ impl Mapping<Raw> {
     ///   guarded, nor under a protection key that a thread lacks.
     /// - The bytes change through the result only: nobody else writes them, by a mapping or by a call, and the
     ///   kernel does not drop them (`MAP_DROPPABLE`, `MADV_FREE`). For [`ReadWrite`] nobody else reads them by a
-    ///   mapping either. A forked child is somebody else, if the memory is shared with it.
+    ///   mapping either. A forked child is somebody else, if the memory is shared with it. So is a second place
+    ///   in the mapping itself: no byte lies in it twice, as each does in a ring's views.
     /// - They come from what [`backing`](Self::backing) says, all of them: nothing else was
     ///   [laid over](Self::overlay) them.
     /// - A page stands behind each, or the kernel's ordinary promise of one: huge pages are populated, and not
