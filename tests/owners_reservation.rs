@@ -300,7 +300,9 @@ fn a_split_within_a_page_or_behind_the_end_is_refused_and_changes_nothing() {
         let error = it.split_off(at).unwrap_err();
         assert_eq!(error.argument(), Some(("the place", at, Some(limit))));
     }
-    assert!(it.split_off(size).unwrap().is_empty() && it.len() == size);
+    let rest = it.split_off(size).unwrap();
+    assert!(rest.is_empty() && it.len() == size);
+    assert_eq!(rest.granule(), it.granule(), "also where pages are larger than 4096 bytes");
     let all = it.split_off(0).unwrap();
     assert_eq!((it.len(), all.len(), all.mode()), (0, size, Mode::Strict));
     assert!(it.is_empty());

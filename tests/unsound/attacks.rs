@@ -57,11 +57,15 @@ fn stack() -> Range<usize> {
     usize::from_str_radix(start, 16).unwrap()..usize::from_str_radix(end, 16).unwrap()
 }
 
+fn page() -> usize {
+    rawmap::page_size().unwrap().bytes()
+}
+
 /// Goes down the stack until it is 6 MiB deep, or near accessible memory that ends at `end`, at a distance that
-/// the kernel keeps.
+/// the kernel keeps, which is 256 pages.
 fn deep_above(end: usize) {
     let room = stack().end - end;
-    black_box(deep(room.saturating_sub((1 << 20) + (128 << 10)).min(6 << 20)));
+    black_box(deep(room.saturating_sub(256 * page() + (128 << 10)).min(6 << 20)));
 }
 
 /// Goes down the stack until it is `bytes` deep.
@@ -125,7 +129,7 @@ fn fill() {
     );
     // The stack comes down as far as it may; what is inaccessible does not stop it.
     black_box(deep(6 << 20));
-    nearest.commit(..).or_else(|_| nearest.commit(nearest.len() - 4096..)).unwrap();
+    nearest.commit(..).or_else(|_| nearest.commit(nearest.len() - page()..)).unwrap();
     black_box(deep(7 << 20));
     assert_eq!(touched(&nearest.into_raw()), 0, "pages that the stack has walked into");
 }

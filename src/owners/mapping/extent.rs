@@ -192,11 +192,16 @@ impl<A: Access> Mapping<A> {
         if at > self.len {
             return Err(Error::wrong(OPERATION, "the place", at, Wrong::TooLarge, self.len));
         }
-        if at == 0 {
-            return Ok(core::mem::take(self));
-        }
-        if at == self.len {
-            return Ok(Self::empty());
+        if at == 0 || at == self.len {
+            // The one that is empty has the granule too, unless that is a huge page's: its address is no multiple.
+            let mut rest = Self::empty();
+            if self.granule.is_aligned(rest.start.addr().get()) {
+                rest.granule = self.granule;
+            }
+            if at == 0 {
+                core::mem::swap(self, &mut rest);
+            }
+            return Ok(rest);
         }
         if !self.granule.is_aligned(self.lent().head + at) {
             let granule = self.granule.bytes();
