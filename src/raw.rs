@@ -257,8 +257,11 @@ pub unsafe fn munmap(addr: *mut u8, len: usize) -> Result<(), Errno> {
 /// mprotect(2), `mm/mprotect.c`.
 ///
 /// # Safety
-/// Every reference into the range must still be allowed to do what it is for. Memory that becomes
-/// executable must hold only code that is meant to run.
+/// Every reference into the range must still be allowed to do what it is for; with `GROWSDOWN`, which
+/// changes the mapping from its first page on, every reference into that. Memory that becomes
+/// executable must hold only code that is meant to run. Memory that was inaccessible, and becomes
+/// accessible, must not lie where the main thread's stack may grow: the kernel lets that come right up
+/// to what is inaccessible (see [`prepare`](crate::prepare)).
 ///
 /// # Errors
 /// - EINVAL: `addr` is not a multiple of the page size; `prot` has a bit that the kernel doesn't
@@ -359,7 +362,8 @@ pub unsafe fn msync(addr: *mut u8, len: usize, flags: MsyncFlags) -> Result<(), 
 ///
 /// # Safety
 /// If the mapping moves, nothing may use the old range afterwards; if it shrinks, nothing may use
-/// what is cut off. With `FIXED`, nothing may use what was mapped in the new range, even if the
+/// what is cut off. What grows in place must not grow to where the main thread's stack may
+/// ([`prepare`](crate::prepare)). With `FIXED`, nothing may use what was mapped in the new range, even if the
 /// call fails: the kernel unmaps that first.
 ///
 /// # Errors
@@ -431,7 +435,9 @@ pub unsafe fn mremap(
 /// # Safety
 /// Some advice, such as [`DONTNEED`](Advice::DONTNEED) and [`FREE`](Advice::FREE), changes what
 /// memory holds, and [`GUARD_INSTALL`](Advice::GUARD_INSTALL) makes it inaccessible. With such
-/// advice, no Rust reference may point into the range.
+/// advice, no Rust reference may point into the range; nor, where it is about the memory and not this
+/// mapping of it ([`REMOVE`](Advice::REMOVE), [`HWPOISON`](Advice::HWPOISON)), into another mapping of
+/// the same memory.
 ///
 /// # Errors
 /// - EINVAL: `addr` is not a multiple of the page size; `len` wraps; or the kernel doesn't know the
@@ -645,6 +651,9 @@ pub unsafe fn munlock(addr: *mut u8, len: usize) -> Result<(), Errno> {
 /// - EINVAL: `flags` is empty, or `ONFAULT` alone, or has a bit that the kernel doesn't know.
 /// - ENOMEM: the process has more memory than RLIMIT_MEMLOCK allows it to lock.
 /// - EPERM: RLIMIT_MEMLOCK is 0, and the process has no CAP_IPC_LOCK.
+///
+/// The main thread's stack is locked with the rest: where it then grows over RLIMIT_MEMLOCK, the process
+/// is killed by SIGSEGV.
 ///
 /// # Kernels differ
 /// Linux before 4.4 doesn't know `ONFAULT`.

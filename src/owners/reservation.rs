@@ -459,10 +459,11 @@ impl Reservation {
     /// A raw mapping as a reservation, which it was before [`into_raw`](Self::into_raw), or may pass for.
     ///
     /// # Safety
-    /// It is private anonymous memory on ordinary pages, not `MAP_DROPPABLE`, begins with a page and is whole
-    /// pages, of which none is guarded ([`Mapping::guard`]): what is committed can be read and written. In strict
-    /// mode it is not `MAP_NORESERVE`, and does not lie where the main thread's stack may grow; what a
-    /// reservation made there does not. In the other mode all of it can be read and written.
+    /// It is private anonymous memory on ordinary pages, begins with a page and is whole pages. Those that can be
+    /// read and written, which in the mode of overcommitment are all of them, are what [`assume`](Mapping::assume)
+    /// asks for of [`ReadWrite`]: none is guarded, or dropped by the kernel (`MADV_FREE`, `MAP_DROPPABLE`). So are
+    /// the others once they are committed. In strict mode it is not `MAP_NORESERVE`, and does not lie where the main
+    /// thread's stack may grow ([`prepare`](crate::prepare)); what a reservation made there does not.
     #[must_use]
     pub const unsafe fn from_raw(mapping: Mapping<Raw>, mode: Mode) -> Self {
         Self { all: mapping, mode }

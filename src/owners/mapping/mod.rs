@@ -172,8 +172,9 @@ impl<A: Access> Mapping<A> {
     ///   belongs to nobody else.
     /// - `start` may be used for all of them.
     /// - The memory comes from what `backing` says, and is not `MAP_GROWSDOWN`. The kernel chose its place, or it
-    ///   lies within what the kernel placed so; else it neither lies where the main thread's stack may grow, nor
-    ///   borders on where a stack is.
+    ///   lies within what the kernel placed so, and if it was inaccessible then, only an owner has made it
+    ///   accessible since; else it neither lies where the main thread's stack may grow
+    ///   ([`prepare`](crate::prepare)), nor borders on where a stack is.
     /// - For [`ReadOnly`], [`ReadWrite`] and [`Executable`], what [`assume`](Mapping::assume) asks for.
     ///
     /// ```
