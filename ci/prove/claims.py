@@ -86,7 +86,7 @@ def answered(end, returns, word):
 
 
 def touches(end, at=None, reads=0, writes=0):
-    """Nothing in memory but so many bytes at `at`: a load may fault, and a store of what is there already is a store."""
+    """Nothing in memory but so many bytes at `at`: a load may fault, and a store of what is there already is one."""
     for address, size, written in end.state.accesses.values():
         of = writes if written else reads
         within = z3.ULE(address - word(at), of - size) if of >= size else z3.BoolVal(False)

@@ -186,7 +186,8 @@ mod values {
             pub unsafe extern "C" fn $name(at: *mut ulong, $($arg: $type),*) {
                 unsafe {
                     // As `make` below finds it in memory.
-                    let [nr, a, b, c, d, e, f]: [ulong; 7] = core::mem::transmute(Call::$name($(Argument::from($arg)),*));
+                    let call = Call::$name($(Argument::from($arg)),*);
+                    let [nr, a, b, c, d, e, f]: [ulong; 7] = core::mem::transmute(call);
                     // Volatile, so that the words go one by one and not in vector registers, which have no P-code.
                     at.write_volatile(nr);
                     at.add(1).write_volatile(a);

@@ -20,8 +20,9 @@ class Code:
                     self.globals.setdefault(symbol.name, (object, symbol["st_shndx"], symbol["st_value"]))
 
     def digest(self, name):
-        """Of all that a function consists of: its bytes, whether they may be written or executed, its relocations, and all that these refer to. Of two
-        functions with one digest the linker makes the same code, at other addresses.
+        """Of all that a function consists of: its bytes, whether they may be written or executed, its relocations,
+        and all that these refer to. Of two functions with one digest the linker makes the same code, at other
+        addresses.
         """
         digest, numbers, todo = hashlib.sha256(), {}, []
 

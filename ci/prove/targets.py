@@ -72,7 +72,7 @@ TARGETS = {target.name: target for target in (
     Target(
         "riscv64", "riscv64gc-unknown-linux-gnu", "RISCV:LE:64:default",
         args=numbered("a", 0, 7), results=["a0", "a1"],
-        saved=[*numbered("s", 0, 11), *numbered("fs", 0, 11), "gp", "tp", "frm"],
+        saved=[*numbered("s", 0, 11), *numbered("fs", 0, 11), "gp", "tp", "frm", "fcsr"],
         sp="sp", link="ra", int_is_extended=True, sp_alignment=16, red_zone=0,
         instruction="ecall", number="a7", words=numbered("a", 0, 5), answer="a0",
         destroyed=dict.fromkeys([*numbered("v", 0, 31), "vl", "vtype"], 0),

@@ -27,7 +27,8 @@ class Program(pcode.Machine):
     def __init__(self, code, target="x86_64", replaced=None, executable=True):
         self.target = TARGETS[target]
         self.context = pypcode.Context(self.target.language)
-        self.image, self.symbols, self.replaced = [(START, bytes.fromhex(code), executable)], {"f": START}, replaced or {}
+        self.image, self.symbols = [(START, bytes.fromhex(code), executable)], {"f": START}
+        self.replaced = replaced or {}
         self.registers = self.context.registers
         self.sp, self.popped = z3.BitVec("sp", 64), 0 if self.target.link else 8
         self.back = z3.Concat(z3.BitVec("back", 63), pcode.bits(0, 1))
@@ -290,9 +291,10 @@ class Lists(unittest.TestCase):
                 pub struct Call;
                 impl Call { pub fn munmap() -> Self { Call } pub fn mmap2() -> Self { Call } pub fn number(&self) {} }
             """)
-            wrong = [line for line in prove.check_list(file.parents[1], TARGETS["x86_64"]) if "does not say" not in line]
-        self.assertEqual(wrong, ["mmap2 is public, and nothing proves it", "Call::mmap2 is public, and nothing proves it",
-                                 "there are two functions munmap", f"{file} hides something from the documentation"])
+            wrong = prove.check_list(file.parents[1], TARGETS["x86_64"])
+        self.assertEqual([line for line in wrong if "does not say" not in line], [
+            "mmap2 is public, and nothing proves it", "Call::mmap2 is public, and nothing proves it",
+            "there are two functions munmap", f"{file} hides something from the documentation"])
 
     def test_an_int_is_read_with_its_sign(self):
         minus_one = z3.substitute(claims.word("x", "int"), (z3.BitVec("x", 64), pcode.bits(0xffffffff)))

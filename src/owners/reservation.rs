@@ -214,7 +214,8 @@ impl Reservation {
     /// 0)`, which counts them back as well. Where that is ENOMEM, it is made once more, with
     /// `MAP_FIXED_NOREPLACE`, since a kernel before 6.12 may have unmapped the pages by then, and what that
     /// places elsewhere is unmapped. Where the kernel refuses both, since the process has as many mappings as it
-    /// may have, their memory is freed as in the other mode, and they stay counted and accessible. In strict mode the pages' advice, name, lock, NUMA policy and protection key go with them.
+    /// may have, their memory is freed as in the other mode, and they stay counted and accessible. In strict mode
+    /// the pages' advice, name, lock, NUMA policy and protection key go with them.
     ///
     /// # Errors
     /// A range that does not lie within the reservation, or is not whole pages; those of
