@@ -1,8 +1,6 @@
 //! What a kernel will say to a call, from its words alone.
 //!
-//! Each rule cites the kernel's own. Rules stand in the kernel's order, so that of several that
-//! hold the first is the one named, and its error the one that the kernel gives. Sources are those
-//! of Linux 6.1, 6.12, 6.18 and 7.3; where they differ, the rule says so.
+//! Rules stand in the kernel's order: of several that hold, the first is named, and its error is the kernel's.
 
 #[macro_use]
 mod list;
@@ -68,15 +66,15 @@ impl Call {
     /// Out of its reach is what depends on the state of the process and the kernel's
     /// configuration:
     ///
-    /// - what is mapped: EEXIST, EFAULT, most ENOMEM, EPERM of sealed and EBUSY of locked memory;
-    ///   EINVAL for advice that the kind of memory can't have, for `PROT_GROWSDOWN` where nothing
-    ///   grows, for parts of huge pages and of the vdso, which can't be split, for mremap of length 0
-    ///   of private memory, with `MREMAP_DONTUNMAP` of what can't grow, and on huge pages to any but
-    ///   a whole one;
-    /// - the file: EBADF of a descriptor that is not open, EACCES, ENODEV, ETXTBSY, EPERM of noexec
-    ///   and seals, EOPNOTSUPP of `MAP_SYNC`, EINVAL of memfd_secret for a private mapping, and what
-    ///   its driver says; of msync, which is the file's fsync, and of `MADV_REMOVE`, which is its
-    ///   fallocate, any error that the file system likes;
+    /// - what is mapped: EEXIST, EFAULT, most ENOMEM, EPERM of sealed and EBUSY of locked memory; EINVAL for advice
+    ///   that the kind of memory can't have, for `PROT_GROWSDOWN` where nothing grows, for parts of huge pages and
+    ///   of the vdso, which can't be split, for mremap of length 0 of private memory, with `MREMAP_DONTUNMAP` of
+    ///   what can't grow, and on huge pages to any but a whole one;
+    /// - the file: EBADF of a descriptor that is not open, EACCES, ENODEV, ETXTBSY, EPERM of noexec and seals,
+    ///   EOPNOTSUPP of `MAP_SYNC`, EINVAL of memfd_secret for a private mapping, and what its driver says;
+    ///   EOVERFLOW of an offset that this kind of file can't have (a socket's, from 2^63 on), unless it is known to
+    ///   be regular; of msync, which is the file's fsync, and of `MADV_REMOVE`, which is its fallocate, any error
+    ///   that the file system likes;
     /// - limits and rights: EAGAIN, EPERM and ENOMEM of locking, RLIMIT_AS, `vm.max_map_count`,
     ///   `vm.mmap_min_addr`, ENFILE of huge pages;
     /// - files on hugetlbfs, and `MAP_HUGETLB` on any file unless it is known to be regular;

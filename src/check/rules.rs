@@ -28,22 +28,28 @@ const LEGACY: usize = MapFlags::SHARED_VALIDATE.bits() | MapFlags::FIXED.bits() 
     | MapFlags::HUGE_2MB.bits() | MapFlags::HUGE_1GB.bits() | MapFlags::SYNC.bits();
 
 rules! {
-    /// Every rule of [`Call::check`](crate::Call::check), by call, in the kernel's order: the source of
-    /// the code and of this table.
+    /// Every rule of [`Call::check`](crate::Call::check), by call, in the kernel's order: the source of the code
+    /// and of this table. *where* is the function in Linux 6.18. In 6.1, what is here of mm/vma.c stands in
+    /// mm/mmap.c; up to 6.12, what is of mm/mremap.c in the call itself and in `vma_to_resize`.
     ///
-    /// A call goes from top to bottom. *refuse* is what the kernel answers if the condition holds;
-    /// *ask*, that it looks at what the words don't say, and may have answered so before it comes to
-    /// the rules below; *change*, that it may have changed something by then; *pass*, that the words decide
-    /// nothing more; *given* defines a name. When no version is stated, a rule that only some have is a
-    /// question.
+    /// A call goes from top to bottom. *refuse* is what the kernel answers if the condition holds; *ask*, that it
+    /// looks at what the words don't say, and may have answered so before it comes to the rules below; *change*,
+    /// that it may have changed something by then; *pass*, that the words decide nothing more; *given* defines a
+    /// name. When no version is stated, a rule that only some have is a question.
     ///
     /// Other names are the call's arguments, without the tag that the kernel strips (aarch64). `k` is the
-    /// [`Kernel`]: `k.page()` is its page size, `k.address_space` its `TASK_SIZE`, `k.facts` what its
-    /// architecture has; `k.aligned(n)` says whether n is a multiple of the page size, `k.align(n)` rounds
-    /// up to one, to 0 where that is more than a register holds, `k.sum(a, b)` adds as a register does,
-    /// `k.holds(a, n)` says whether n bytes from a on lie in the address space. `k.unaligned` is the reason
-    /// [`AddressUnaligned`], `k.beyond` [`BeyondAddressSpace`]. mlock2 has the rules of mlock, and
-    /// munlockall has none.
+    /// [`Kernel`]: `k.page()` is its page size, `k.address_space` its `TASK_SIZE`; `k.aligned(n)` says whether n is
+    /// a multiple of the page size, `k.align(n)` rounds up to one, to 0 where that is more than a register holds,
+    /// `k.sum(a, b)` adds as a register does, `k.holds(a, n)` says whether n bytes from a on lie in the address
+    /// space. `k.unaligned` is the reason [`AddressUnaligned`], `k.beyond` [`BeyondAddressSpace`]. mlock2 has the
+    /// rules of mlock, and munlockall has none.
+    ///
+    /// `k.facts` is what differs by [`Arch`](crate::Arch), as its file in arch/ has it: `default_window` is Linux's
+    /// `DEFAULT_MAP_WINDOW`, `access_max` the most that `access_ok` passes, `map_32bit` the flag or 0, `map_legacy`
+    /// what only this one adds to `LEGACY_MAP_MASK`. Of the capitals, `MOVES` is `MREMAP_FIXED|MREMAP_DONTUNMAP`,
+    /// `FIXED` both of `MAP_FIXED` and `MAP_FIXED_NOREPLACE`, `GROWS` of `PROT_GROWSDOWN` and `PROT_GROWSUP`,
+    /// `KNOWN_PROT` these and `PROT_READ|PROT_WRITE|PROT_EXEC|PROT_SEM`, `LEGACY` `LEGACY_MAP_MASK` and `MAP_SYNC`,
+    /// `FILE_MAX` `MAX_LFS_FILESIZE`.
     ///
     munmap(k, addr: u64, len: u64) {
         "mm/vma.c: do_vmi_munmap":
