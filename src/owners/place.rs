@@ -24,12 +24,13 @@ pub(super) fn rounded(
 ) -> Result<usize, Error> {
     match granule.round_up(len) {
         Some(rounded) if rounded <= isize::MAX as usize => Ok(rounded),
-        _ => Err(too_long(operation, len, granule.round_down(isize::MAX as usize))),
+        _ => Err(too_long(operation, len, granule)),
     }
 }
 
 #[cold]
-fn too_long(operation: &'static str, len: usize, most: usize) -> Error {
+fn too_long(operation: &'static str, len: usize, granule: PageSize) -> Error {
+    let most = granule.round_down(isize::MAX as usize);
     Error::wrong(operation, "the length", len, Wrong::TooLong, most)
 }
 
@@ -339,7 +340,8 @@ impl Room {
         let align = align.max(page);
         let limit = (isize::MAX as usize - page).saturating_sub(len);
         if align == page && align > limit {
-            return Err(too_long(operation, len, isize::MAX as usize - 2 * page));
+            let most = isize::MAX as usize - 2 * page;
+            return Err(Error::wrong(operation, "the length", len, Wrong::TooLong, most));
         }
         if align > limit {
             return Err(Error::wrong(operation, "the alignment", align, Wrong::TooLong, limit));
