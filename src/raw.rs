@@ -364,7 +364,8 @@ pub unsafe fn msync(addr: *mut u8, len: usize, flags: MsyncFlags) -> Result<(), 
 /// If the mapping moves, nothing may use the old range afterwards; if it shrinks, nothing may use
 /// what is cut off. What grows in place must not grow to where the main thread's stack may
 /// ([`prepare`](crate::prepare)). With `FIXED`, nothing may use what was mapped in the new range, even if the
-/// call fails: the kernel unmaps that first.
+/// call fails: the kernel unmaps that first. Nor may another thread map anything there meanwhile, if the
+/// old range may be merged (`MADV_MERGEABLE`): a signal makes the kernel begin the call anew.
 ///
 /// # Errors
 /// - EINVAL: one of these.

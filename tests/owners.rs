@@ -470,9 +470,18 @@ fn advice_that_changes_contents_or_takes_memory_from_a_child_is_not_offered() {
         }
         assert_eq!(byte(&map, 0), 7, "{advice:?}");
     }
-    for advice in [Advice::DONTFORK, Advice::WIPEONFORK, Advice::FREE, Advice::GUARD_INSTALL] {
+    for advice in [
+        Advice::DONTFORK,
+        Advice::WIPEONFORK,
+        Advice::FREE,
+        Advice::GUARD_INSTALL,
+        Advice::MERGEABLE,
+    ] {
         let error = map.advise(..1, advice).unwrap_err();
-        assert!(error.to_string().starts_with("advise: the advice may change contents"), "{error}");
+        assert!(
+            error.to_string().starts_with("advise: the advice asks for more than a hint"),
+            "{error}"
+        );
     }
 }
 

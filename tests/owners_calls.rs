@@ -277,7 +277,7 @@ fn what_is_used_at_once_is_aligned_by_a_move() {
     let aligned = MapOptions::new(3 * page()).align(8 * MIB);
     for options in [aligned.populate(), aligned.locked()] {
         let calls = calls!(move || options.anonymous().unwrap());
-        assert_trimmed(&calls, &["mmap", "mmap"], &["mremap", "munmap"]);
+        assert_trimmed(&calls, &["mmap", "mmap"], &["madvise", "mremap", "munmap"]);
     }
     let shared = calls!(move || aligned.raw(RW, Sharing::Shared).unwrap());
     assert_trimmed(&shared, &["mmap", "mmap"], &["mremap", "munmap"]);
@@ -285,7 +285,7 @@ fn what_is_used_at_once_is_aligned_by_a_move() {
     // SAFETY: nobody else has the file.
     let calls = calls!(|| unsafe { aligned.file(fd(&file), 0) }.unwrap());
     let calls: Vec<_> = calls.into_iter().filter(|call| call != "fstat").collect();
-    assert_trimmed(&calls, &["mmap", "mmap"], &["mremap", "munmap"]);
+    assert_trimmed(&calls, &["mmap", "mmap"], &["madvise", "mremap", "munmap"]);
 }
 
 /// Where the length is at least the alignment, the kernel's own choice is tried first: beside one that is
@@ -364,14 +364,14 @@ fn the_first_reservation_asks_once_where_the_stack_may_grow() {
 }
 
 #[test]
-fn placing_costs_two_calls_for_a_page_and_four_for_more() {
+fn placing_costs_three_calls_for_a_page_and_five_for_more() {
     let two =
         |pages: usize| (anon(pages), Some(Reservation::new(pages * page(), Mode::Strict).unwrap()));
     let place = |it: &mut (Mapping, Option<Reservation>)| {
         it.1.take().unwrap().place(&mut it.0).unwrap();
     };
-    assert_eq!(calls_on!(two(1), place), ["madvise", "mremap"]);
-    assert_eq!(calls_on!(two(4), place), ["mremap", "munmap", "madvise", "mremap"]);
+    assert_eq!(calls_on!(two(1), place), ["madvise", "madvise", "mremap"]);
+    assert_eq!(calls_on!(two(4), place), ["mremap", "munmap", "madvise", "madvise", "mremap"]);
 }
 
 #[test]

@@ -1245,3 +1245,69 @@ fn no_thread_loses_a_mapping_to_another() {
         });
     });
 }
+
+extern "C" fn handled(_: libc::c_int) {}
+
+/// The kernel takes merged pages apart when it moves them, and begins the call anew when a signal comes: by then it
+/// has unmapped the target, where another thread may have mapped something.
+#[test]
+fn no_thread_loses_a_mapping_to_merged_memory_that_is_moved_while_signals_come() {
+    if emulator().is_some() {
+        return skip!("an emulator merges nothing");
+    }
+    let size = 512 * page();
+    let merged = || {
+        let mut map = MapOptions::new(size).anonymous().unwrap();
+        map.fill(7);
+        // SAFETY: no filter answers in the kernel's stead here.
+        unsafe { map.advise_any(.., Advice::MERGEABLE) }.map(|()| map)
+    };
+    if let Err(error) = merged() {
+        return skip!("this kernel merges no memory: {error}");
+    }
+    alone(|| {
+        let handler: extern "C" fn(libc::c_int) = handled;
+        // SAFETY: a handler that does nothing; all zeroes is an empty mask.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            (action.sa_sigaction, action.sa_flags) = (handler as usize, libc::SA_RESTART);
+            assert_eq!(libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()), 0);
+        }
+        // SAFETY: a plain call.
+        let mover = unsafe { libc::pthread_self() };
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let _stopped = Stop(&stop);
+            let stop = &stop;
+            scope.spawn(move || {
+                let mut held = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let mut map = MapOptions::new(16 * page()).anonymous().unwrap();
+                    map[0] = 9;
+                    held.push(map);
+                    let kept = held.len() % 8 != 0 || held.iter().all(|map| map[0] == 9);
+                    assert!(kept, "another thread's mapping is lost");
+                    held.truncate(if held.len() > 400 { 0 } else { held.len() });
+                }
+            });
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // SAFETY: that thread waits for this one to end.
+                    unsafe { libc::pthread_kill(mover, libc::SIGUSR1) };
+                    std::thread::sleep(std::time::Duration::from_micros(300));
+                }
+            });
+            let mut map = merged().unwrap();
+            let end = std::time::Instant::now() + std::time::Duration::from_secs(1);
+            while std::time::Instant::now() < end {
+                // SAFETY: as above.
+                unsafe { map.advise_any(.., Advice::MERGEABLE) }.unwrap();
+                let place = Reservation::new(size, Mode::Strict).unwrap();
+                let at = place.as_ptr();
+                place.place(&mut map).unwrap();
+                assert_eq!(map.as_ptr(), at.cast_const());
+                assert!(map.iter().all(|byte| *byte == 7), "bytes that another thread has written");
+            }
+        });
+    });
+}

@@ -195,7 +195,8 @@ pub(super) unsafe fn purge_private(addr: *mut u8, len: usize) -> Result<(), Erro
 /// Moves the pages of one owner over the range of another, which must be as long. No byte is copied, and
 /// there is no moment at which the target is nobody's.
 ///
-/// One call: `mremap(source, len, len, MREMAP_MAYMOVE|MREMAP_FIXED, target)`.
+/// One call: `mremap(source, len, len, MREMAP_MAYMOVE|MREMAP_FIXED, target)`; and of private memory that of
+/// [`unmerged`] before it.
 ///
 /// The source must be in one part (it is, if it was mapped just now; [`Mapping::make_one_part`] sees to it):
 /// then the kernel moves all of it or none (`mm/mremap.c`: `move_vma`).
@@ -210,6 +211,9 @@ pub(super) fn move_over<A: Access>(
 ) -> Result<(), Refused<Mapping<Raw>>> {
     let (from, to, len) = (source.base(), target.base(), source.mapped_len());
     debug_assert_eq!(len, target.mapped_len());
+    if let Err(error) = unmerged(source) {
+        return Err(Refused::new(target, error));
+    }
     let target = ManuallyDrop::new(target);
     let flags = MremapFlags::MAYMOVE.union(MremapFlags::FIXED);
     // SAFETY: both ranges are ours, whole granules, and as long; by `&mut` nothing borrows the one, and with
@@ -226,6 +230,25 @@ pub(super) fn move_over<A: Access>(
         }
     }
     Ok(())
+}
+
+/// Sees to it that the kernel has nothing to wait for when it moves memory. It takes memory that may be merged
+/// (KSM) apart before it moves that, and begins the call anew if a signal comes meanwhile, when it has unmapped
+/// the target already (`mm/ksm.c`: `unmerge_ksm_pages`): it would then unmap what another thread has mapped there
+/// since. Taken apart before, it is not taken apart then.
+///
+/// One call: `madvise(start, mapped_len, MADV_UNMERGEABLE)`; none of shared memory, which is never merged. EINVAL
+/// is no error: that kernel merges nothing.
+pub(super) fn unmerged<A: Access>(mapping: &Mapping<A>) -> Result<(), Error> {
+    if !mapping.backing().is_private() {
+        return Ok(());
+    }
+    let call = Call::madvise(mapping.base(), mapping.mapped_len(), Advice::UNMERGEABLE);
+    // SAFETY: the range is the owner's, and keeps what it holds.
+    match unsafe { issue(call) } {
+        Err(error) if error.errno() != Errno::EINVAL => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// A range again over which a call was refused that would have moved something there; or nothing, if it may
@@ -301,7 +324,7 @@ pub(super) const AT_ONCE: MapFlags =
 
 /// Moves a mapping that was made just now to a multiple of `align`, unless it lies at one.
 ///
-/// Up to five calls: those of [`Room::new`], `mremap`, and `munmap` of a page behind it.
+/// Up to six calls: those of [`Room::new`] and [`unmerged`], `mremap`, and `munmap` of what lies behind it.
 pub(super) fn moved_to_alignment(
     operation: &'static str,
     mut mapping: Mapping<Raw>,
@@ -311,6 +334,7 @@ pub(super) fn moved_to_alignment(
         return Ok(mapping);
     }
     let room = Room::new(operation, mapping.mapped_len(), align)?;
+    unmerged(&mapping)?;
     room.take(|place| {
         let (from, len) = (mapping.base(), mapping.mapped_len());
         let flags = MremapFlags::MAYMOVE.union(MremapFlags::FIXED);
@@ -360,7 +384,7 @@ impl Room {
         Ok(Self { all: trimmed(all, len + 2 * page, align)?, len })
     }
 
-    /// Makes the call that moves something to the room's address, and gives the rest of the room back. The
+    /// Makes the call that moves something, which is [`unmerged`], to the room's address, and gives the rest of the room back. The
     /// room is nobody's afterwards.
     ///
     /// # Errors

@@ -364,7 +364,9 @@ impl Reservation {
     /// at which the place is nobody's, so nothing else comes to lie there, and no other thread's mapping is
     /// lost. Code that is moved is [published](Mapping::publish) once more before it is run.
     ///
-    /// Two calls: `madvise(place, len, MADV_DONTNEED)`, so that a place that is lost costs no memory, and
+    /// Three calls: `madvise(place, len, MADV_DONTNEED)`, so that a place that is lost costs no memory; of private
+    /// memory `madvise(mapping, len, MADV_UNMERGEABLE)`, since a signal would otherwise interrupt the kernel while it
+    /// takes merged pages (KSM) apart; and
     /// `mremap(mapping, len, len, MREMAP_MAYMOVE|MREMAP_FIXED, place)`. For more than a page there are two before
     /// them, which show that the kernel holds the mapping in one part, since of several it might move some and
     /// not all: `mremap(mapping, len, len + page, MREMAP_MAYMOVE, NULL)`, and `munmap` of that page.

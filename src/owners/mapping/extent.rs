@@ -6,7 +6,7 @@ use crate::call::Call;
 use crate::flags::MremapFlags;
 use crate::owners::access::{Access, Raw};
 use crate::owners::error::{Error, Refused, Wrong, issue};
-use crate::owners::place::{Room, give_back, not_null, rounded};
+use crate::owners::place::{Room, give_back, not_null, rounded, unmerged};
 use crate::owners::process::{grows_into_stack_ground, page_size};
 use core::mem::ManuallyDrop;
 use core::ptr::{NonNull, null_mut};
@@ -149,6 +149,7 @@ impl<A: Access> Mapping<A> {
         } else if flags.contains(MremapFlags::MAYMOVE) {
             let flags = flags.union(MremapFlags::FIXED);
             let room = Room::new(operation, new_len, self.granule.bytes())?;
+            unmerged(self)?;
             room.take(|place| Call::mremap(base, old_len, new_len, flags, place))?
         } else {
             return Err(Error::wrong(operation, "the end", end, Wrong::StackGround, 0));

@@ -174,7 +174,7 @@ impl<A: Access> Mapping<A> {
 
     /// Says how every page that holds any of the range will be used, by advice that changes no contents:
     /// `NORMAL`, `RANDOM`, `SEQUENTIAL`, `WILLNEED`, `COLD`, `PAGEOUT`, `HUGEPAGE`, `NOHUGEPAGE`, `COLLAPSE`,
-    /// `MERGEABLE`, `UNMERGEABLE`, `DONTDUMP`, `DODUMP`, `DOFORK`, `KEEPONFORK`; and `GUARD_REMOVE`, since only a
+    /// `UNMERGEABLE`, `DONTDUMP`, `DODUMP`, `DOFORK`, `KEEPONFORK`; and `GUARD_REMOVE`, since only a
     /// raw mapping has guards.
     ///
     /// For the rest there are [`purge`](Self::purge), [`populate_read`](Self::populate_read),
@@ -206,7 +206,6 @@ impl<A: Access> Mapping<A> {
             | Advice::HUGEPAGE
             | Advice::NOHUGEPAGE
             | Advice::COLLAPSE
-            | Advice::MERGEABLE
             | Advice::UNMERGEABLE
             | Advice::DONTDUMP
             | Advice::DODUMP
@@ -217,8 +216,7 @@ impl<A: Access> Mapping<A> {
                 unsafe { self.advise_by(OPERATION, range, advice) }
             }
             _ => {
-                let what =
-                    "the advice may change contents; see purge, guard, punch_hole and advise_any";
+                let what = "the advice asks for more than a hint; see purge, guard, punch_hole and advise_any";
                 Err(Error::wrong(OPERATION, what, advice.bits() as usize, Wrong::NotOffered, 0))
             }
         }
@@ -236,6 +234,9 @@ impl<A: Access> Mapping<A> {
     ///   `MADV_FREE`, of what is lent as a slice, may drop them at any time.
     /// - It changes, drops and denies no memory but this owner's, whatever `A` is: `MADV_HWPOISON` takes a page
     ///   from all who have it, such as all who map the file.
+    /// - After `MADV_MERGEABLE`, no filter answers `MADV_UNMERGEABLE`, which owners ask for before they move private
+    ///   memory (it is no longer merged then): a signal would make the kernel begin the move anew, and unmap what
+    ///   others have mapped at the target since.
     /// - After `MADV_DONTFORK`, a forked child neither uses nor drops its copy of the owner, since nothing is
     ///   mapped there.
     ///
