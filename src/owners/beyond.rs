@@ -22,14 +22,15 @@ pub(super) fn close(fd: RawFd) {
 /// The magic number of `/proc`.
 pub(super) const PROC_SUPER_MAGIC: usize = 0x9fa0;
 
-/// The type of the file system that a file lies on (`statfs.f_type`). One call: `fstatfs(fd, ...)`.
-pub(super) fn fstatfs(fd: RawFd) -> Result<usize, Errno> {
+/// The type of the file system that a file lies on, and the size of its blocks (`statfs.f_type` and `f_bsize`). One
+/// call: `fstatfs(fd, ...)`.
+pub(super) fn fstatfs(fd: RawFd) -> Result<(usize, usize), Errno> {
     // 120 bytes, on any architecture.
     let mut status = [0_usize; 16];
     let out = Word::ptr(status.as_mut_ptr().cast());
     // SAFETY: the kernel writes a `struct statfs` there, which is not larger.
     Errno::decode(unsafe { arch::syscall2(Word::signed(fd), out, nr::FSTATFS) })?;
-    Ok(status[0])
+    Ok((status[0], status[1]))
 }
 
 /// Reads the first bytes of a small file of `/proc`: four calls, `openat`, `fstatfs`, `read` and `close`.
@@ -44,7 +45,7 @@ pub(super) unsafe fn read_proc(path: &CStr, start: Word, size: Word) -> Result<(
     let fd = opened(path)?;
     let read = match fstatfs(fd) {
         // SAFETY: the kernel writes at most that many bytes there, by the caller's promise.
-        Ok(PROC_SUPER_MAGIC) => unsafe {
+        Ok((PROC_SUPER_MAGIC, _)) => unsafe {
             Errno::decode(arch::syscall3(Word::signed(fd), start, size, nr::READ)).map(|_| ())
         },
         Ok(_) => Err(Errno::ENOENT),

@@ -152,8 +152,8 @@ impl Status {
     }
 }
 
-/// The type of the file system that a file lies on. One call: `fstatfs(fd, ...)`.
-fn file_system(fd: RawFd) -> Result<usize, Error> {
+/// The type of the file system that a file lies on, and the size of its blocks. One call: `fstatfs(fd, ...)`.
+fn file_system(fd: RawFd) -> Result<(usize, usize), Error> {
     fstatfs(fd).map_err(|errno| Error::refused_beyond("fstatfs", errno))
 }
 
@@ -198,7 +198,7 @@ pub(super) fn check_sealed(operation: &'static str, fd: RawFd) -> Result<(), Err
     if let Some(what) = missing {
         return Err(not_offered(what, seals));
     }
-    if file_system(fd)? == HUGETLBFS_MAGIC {
+    if file_system(fd)?.0 == HUGETLBFS_MAGIC {
         return Err(not_offered(
             "the file lies on huge pages, of which one may be missing; see file",
             0,
@@ -231,7 +231,7 @@ pub(super) fn bytes_from(
     if let Some(what) = status.unmappable() {
         return Err(no_file(what));
     }
-    if status.size == 0 && file_system(fd)? == PROC_SUPER_MAGIC {
+    if status.size == 0 && file_system(fd)?.0 == PROC_SUPER_MAGIC {
         return Err(no_file("a file of /proc has no length and can't be mapped; read it"));
     }
     match status.size.checked_sub(offset) {
@@ -262,8 +262,8 @@ pub(super) fn explained(operation: &'static str, fd: RawFd, error: Error) -> Err
 /// What a file's mapping at `addr` is made of: the page size, or on hugetlbfs the size of its pages.
 ///
 /// No call where the address tells: memory on huge pages begins at a multiple of their size, which is
-/// 64 KiB at least. Else `fstat`, unless the size of the blocks is known, and `fstatfs` where they are
-/// larger than pages.
+/// 64 KiB at least. Else `fstat`, unless the size of the blocks is known, and `fstatfs` where that is not one
+/// of an ordinary file.
 #[inline]
 pub(super) fn granule(
     fd: RawFd,
@@ -281,10 +281,21 @@ fn granule_by_status(fd: RawFd, page: PageSize, block: Option<usize>) -> Result<
         Some(block) => block,
         None => Status::of(fd)?.block,
     };
-    match PageSize::new(block) {
-        Some(size) if size > page && file_system(fd)? == HUGETLBFS_MAGIC => Ok(size),
-        _ => Ok(page),
+    if PageSize::new(block).is_some_and(|size| size <= page) {
+        return Ok(page);
     }
+    // What `fstat` says of pages of 16 GiB is 4: it counts in 32 bits (`include/linux/fs.h`: `i_blocksize`).
+    huge_pages(file_system(fd)?, page)
+}
+
+/// How large the pages of a file are, by what `fstatfs` says.
+fn huge_pages((kind, block): (usize, usize), page: PageSize) -> Result<PageSize, Error> {
+    if kind != HUGETLBFS_MAGIC {
+        return Ok(page);
+    }
+    let unknown =
+        || Error::wrong("fstatfs", "the huge pages' size", block, Wrong::NotAPowerOfTwo, 0);
+    PageSize::new(block).ok_or_else(unknown)
 }
 
 /// A file in memory that has no name: closed when this is dropped, which leaves its mappings.
@@ -396,5 +407,23 @@ impl MemoryFile {
 impl Drop for MemoryFile {
     fn drop(&mut self) {
         close(self.fd);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn huge_pages_are_as_large_as_their_file_system_says() {
+        let page = PageSize::SMALLEST;
+        for (kind, block, size) in [
+            (HUGETLBFS_MAGIC, 2 << 20, 2 << 20),
+            (HUGETLBFS_MAGIC, 16 << 30, 16 << 30),
+            (PROC_SUPER_MAGIC, 1 << 20, page.bytes()),
+        ] {
+            assert_eq!(huge_pages((kind, block), page), Ok(PageSize::new(size).unwrap()));
+        }
+        assert!(huge_pages((HUGETLBFS_MAGIC, 4), page).is_err());
     }
 }
