@@ -63,7 +63,9 @@ impl PageSize {
     ///
     /// Costs nothing on x86_64. Elsewhere it makes one to nine calls `msync(2^k, 0, MS_ASYNC)`,
     /// from k = 12 up: a length of 0 touches nothing, and the kernel refuses an address that is
-    /// not a multiple of the page size. Not cached: the caller keeps it.
+    /// not a multiple of the page size. Not cached: the caller keeps it. A filter that answers some of
+    /// these calls by EINVAL makes it too large; the owners' [`page_size`](crate::page_size) is proof
+    /// against that.
     ///
     /// # Errors
     /// Whatever `msync` answers that is no verdict on the address: ENOSYS or EPERM under a seccomp

@@ -196,7 +196,8 @@ impl MapOptions {
         self.flag(MapFlags::NORESERVE)
     }
 
-    /// `MAP_LOCKED`: resident at once, and never swapped out.
+    /// `MAP_LOCKED`: resident at once, and never swapped out. That a page could not be made resident is not
+    /// reported; by [`lock`](Mapping::lock) it is.
     ///
     /// ```
     /// use rawmap::MapOptions;

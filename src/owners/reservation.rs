@@ -378,7 +378,8 @@ impl Reservation {
     /// does not let it be moved. The mapping is as it was, but may lie elsewhere. The place comes back, without
     /// what it held; but it is lost if the error does not tell whether the place was unmapped before, and
     /// something is mapped there, be it the place still or what another thread has mapped since. So it is where
-    /// the process has as many mappings as it may have.
+    /// the process has as many mappings as it may have; there, or where a filter refuses `munmap`, the page that was
+    /// added to the mapping may stay mapped behind where it lay.
     ///
     /// ```
     /// use rawmap::{MapOptions, Mode, Reservation};

@@ -334,9 +334,10 @@ impl Mapping<Raw> {
     /// - `fd` is open, if `flags` are not `ANONYMOUS`; `flags` have neither `GROWSDOWN` nor pages that are
     ///   larger than the mapping's granule, and the file has none.
     /// - No thread uses the range meanwhile, and the range is not where the main thread's stack may grow.
-    /// - If it fails, the caller knows that the kernel has unmapped nothing, or that no other thread has mapped
-    ///   anything since, or gives the mapping up without dropping it: a refusal that comes late (a file's own,
-    ///   ENOMEM) leaves a hole.
+    /// - No other thread maps anything during the call and, if it fails, before the mapping is dropped; or the caller
+    ///   knows that the kernel unmaps nothing that it doesn't replace: a refusal that comes late (a file's own,
+    ///   ENOMEM) leaves a hole, and before Linux 6.12 a signal may make the kernel begin a driver's mapping anew.
+    ///   After a failure the mapping may be given up without dropping it.
     /// - [`backing`](Self::backing) goes on saying what the mapping was made of. Where that is no longer so, the
     ///   caller does not purge what would suffer from it, nor [assume](Self::assume) the bytes to be a slice.
     ///
