@@ -413,7 +413,7 @@ impl MapOptions {
     /// Those of [`mmap`](crate::mmap): EACCES if it is not open for reading; ENODEV, or what the thing is, if
     /// it can't be mapped, as a directory or a pipe. That the length is more than `isize::MAX`; with
     /// [`whole`](Self::whole), that the file ends before the offset. Nothing stays mapped, but of a file on huge
-    /// pages where a filter refuses `fstat`.
+    /// pages where a filter refuses `fstat` or `fstatfs`.
     ///
     /// # Safety
     /// For as long as it is mapped:

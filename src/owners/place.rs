@@ -384,8 +384,8 @@ impl Room {
         Ok(Self { all: trimmed(all, len + 2 * page, align)?, len })
     }
 
-    /// Makes the call that moves something, which is [`unmerged`], to the room's address, and gives the rest of the room back. The
-    /// room is nobody's afterwards.
+    /// Makes the call that moves something, which is [`unmerged`], to the room's address, and gives the rest of
+    /// the room back. The room is nobody's afterwards.
     ///
     /// # Errors
     /// Those of the call. All of the room is given back then, but what may be somebody else's by now.

@@ -94,16 +94,16 @@ pub(super) fn known_page_size() -> Option<PageSize> {
 ///
 /// A program whose filter kills it for an unexpected call does this before it sets the filter; after
 /// it, the owners make only the calls that their documentation lists. The calls are those of
-/// [`page_size`]; `prctl(PR_GET_AUXV)`, or before Linux 6.4 `openat`, `fstatfs`, `read` and
-/// `close` of `/proc/self/auxv`; and where nothing below the stack would stop it, `prlimit64(RLIMIT_STACK)`.
+/// [`page_size`]; `prctl(PR_GET_AUXV)`, or before Linux 6.4 `openat`, `fstatfs`, `read` and `close` of
+/// `/proc/self/auxv`; and where nothing below the stack would stop it, `prlimit64` twice, and `msync`.
 ///
 /// # The main thread's stack
 /// It may grow right up to memory that is inaccessible, as a strict reservation is, and would walk into it when
 /// that is committed. So the owners reserve and commit nothing where it may come to lie: between its top and the
 /// highest mapping below it that exec made, the vDSO or the dynamic loader, which stops it. A static program
-/// whose vDSO lies above the stack, as older kernels of x86_64 put it, has none. Then that
-/// range is as large as the stack's limit is now, at least 128 MiB, and the program must not raise the limit
-/// over that later and go on to fill its address space.
+/// whose vDSO lies above the stack, as older kernels of x86_64 put it, has none. Then that range is as large as
+/// the stack's limit is now, at least 128 MiB, and the program must not raise the limit over that later and go on
+/// to fill its address space.
 ///
 /// # Errors
 /// Those of [`page_size`], and what `openat` answers when there is no descriptor or no memory for it.
