@@ -139,7 +139,7 @@
 //! likes, by any error; but one that answers "done" to what was not done speaks for the kernel, and so does one that
 //! answers EINVAL to `MADV_UNMERGEABLE`, as a kernel without KSM does, where memory is merged. So does whoever
 //! puts something in the place of `/proc`, by a mount, a link or a `chroot`: where `PR_GET_AUXV` is refused (before
-//! Linux 6.4, or by a filter), the owners read `/proc/self/auxv`, if it is on a file system of that kind. Whoever
+//! Linux 6.4, or by a filter), the owners read `/proc/self/auxv`, if it is on a file system of that kind, or an emulator's. Whoever
 //! opens such a door answers for what comes through it, [as with the standard library][std]. `/proc/self/fd` is
 //! none: the memory file that an owner makes for itself is sealed before it is used.
 //!

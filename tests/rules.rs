@@ -57,7 +57,9 @@ fn recorded_verdicts_are_given() {
         return;
     }
     for (line, of, call) in recorded(RECORDED).chain(recorded(BOUNDARIES)) {
-        assert_eq!(of.line(call, &RULES), line);
+        // Flags have this architecture's names.
+        let names = |line: &str| line.replace("MAP_32BIT", "0x40");
+        assert_eq!(names(&of.line(call, &RULES)), names(line));
         assert_eq!(call.check(&of.kernel()), call.check_by(&of.kernel(), &RULES), "{line}");
     }
 }

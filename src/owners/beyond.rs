@@ -33,26 +33,21 @@ pub(super) fn fstatfs(fd: RawFd) -> Result<(usize, usize), Errno> {
     Ok((status[0], status[1]))
 }
 
-/// Reads the first bytes of a small file of `/proc`: four calls, `openat`, `fstatfs`, `read` and `close`.
+/// Reads the first bytes of a small file of `/proc`, and says whether it is the kernel's: it is not in a folder that
+/// somebody made to `chroot` to, nor under an emulator that makes such a file itself.
 ///
-/// # Errors
-/// Those of the calls; ENOENT if the file is none of the kernel's, as in a folder that somebody made to `chroot`
-/// to: only the kernel's are believed.
+/// Four calls: `openat`, `fstatfs`, `read` and `close`.
 ///
 /// # Safety
 /// `size` bytes from `start` on may be written.
-pub(super) unsafe fn read_proc(path: &CStr, start: Word, size: Word) -> Result<(), Errno> {
+pub(super) unsafe fn read_proc(path: &CStr, start: Word, size: Word) -> Result<bool, Errno> {
     let fd = opened(path)?;
-    let read = match fstatfs(fd) {
-        // SAFETY: the kernel writes at most that many bytes there, by the caller's promise.
-        Ok((PROC_SUPER_MAGIC, _)) => unsafe {
-            Errno::decode(arch::syscall3(Word::signed(fd), start, size, nr::READ)).map(|_| ())
-        },
-        Ok(_) => Err(Errno::ENOENT),
-        Err(errno) => Err(errno),
-    };
+    let kind = fstatfs(fd);
+    // SAFETY: the kernel writes at most that many bytes there, by the caller's promise.
+    let read = unsafe { arch::syscall3(Word::signed(fd), start, size, nr::READ) };
     close(fd);
-    read
+    Errno::decode(read)?;
+    Ok(kind?.0 == PROC_SUPER_MAGIC)
 }
 
 /// Opens a file for reading, by a number that safe code can't give another file: 0, 1 and 2 can be, where a
@@ -79,7 +74,7 @@ pub(super) fn counts_strictly() -> bool {
     let (start, size) = (Word::ptr(mode.as_mut_ptr()), Word::int(mode.len()));
     // SAFETY: `mode` is so large.
     let asked = unsafe { read_proc(c"/proc/sys/vm/overcommit_memory", start, size) };
-    asked.is_err() || !matches!(mode[0], b'0' | b'1')
+    asked != Ok(true) || !matches!(mode[0], b'0' | b'1')
 }
 
 /// How long a file may become that this process makes longer, in bytes, as its limit says now. It is the

@@ -224,22 +224,26 @@ impl Auxv {
         let asked = unsafe {
             arch::syscall5(Word::int(PR_GET_AUXV), start, size, Word::ZERO, Word::ZERO, nr::PRCTL)
         };
-        if Errno::decode(asked).is_err() {
-            // That there is no such file leaves it empty; that there is no descriptor for now does not mean that
-            // nothing can be known.
+        let is_the_kernels = Errno::decode(asked).is_ok() || {
             // SAFETY: `pairs` is so large.
-            let asked = unsafe { read_proc(c"/proc/self/auxv", start, size) };
-            asked.or_else(|errno| match errno {
-                Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR => {
-                    Err(Error::refused_beyond("openat(\"/proc/self/auxv\")", errno))
+            match unsafe { read_proc(c"/proc/self/auxv", start, size) } {
+                Ok(is_the_kernels) => is_the_kernels,
+                // That there is no descriptor for now does not mean that nothing can be known.
+                Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR)) => {
+                    return Err(Error::refused_beyond("openat(\"/proc/self/auxv\")", errno));
                 }
-                _ => Ok(()),
-            })?;
-        }
+                Err(_) => false,
+            }
+        };
         let mut known = Self::default();
         pairs.into_iter().take_while(|pair| pair[0] != 0).for_each(|pair| known.take(pair));
-        // The page size is known from the kernel's own answers.
-        Ok(Self { page_size: 0, ..known })
+        // An emulator writes such a file itself, and has a stack that can be told.
+        if is_the_kernels || is_mapped_to_its_limit(known.program_name) {
+            // The page size is known from the kernel's own answers.
+            Ok(Self { page_size: 0, ..known })
+        } else {
+            Ok(Self::default())
+        }
     }
 
     /// Keeps it for the rest of the process.
