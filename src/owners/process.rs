@@ -302,7 +302,7 @@ impl Auxv {
 /// ENOMEM where there is nothing yet; and `prlimit64` of no limit, which is EFAULT if that page can't be read.
 fn is_mapped_to_its_limit(top: usize) -> bool {
     let known = || {
-        let page = known_page_size()?;
+        let page = page_size().ok()?;
         let len = page.round_down(stack_limit()).checked_add(page.bytes())?;
         Some((without_provenance_mut(page.round_up(top)?.checked_sub(len)?), len))
     };
