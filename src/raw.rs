@@ -258,7 +258,8 @@ pub unsafe fn munmap(addr: *mut u8, len: usize) -> Result<(), Errno> {
 ///
 /// # Safety
 /// Every reference into the range must still be allowed to do what it is for; with `GROWSDOWN`, which
-/// changes the mapping from its first page on, every reference into that. Memory that becomes
+/// changes the mapping from its first page on, every reference into that. So must whoever lends it
+/// later: an owner, such as a [`Pool`](crate::Pool) that the memory was put back to. Memory that becomes
 /// executable must hold only code that is meant to run. Memory that was inaccessible, and becomes
 /// accessible, must not lie where the main thread's stack may grow: the kernel lets that come right up
 /// to what is inaccessible (see [`prepare`](crate::prepare)).
@@ -436,9 +437,10 @@ pub unsafe fn mremap(
 /// # Safety
 /// Some advice, such as [`DONTNEED`](Advice::DONTNEED) and [`FREE`](Advice::FREE), changes what
 /// memory holds, and [`GUARD_INSTALL`](Advice::GUARD_INSTALL) makes it inaccessible. With such
-/// advice, no Rust reference may point into the range; nor, where it is about the memory and not this
-/// mapping of it ([`REMOVE`](Advice::REMOVE), [`HWPOISON`](Advice::HWPOISON)), into another mapping of
-/// the same memory.
+/// advice, no Rust reference may point into the range, and no owner may lend it later (after `FREE`,
+/// before it is written again). Where it is about the memory and not this mapping of it
+/// ([`REMOVE`](Advice::REMOVE), [`HWPOISON`](Advice::HWPOISON)), that holds of every mapping of the same
+/// memory.
 ///
 /// # Errors
 /// - EINVAL: `addr` is not a multiple of the page size; `len` wraps; or the kernel doesn't know the

@@ -154,7 +154,8 @@ impl MapOptions {
     /// Above a page, this costs one call for more address space, and one for each end of it that is too
     /// much, mostly one; where the length is at least the alignment, the kernel's own choice is tried first,
     /// and often is aligned. What is a file, shared, populated, locked or on huge pages is mapped first, and
-    /// then moved to such a place, with two calls more.
+    /// then moved to such a place, with two calls more. Where the process has as many mappings as it may have, an
+    /// end that the kernel does not take back stays mapped, which costs address space.
     ///
     /// ```
     /// use rawmap::MapOptions;

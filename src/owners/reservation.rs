@@ -114,7 +114,8 @@ impl Reservation {
     ///
     /// As [`new`](Self::new); above a page one call for `len + align - page` bytes, and one for each end that
     /// is too much, mostly one. Where the length is at least the alignment, the kernel's own choice is tried
-    /// first, which is aligned when its neighbours are.
+    /// first, which is aligned when its neighbours are. Where the process has as many mappings as it may have, an end
+    /// that the kernel does not take back stays mapped.
     ///
     /// # Errors
     /// Those of [`new`](Self::new), and that the alignment is no power of two. Nothing stays mapped.

@@ -194,11 +194,7 @@ impl<A: Access> Mapping<A> {
             return Err(Error::wrong(OPERATION, "the place", at, Wrong::TooLarge, self.len));
         }
         if at == 0 || at == self.len {
-            // The one that is empty has the granule too, unless that is a huge page's: its address is no multiple.
-            let mut rest = Self::empty();
-            if self.granule.is_aligned(rest.start.addr().get()) {
-                rest.granule = self.granule;
-            }
+            let mut rest = Self::nothing(self.granule);
             if at == 0 {
                 core::mem::swap(self, &mut rest);
             }

@@ -161,6 +161,15 @@ impl<A: Access> Mapping<A> {
         Self { start, len, granule, backing, access: PhantomData }
     }
 
+    /// The owner of nothing, with this granule; unless that is a huge page's, of which its address is no multiple.
+    pub(in crate::owners) fn nothing(granule: PageSize) -> Self {
+        let mut nothing = Self::empty();
+        if granule.is_aligned(nothing.start.addr().get()) {
+            nothing.granule = granule;
+        }
+        nothing
+    }
+
     /// Owns a mapping that was given up by [`into_raw_parts`](Self::into_raw_parts), or made otherwise.
     ///
     /// # Errors
@@ -168,6 +177,7 @@ impl<A: Access> Mapping<A> {
     /// `isize::MAX`; then nothing is owned.
     ///
     /// # Safety
+    /// At length 0 it asks for nothing, and what it owns is [`empty`](Self::empty). Else:
     /// - Every granule that holds any of the bytes is mapped, is made of whole pages of size `granule`, and
     ///   belongs to nobody else.
     /// - `start` may be used for all of them.
@@ -194,7 +204,10 @@ impl<A: Access> Mapping<A> {
         const OPERATION: &str = "from_raw_parts";
         let RawParts { start, len, granule, backing } = parts;
         let page = crate::owners::page_size()?.bytes();
-        if granule.bytes() < page && len != 0 {
+        if len == 0 {
+            return Ok(Self::nothing(granule));
+        }
+        if granule.bytes() < page {
             return Err(Error::wrong(
                 OPERATION,
                 "the granule",

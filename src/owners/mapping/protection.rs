@@ -339,7 +339,9 @@ impl Mapping<Raw> {
     ///   ENOMEM) leaves a hole, and before Linux 6.12 a signal may make the kernel begin a driver's mapping anew.
     ///   After a failure the mapping may be given up without dropping it.
     /// - [`backing`](Self::backing) goes on saying what the mapping was made of. Where that is no longer so, the
-    ///   caller does not purge what would suffer from it, nor [assume](Self::assume) the bytes to be a slice.
+    ///   caller does not purge what would suffer from it, nor [assume](Self::assume) the bytes to be a slice, nor
+    ///   [places](crate::Reservation::place) the mapping elsewhere if private memory lies over shared, which may be
+    ///   merged (`MADV_MERGEABLE`).
     ///
     /// ```
     /// # use std::os::fd::AsRawFd;
