@@ -1061,16 +1061,18 @@ fn each_backing() -> Vec<(Mapping<Raw>, Backing)> {
 /// Whatever address they have: it is no address of the owner's.
 #[test]
 fn raw_parts_of_nothing_are_nothing() {
-    let huge = PageSize::new(2 << 20).unwrap();
-    for granule in [rawmap::page_size().unwrap(), huge] {
-        let start = std::ptr::NonNull::dangling();
-        let parts = RawParts { start, len: 0, granule, backing: Backing::Anonymous };
-        // SAFETY: of nothing it asks for nothing.
-        let nothing: Mapping = unsafe { Mapping::from_raw_parts(parts) }.unwrap();
-        assert_eq!((nothing.len(), nothing.mapped_len(), &nothing[..]), (0, 0, &[][..]));
-        let nothing = nothing.into_reservation(Mode::Strict).unwrap();
-        assert!(nothing.is_empty() && nothing.into_mapping().unwrap().is_empty());
-    }
+    alone(|| {
+        let huge = PageSize::new(2 << 20).unwrap();
+        for granule in [rawmap::page_size().unwrap(), huge] {
+            let start = std::ptr::NonNull::dangling();
+            let parts = RawParts { start, len: 0, granule, backing: Backing::Anonymous };
+            // SAFETY: of nothing it asks for nothing.
+            let nothing: Mapping = unsafe { Mapping::from_raw_parts(parts) }.unwrap();
+            assert_eq!((nothing.len(), nothing.mapped_len(), &nothing[..]), (0, 0, &[][..]));
+            let nothing = nothing.into_reservation(Mode::Strict).unwrap();
+            assert!(nothing.is_empty() && nothing.into_mapping().unwrap().is_empty());
+        }
+    });
 }
 
 #[test]
