@@ -1438,7 +1438,8 @@ fn where_the_stack_may_grow_no_protection_changes_and_nothing_grows_in_place() {
     });
 }
 
-/// Where the kernel offers nothing else, it is asked once more for a place right below.
+/// Where the kernel offers a place there, it is asked once more for one right below; and where that is taken, for
+/// others while those are held.
 #[test]
 fn a_reservation_does_not_lie_where_the_stack_may_grow() {
     if emulator().is_some() {
@@ -1456,9 +1457,8 @@ fn a_reservation_does_not_lie_where_the_stack_may_grow() {
         let offered = Reservation::new(len, Mode::Strict).unwrap().as_ptr();
         assert_eq!(offered, ground, "what was unmapped last is the highest free place");
         pretend_the_stack_may_grow_into(ground, ground.wrapping_add(len));
-        let said = Reservation::new(len, Mode::Strict).unwrap_err();
-        assert_eq!(said.errno(), Errno::ENOMEM);
-        assert!(said.to_string().starts_with("reserve: the place 0x"), "{said}");
+        let outside = Reservation::new(len, Mode::Strict).unwrap().as_ptr();
+        assert!(outside.wrapping_add(len) <= ground || outside >= ground.wrapping_add(len));
         let place = below.as_ptr();
         drop(below);
         let it = Reservation::new(len, Mode::Strict).unwrap();

@@ -78,7 +78,8 @@ fn without_file(
     below_the_stack(operation, len, prot, flags, backing)
 }
 
-/// The same once more, with a hint right below the stack ground.
+/// The same once more, with a hint right below the stack ground; and where that is taken, wherever the kernel
+/// likes, while all that it first likes in the ground is held.
 #[cold]
 fn below_the_stack(
     operation: &'static str,
@@ -92,11 +93,36 @@ fn below_the_stack(
     let call = Call::mmap_anonymous(hint, len, prot, flags);
     // SAFETY: a new mapping, in place of nothing: with a hint, the kernel replaces nothing.
     let placed = unsafe { Mapping::adopt(issue(call)?, len, page, backing) }?;
-    if placed.is_stack_ground()? {
+    if !placed.is_stack_ground()? {
+        return Ok(placed);
+    }
+    drop(placed);
+    const MOST_HELD: usize = 16;
+    outside_the_ground(operation, len, (prot, flags, backing), MOST_HELD)
+}
+
+/// The same wherever the kernel likes outside the stack ground, after so many places in it at most.
+fn outside_the_ground(
+    operation: &'static str,
+    len: usize,
+    kind: (Prot, MapFlags, Backing),
+    most: usize,
+) -> Result<Mapping<Raw>, Error> {
+    let (prot, flags, backing) = kind;
+    let call = Call::mmap_anonymous(null_mut(), len, prot, flags);
+    // SAFETY: a new mapping, in place of nothing: the flags have no FIXED.
+    let placed = unsafe { Mapping::adopt(issue(call)?, len, page_size()?, backing) }?;
+    if !placed.is_stack_ground()? {
+        return Ok(placed);
+    }
+    if most == 0 {
         let at = placed.base().addr();
         return Err(Error::wrong(operation, "the place", at, Wrong::StackGround, 0));
     }
-    Ok(placed)
+    // Held until then, so that the kernel likes another one.
+    let outside = outside_the_ground(operation, len, kind, most - 1);
+    drop(placed);
+    outside
 }
 
 /// Whether memory of this protection is accessible: the kernel keeps a stack at a distance from it
