@@ -135,11 +135,11 @@
 //! Some doors lead to all memory of a process, and no crate can shut them. Files of `/proc` open without
 //! `unsafe`: a write to `/proc/self/mem` changes any byte, and to truncate what a name in `/proc/self/map_files`
 //! stands for takes its pages away (SIGBUS). A tracer can do the same (`ptrace`, `process_vm_writev`), and so can
-//! a thread that registers memory with `userfaultfd`. A filter (seccomp) may refuse what it
-//! likes, by any error; but one that answers "done" to what was not done speaks for the kernel, and so does one that
-//! answers EINVAL to `MADV_UNMERGEABLE`, as a kernel without KSM does, where memory is merged. So does whoever
-//! puts something in the place of `/proc`, by a mount, a link or a `chroot`: where `PR_GET_AUXV` is refused (before
-//! Linux 6.4, or by a filter), the owners read `/proc/self/auxv`, if it is on a file system of that kind, or an emulator's. Whoever
+//! a thread that registers memory with `userfaultfd`. A filter (seccomp) may refuse what it likes, by any error; but
+//! one that answers "done" to what was not done speaks for the kernel, and so does one that answers EINVAL to
+//! `MADV_UNMERGEABLE`, as a kernel without KSM does, where memory is merged. So does whoever puts something in the
+//! place of `/proc`, by a mount, a link or a `chroot`: where `PR_GET_AUXV` is refused (before Linux 6.4, or by a
+//! filter), the owners read `/proc/self/auxv`, if it is on a file system of that kind, or an emulator's. Whoever
 //! opens such a door answers for what comes through it, [as with the standard library][std]. `/proc/self/fd` is
 //! none: the memory file that an owner makes for itself is sealed before it is used.
 //!

@@ -84,8 +84,8 @@ fn guard_calls() -> &'static [&'static str] {
 /// The calls of an over-long mapping that is trimmed: one for each end that is too much.
 #[track_caller]
 fn assert_trimmed(calls: &[String], before: &[&str], after: &[&str]) {
-    // Now and then the kernel's own choice is aligned.
-    if calls == &before[..1] {
+    // Now and then the kernel's own choice is aligned, of what would be moved.
+    if !after.is_empty() && calls == &before[..1] {
         return;
     }
     let trims = calls.len() - before.len() - after.len();
