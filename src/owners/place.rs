@@ -89,40 +89,21 @@ fn below_the_stack(
     backing: Backing,
 ) -> Result<Mapping<Raw>, Error> {
     let (page, (ground, _)) = (page_size()?, stack_ground()?);
-    let hint = without_provenance_mut(page.round_down(ground.saturating_sub(len)));
-    let call = Call::mmap_anonymous(hint, len, prot, flags);
-    // SAFETY: a new mapping, in place of nothing: with a hint, the kernel replaces nothing.
-    let placed = unsafe { Mapping::adopt(issue(call)?, len, page, backing) }?;
-    if !placed.is_stack_ground()? {
-        return Ok(placed);
+    let map = |hint| {
+        let call = Call::mmap_anonymous(hint, len, prot, flags);
+        // SAFETY: a new mapping, in place of nothing: with a hint, the kernel replaces nothing.
+        unsafe { Mapping::adopt(issue(call)?, len, page, backing) }
+    };
+    let mut placed = map(without_provenance_mut(page.round_down(ground.saturating_sub(len))))?;
+    let mut held = [const { None }; 16];
+    for place in &mut held {
+        if !placed.is_stack_ground()? {
+            return Ok(placed);
+        }
+        *place = Some(core::mem::replace(&mut placed, map(null_mut())?));
     }
-    drop(placed);
-    const MOST_HELD: usize = 16;
-    outside_the_ground(operation, len, (prot, flags, backing), MOST_HELD)
-}
-
-/// The same wherever the kernel likes outside the stack ground, after so many places in it at most.
-fn outside_the_ground(
-    operation: &'static str,
-    len: usize,
-    kind: (Prot, MapFlags, Backing),
-    most: usize,
-) -> Result<Mapping<Raw>, Error> {
-    let (prot, flags, backing) = kind;
-    let call = Call::mmap_anonymous(null_mut(), len, prot, flags);
-    // SAFETY: a new mapping, in place of nothing: the flags have no FIXED.
-    let placed = unsafe { Mapping::adopt(issue(call)?, len, page_size()?, backing) }?;
-    if !placed.is_stack_ground()? {
-        return Ok(placed);
-    }
-    if most == 0 {
-        let at = placed.base().addr();
-        return Err(Error::wrong(operation, "the place", at, Wrong::StackGround, 0));
-    }
-    // Held until then, so that the kernel likes another one.
-    let outside = outside_the_ground(operation, len, kind, most - 1);
-    drop(placed);
-    outside
+    let at = placed.base().addr();
+    Err(Error::wrong(operation, "the place", at, Wrong::StackGround, 0))
 }
 
 /// Whether memory of this protection is accessible: the kernel keeps a stack at a distance from it
