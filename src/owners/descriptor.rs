@@ -312,9 +312,9 @@ impl MemoryFile {
     /// A file of `len` bytes: zeroes.
     ///
     /// Seven calls: `prlimit64(RLIMIT_FSIZE)`, since to make a file longer than that is a signal (whoever lowers
-    /// that limit just then, or turns strict accounting on later, is not considered); `openat`, `fstatfs`,
-    /// `read` and `close` of `vm.overcommit_memory`; `memfd_create("rawmap", MFD_CLOEXEC|MFD_ALLOW_SEALING)` and `ftruncate`; and
-    /// `fcntl` and `close` where that file got number 0, 1 or 2. Under strict accounting a page that can't be
+    /// that limit just then, or turns strict accounting on later, is not considered); `openat`, `fstatfs`, `read`
+    /// and `close` of `vm.overcommit_memory`; `memfd_create("rawmap", MFD_CLOEXEC|MFD_ALLOW_SEALING)` and
+    /// `ftruncate`; and `fcntl` and `close` where that file got number 0, 1 or 2. Under strict accounting a page that can't be
     /// counted when it is touched would be SIGBUS: there `mmap` and `munmap` of so much memory come first, which is
     /// refused where it can't be had.
     pub(super) fn new(len: usize) -> Result<Self, Error> {
