@@ -185,3 +185,30 @@ fn the_views_of_a_sealed_file_are_moved_protected_and_forked() {
         None => skip!("calls can't be refused here: no seccomp"),
     }
 }
+
+/// Where a program has closed its standard input and output, the kernel answers 0 for a new file; and what has that
+/// number, safe code of another thread may change between two calls.
+#[test]
+fn the_file_is_used_by_no_number_that_safe_code_can_give_another_file() {
+    let child = || {
+        // SAFETY: nothing here reads them or writes to them.
+        (0..3).for_each(|fd| assert_eq!(unsafe { libc::close(fd) }, 0));
+        watch();
+        let ring = Ring::new(LEN);
+        unwatch();
+        assert_eq!(ring.unwrap().slice(0, LEN), [0; LEN]);
+        // SAFETY: a plain call.
+        let left = |fd| unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        assert_eq!([0, 1, 2].map(left), [-1; 3], "what the owner opened is closed");
+    };
+    let judge = |_: usize, seen: &Seen| (seen.name() == "mremap").then_some(Err(Errno::EPERM));
+    let Some((end, seen)) = supervise(child, judge) else {
+        return skip!("calls can't be refused here: no seccomp");
+    };
+    assert_eq!(end, OK, "{seen:?}");
+    let named = |name| seen.iter().filter(move |call| call.name() == name);
+    assert_eq!(named("memfd_create").count(), 4);
+    assert_eq!(named("ftruncate").count(), 1);
+    let changes = ["ftruncate", "fcntl", "fstat"].into_iter().flat_map(named);
+    assert!(changes.into_iter().all(|call| 3 <= call.args[0]), "{seen:?}");
+}

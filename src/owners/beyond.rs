@@ -15,7 +15,7 @@ pub(super) const fn is_replaceable(fd: RawFd) -> bool {
 
 /// Closes a descriptor that is this crate's own.
 pub(super) fn close(fd: RawFd) {
-    // SAFETY: nobody else has the number.
+    // SAFETY: nobody else has the number; or, of 0, 1 and 2, nobody owns it.
     unsafe { arch::syscall1(Word::signed(fd), nr::CLOSE) };
 }
 
@@ -50,22 +50,27 @@ pub(super) unsafe fn read_proc(path: &CStr, start: Word, size: Word) -> Result<b
     Ok(kind?.0 == PROC_SUPER_MAGIC)
 }
 
-/// Opens a file for reading, by a number that safe code can't give another file: 0, 1 and 2 can be, where a
-/// program has closed them.
+/// Opens a file for reading, by a [lasting] number.
 fn opened(path: &CStr) -> Result<RawFd, Errno> {
     const AT_FDCWD: i32 = -100;
     const O_CLOEXEC: usize = 0o2_000_000;
     let name = Word::ptr(path.as_ptr().cast_mut().cast());
     let (folder, flags) = (Word::signed(AT_FDCWD), Word::int(O_CLOEXEC));
     // SAFETY: the kernel reads the path, which ends with a zero.
-    let fd = Errno::decode(unsafe { arch::syscall4(folder, name, flags, Word::ZERO, nr::OPENAT) })?;
-    let fd = fd.bits() as RawFd;
+    lasting(&|| unsafe { arch::syscall4(folder, name, flags, Word::ZERO, nr::OPENAT) })
+}
+
+/// A new descriptor, by a number that safe code can't give another file. 0, 1 and 2, which the kernel answers where a
+/// program has closed them, are held until it answers another one, and then closed: also where another thread has
+/// just then made its standard input of one, which it loses.
+pub(super) fn lasting(make: &impl Fn() -> Word) -> Result<RawFd, Errno> {
+    let fd = Errno::decode(make())?.bits() as RawFd;
     if !is_replaceable(fd) {
         return Ok(fd);
     }
-    let again = opened(path);
+    let other = lasting(make);
     close(fd);
-    again
+    other
 }
 
 /// Whether memory is counted strictly (`vm.overcommit_memory` 2), or may be for all that can be known.

@@ -4,7 +4,7 @@ use crate::arch::{self, STAT_MODE, nr};
 use crate::errno::Errno;
 use crate::flags::MapFlags;
 use crate::owners::beyond::{
-    PROC_SUPER_MAGIC, close, counts_strictly, file_size_limit, fstatfs, is_replaceable,
+    PROC_SUPER_MAGIC, close, counts_strictly, file_size_limit, fstatfs, is_replaceable, lasting,
 };
 use crate::owners::error::{Error, Wrong};
 use crate::owners::mapping::RW;
@@ -314,9 +314,10 @@ impl MemoryFile {
     /// Seven calls: `prlimit64(RLIMIT_FSIZE)`, since to make a file longer than that is a signal (whoever lowers
     /// that limit just then, or turns strict accounting on later, is not considered); `openat`, `fstatfs`, `read`
     /// and `close` of `vm.overcommit_memory`; `memfd_create("rawmap", MFD_CLOEXEC|MFD_ALLOW_SEALING)` and
-    /// `ftruncate`; and `fcntl` and `close` where that file got number 0, 1 or 2. Under strict accounting a page that can't be
-    /// counted when it is touched would be SIGBUS: there `mmap` and `munmap` of so much memory come first, which is
-    /// refused where it can't be had.
+    /// `ftruncate`. For each of the numbers 0, 1 and 2 that the program has closed, it is two more: `openat` or
+    /// `memfd_create` again, and `close`. Under strict accounting a page that can't be counted when it is touched
+    /// would be SIGBUS: there `mmap` and `munmap` of so much memory come first, which is refused where it can't be
+    /// had.
     pub(super) fn new(len: usize) -> Result<Self, Error> {
         const MFD_CLOEXEC: usize = 1;
         const MFD_ALLOW_SEALING: usize = 2;
@@ -330,14 +331,9 @@ impl MemoryFile {
         let name = Word::ptr(c"rawmap".as_ptr().cast_mut().cast());
         let flags = Word::int(MFD_CLOEXEC | MFD_ALLOW_SEALING);
         // SAFETY: the kernel reads the name, which ends with a zero.
-        let made = unsafe { arch::syscall2(name, flags, nr::MEMFD_CREATE) };
-        let made =
-            Errno::decode(made).map_err(|errno| Error::refused_beyond("memfd_create", errno))?;
-        let mut file = Self { fd: made.bits() as RawFd, len, is_strict };
-        if is_replaceable(file.fd) {
-            // Where the program has closed its standard input, or output.
-            file = Self { fd: duplicate(file.fd)?, ..file };
-        }
+        let made = lasting(&|| unsafe { arch::syscall2(name, flags, nr::MEMFD_CREATE) });
+        let fd = made.map_err(|errno| Error::refused_beyond("memfd_create", errno))?;
+        let file = Self { fd, len, is_strict };
         // SAFETY: it changes a file that was made just now.
         let sized = unsafe { arch::syscall2(Word::signed(file.fd), Word::int(len), nr::FTRUNCATE) };
         Errno::decode(sized).map_err(|errno| Error::refused_beyond("ftruncate", errno))?;
