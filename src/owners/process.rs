@@ -7,14 +7,15 @@
 //! grows in place, is no better. So no owner changes the protection of memory, nor lets it grow in
 //! place, where the main thread's stack may come to lie: the *stack ground*.
 //!
-//! The stack ground ends where the highest mapping lies that exec itself made below the stack (the
-//! vDSO, or the dynamic loader): nothing unmaps that, and the stack can't pass it, whatever its limit is
-//! or becomes. The kernel goes there only when all below is used up, so ordinary programs never meet
-//! the rule. Where exec made no mapping there, it is as large as the stack's limit, or as 128 MiB; and all of
-//! an eighth of the address space where addresses are given out upwards. Where the auxiliary vector can't be
-//! had (a filter, no /proc on kernels before 6.4), the stack's top lies somewhere in the last 16 GiB.
-//! What is taken on trust then is said to users at [`prepare`]. A stack that is mapped up to its limit from the
-//! start, with a guard below it, as QEMU's user mode has it, does not grow, and has no such ground.
+//! The stack ground ends where the highest mapping lies that exec itself made below the stack (the vDSO, the
+//! dynamic loader, or a static program that may lie anywhere): nothing unmaps that, and the stack can't pass
+//! it, whatever its limit is or becomes. The kernel goes there only when all below is used up, or to fill a hole
+//! that is left above what exec mapped, so ordinary programs hardly ever meet the rule. Where exec made no mapping
+//! there, it is as large as the stack's limit, or as 128 MiB; and all of an eighth of the address space where
+//! addresses are given out upwards. Where the auxiliary vector can't be had (a filter, no /proc on kernels before
+//! 6.4), the stack's top lies somewhere in the last 16 GiB. What is taken on trust then is said to users at
+//! [`prepare`]. A stack that is mapped up to its limit from the start, with a guard below it, as QEMU's user mode
+//! has it, does not grow, and has no such ground.
 
 use crate::arch::{self, nr};
 use crate::call::Call;
@@ -100,10 +101,10 @@ pub(super) fn known_page_size() -> Option<PageSize> {
 /// # The main thread's stack
 /// It may grow right up to memory that is inaccessible, as a strict reservation is, and would walk into it when
 /// that is committed. So the owners reserve and commit nothing where it may come to lie: between its top and the
-/// highest mapping below it that exec made, the vDSO or the dynamic loader, which stops it. A static program
-/// whose vDSO lies above the stack, as older kernels of x86_64 put it, has none. Then that range is as large as
-/// the stack's limit is now, at least 128 MiB, and the program must not raise the limit over that later and go on
-/// to fill its address space.
+/// highest mapping below it that exec made, which stops it: the vDSO, the dynamic loader, or a static program that
+/// may lie anywhere. One that lies low, and whose vDSO lies above the stack, as older kernels of x86_64 put it,
+/// has none. Then that range is as large as the stack's limit is now, at least 128 MiB, and the program must not
+/// raise the limit over that later and go on to fill its address space.
 ///
 /// # Errors
 /// Those of [`page_size`], and what `openat` answers when there is no descriptor or no memory for it.
@@ -196,6 +197,9 @@ struct Auxv {
     loader: usize,
     vdso: usize,
     program_name: usize,
+    /// Where this code's own data lies, which is there for as long as the code can run: a static program's, which
+    /// may have holes between its parts, into which the kernel maps what fits.
+    own: usize,
 }
 
 impl Auxv {
@@ -252,13 +256,14 @@ impl Auxv {
             PAGE_SIZE.store(page.bytes(), Ordering::Relaxed);
         }
         // The name that the program was started by is the last thing on its stack.
-        let (ground, top, fenced) = match self.program_name {
+        let known = Self { own: (&raw const PAGE_SIZE).addr(), ..self };
+        let (ground, top, fenced) = match known.program_name {
             0 => {
                 let (ground, top) = Self::unknown_ground();
                 (ground, top, false)
             }
             top => {
-                let (ground, fenced) = self.ground(top);
+                let (ground, fenced) = known.ground(top);
                 (ground, top, fenced)
             }
         };
@@ -270,8 +275,10 @@ impl Auxv {
     /// Where the ground begins that ends at `top`, and whether something that exec mapped stands there.
     fn ground(&self, top: usize) -> (usize, bool) {
         // Where addresses are given out upwards, the loader and the vDSO lie at a third of them, and stop nothing.
-        let mapped = || [self.loader, self.vdso].into_iter().filter(|at| (1..top).contains(at));
-        match mapped().max() {
+        // A program that lies low is no sign of that.
+        let own = if self.own < top / 2 { 0 } else { self.own };
+        let mapped = [self.loader, self.vdso, own].into_iter().filter(|at| (1..top).contains(at));
+        match mapped.max() {
             Some(fence) if fence >= top / 2 => (fence, true),
             // So far up nothing is mapped before all below is used up.
             Some(_) => (top - top / 8, false),
@@ -402,6 +409,11 @@ mod tests {
         // A third of the way up, as where addresses are given out upwards, it stops nothing.
         assert_eq!(ground(top / 3, top / 4), (top - top / 8, false));
         assert_eq!(ground(top / 3, top), (top - top / 8, false));
+        // A program's own data: of a static one that lies above the vDSO, and of one that lies low.
+        let known = |own| Auxv { vdso: top - 9 * PAGE, own, ..Auxv::default() }.ground(top);
+        assert_eq!(known(top - PAGE), (top - PAGE, true));
+        assert_eq!(known(PAGE), (top - 9 * PAGE, true));
+        assert_eq!(Auxv { own: PAGE, ..Auxv::default() }.ground(top), ground(0, top));
         let (limited, fenced) = ground(0, top);
         assert!(!fenced && top - top / 8 <= limited && limited <= top - (128 << 20));
     }
