@@ -27,10 +27,8 @@ made=$(mktemp) && trap 'rm -f "$made" "$made.old" "$made.new"' EXIT
   sed -n 's,^//! - ,- ,p; s,^//!   ,  ,p' benches/peers/src/main.rs
   cat <<'END'
 
-Where a peer has fewer: libc's `mmap` makes no `Result`, and leaves the error to `errno`. `memmap2` maps a file in
-fewer: what the crate does beyond that is to find out on what pages the file lies (of hugetlbfs it must unmap whole
-ones), to refuse address 0, to see that the descriptor is none that safe code may replace, and to keep the call for
-the error.
+Where a peer has fewer instructions: libc's `mmap` makes no `Result`, and leaves the error to `errno`. Where it has fewer
+bytes, it has them in a library that it calls, as `libc` and `memmap2`, or in a function that is not part of the row.
 END
   for profile in release no-lto; do
     printf '\n## %s\n\n' "$([[ $profile == release ]] && printf 'With fat LTO' || printf 'Without LTO')"

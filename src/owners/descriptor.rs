@@ -259,24 +259,18 @@ pub(super) fn explained(operation: &'static str, fd: RawFd, error: Error) -> Err
     }
 }
 
-/// What a file's mapping at `addr` is made of: the page size, or on hugetlbfs the size of its pages.
-///
-/// No call where the address tells: memory on huge pages begins at a multiple of their size, which is
-/// 64 KiB at least. Else `fstat`, unless the size of the blocks is known, and `fstatfs` where that is not one
-/// of an ordinary file.
+/// Whether the address of a file's mapping tells that it lies on ordinary pages: memory on huge pages begins at a
+/// multiple of their size, which is 64 KiB at least.
 #[inline]
-pub(super) fn granule(
-    fd: RawFd,
-    addr: *mut u8,
-    page: PageSize,
-    block: Option<usize>,
-) -> Result<PageSize, Error> {
-    if addr.addr() & 0xffff != 0 { Ok(page) } else { granule_by_status(fd, page, block) }
+pub(super) fn tells_granule(addr: *mut u8) -> bool {
+    addr.addr() & 0xffff != 0
 }
 
-/// The same, of a mapping whose address does not tell.
-#[cold]
-fn granule_by_status(fd: RawFd, page: PageSize, block: Option<usize>) -> Result<PageSize, Error> {
+/// What a file's mapping is made of, where [its address does not tell](tells_granule): the page size, or on
+/// hugetlbfs the size of its pages.
+///
+/// `fstat`, unless the size of the blocks is known, and `fstatfs` where that is not one of an ordinary file.
+pub(super) fn granule(fd: RawFd, page: PageSize, block: Option<usize>) -> Result<PageSize, Error> {
     let block = match block {
         Some(block) => block,
         None => Status::of(fd)?.block,

@@ -5,17 +5,21 @@ use crate::errno::Errno;
 use crate::flags::{Advice, MapFlags, Prot};
 use crate::owners::access::{Access, Raw, ReadOnly, ReadWrite};
 use crate::owners::beyond::is_replaceable;
-use crate::owners::descriptor::{AsDescriptor, Kept, bytes_from, check_sealed, explained, granule};
+use crate::owners::descriptor::{
+    AsDescriptor, Kept, bytes_from, check_sealed, explained, granule, tells_granule,
+};
 use crate::owners::error::{Error, Wrong, issue};
 use crate::owners::huge::transparent_size;
 use crate::owners::mapping::{Backing, Mapping, RW};
 use crate::owners::place::{
-    self, AT_ONCE, adopt_huge, check_alignment, give_back, moved_to_alignment, rounded,
+    self, AT_ONCE, adopt_huge, check_alignment, give_back, moved_to_alignment, null, rounded,
+    too_long,
 };
-use crate::owners::process::page_size;
+use crate::owners::process::{known_page_size, page_size};
 use crate::page_size::PageSize;
 use crate::raw::{NO_FD, RawFd};
-use core::ptr::null_mut;
+use crate::word::Word;
+use core::ptr::{NonNull, null_mut};
 
 /// Options for a new [`Mapping`]: how long it is, how it is aligned, and what the kernel does with its
 /// pages. A plain value, which may be a constant.
@@ -300,32 +304,44 @@ impl MapOptions {
     /// ```
     #[inline]
     pub fn anonymous(self) -> Result<Mapping<ReadWrite>, Error> {
-        const OPERATION: &str = "anonymous";
-        let plain = matches!(self.pages, Pages::Ordinary) && self.align == 1;
-        let (Some(len), true) = (self.len, plain) else {
-            return self.anonymous_slowly(OPERATION);
+        let Some(plain) = self.plain(RW, MapFlags::PRIVATE.union(MapFlags::ANONYMOUS), NO_FD, 0)
+        else {
+            return self.anonymous_slowly();
         };
-        let mapped = rounded(OPERATION, len, page_size()?)?;
-        let mut mapping = place::anonymous(OPERATION, mapped, RW, self.flags)?;
-        mapping.lend_first(len);
-        // SAFETY: private memory on ordinary pages, which can be read and written, and which the kernel placed
-        // for this owner alone.
-        Ok(unsafe { mapping.with_access() })
+        // SAFETY: a new mapping, in place of nothing: the flags have no FIXED.
+        let made = unsafe { plain.call.make() };
+        match made.ok().and_then(|addr| NonNull::new(addr.as_ptr())) {
+            // SAFETY: private memory on ordinary pages, mapped just now, which can be read and written, and which
+            // the kernel placed for this owner alone.
+            Some(start) => Ok(unsafe { plain.at(start, Backing::Anonymous) }),
+            None => Err(unmapped(plain.mapped, self.flags, made)),
+        }
     }
 
     #[cold]
-    fn anonymous_slowly(self, operation: &'static str) -> Result<Mapping<ReadWrite>, Error> {
+    fn anonymous_slowly(self) -> Result<Mapping<ReadWrite>, Error> {
+        const OPERATION: &str = "anonymous";
         let is_huge = matches!(self.pages, Pages::Huge);
         if is_huge && self.flags.contains(MapFlags::NORESERVE) {
             let what = "huge pages with noreserve may be missing when they are used; see raw";
-            return Err(Error::wrong(operation, what, self.huge, Wrong::NotOffered, 0));
+            return Err(Error::wrong(OPERATION, what, self.huge, Wrong::NotOffered, 0));
         }
-        let mapping = self.without_file(operation, RW, Sharing::Private)?;
+        let mapping = self.without_file(OPERATION, RW, Sharing::Private)?;
         if is_huge {
             mapping.populate_write(..)?;
         }
         // SAFETY: as above; and if it lies on huge pages, then it has been populated, and is not NORESERVE.
         Ok(unsafe { mapping.with_access() })
+    }
+
+    /// The one call that makes the mapping, where the options ask for no more than a length that can be, and the page
+    /// size is known.
+    #[inline(always)] // Most of it is decided where the options are known.
+    fn plain(self, prot: Prot, flags: MapFlags, fd: RawFd, offset: u64) -> Option<Plain> {
+        let (Some(len), true) = (self.len, self.is_plain() && !is_replaceable(fd)) else {
+            return None;
+        };
+        Plain::new(len, known_page_size()?, prot, self.flags.union(flags), fd, offset)
     }
 
     /// Maps anonymous memory, with any protection, for raw pointers.
@@ -390,6 +406,11 @@ impl MapOptions {
         mapping.lend_first(len);
         self.advise(&mapping)?;
         Ok(mapping)
+    }
+
+    /// Whether neither the size of pages nor an alignment is asked for.
+    const fn is_plain(self) -> bool {
+        matches!(self.pages, Pages::Ordinary) && self.align == 1
     }
 
     const fn is_transparent_huge(self) -> bool {
@@ -613,30 +634,42 @@ impl MapOptions {
         prot: Prot,
         sharing: Sharing,
     ) -> Result<Mapping<A>, Error> {
-        let is_plain =
-            matches!(self.pages, Pages::Ordinary) && self.align == 1 && !is_replaceable(fd);
-        let (Some(len @ 1..), true) = (self.len, is_plain) else {
-            // SAFETY: the caller's promise.
-            return unsafe { self.of_file_slowly(operation, fd, offset, prot, sharing) };
-        };
+        let mut answer = None;
+        if let Some(plain) = self.plain(prot, sharing.flags(), fd, offset) {
+            // SAFETY: a new mapping, in place of nothing: the flags have no FIXED.
+            let made = unsafe { plain.call.make() };
+            match made.ok().map(Word::as_ptr) {
+                Some(addr) if tells_granule(addr) => {
+                    // SAFETY: 0 does not tell.
+                    let start = unsafe { NonNull::new_unchecked(addr) };
+                    // SAFETY: mapped just now, whole pages, none of them huge; the bytes by the caller's promise.
+                    return Ok(unsafe { plain.at(start, sharing.backing(true)) });
+                }
+                _ => answer = Some(made),
+            }
+        }
+        // SAFETY: the answer is that to the call which these arguments make.
+        let mapping = unsafe { self.of_file_slowly(operation, fd, offset, prot, sharing, answer) }?;
         // SAFETY: the caller's promise.
-        unsafe { self.of_bytes(operation, fd, (offset, len), None, prot, sharing) }
+        Ok(unsafe { mapping.with_access() })
     }
 
-    /// What of a file needs more than its bytes from here to there: its length, an alignment, or an error.
+    /// What of a file needs more than a call: its length, an alignment, the size of its pages, or an error.
     ///
     /// # Safety
-    /// As [`of_file`](Self::of_file).
+    /// What `answer` says is mapped, if there is one, is what a [plain](Self::plain) call with these arguments has
+    /// mapped, and nobody's.
     #[cold]
     #[inline(never)]
-    unsafe fn of_file_slowly<A: Access>(
+    unsafe fn of_file_slowly(
         self,
         operation: &'static str,
         fd: RawFd,
         offset: u64,
         prot: Prot,
         sharing: Sharing,
-    ) -> Result<Mapping<A>, Error> {
+        answer: Option<Result<Word, Errno>>,
+    ) -> Result<Mapping<Raw>, Error> {
         let kept = Kept::of(fd)?;
         let fd = kept.fd().raw();
         let (len, block) = match self.len {
@@ -647,14 +680,32 @@ impl MapOptions {
             },
         };
         check_alignment(operation, self.align)?;
-        let (_, flags) = self.granule(operation)?;
-        let with_size = Self { flags, ..self };
-        // SAFETY: `Raw` promises nothing.
-        let mapping: Mapping<Raw> =
-            unsafe { with_size.of_bytes(operation, fd, (offset, len), block, prot, sharing) }?;
-        let mapping = moved_to_alignment(operation, mapping, self.align)?;
-        // SAFETY: the caller's promise.
-        Ok(unsafe { mapping.with_access() })
+        let (_, own) = self.granule(operation)?;
+        let (page, flags) = (page_size()?, own.union(sharing.flags()));
+        let Some(plain) = Plain::new(len, page, prot, flags, fd, offset) else {
+            return Err(too_long(operation, len, page));
+        };
+        // SAFETY: a new mapping, in place of nothing: the flags have no FIXED.
+        let addr = match answer.unwrap_or_else(|| unsafe { plain.call.make() }) {
+            Ok(addr) => addr.as_ptr(),
+            Err(errno) => return Err(explained(operation, fd, Error::refused(plain.call, errno))),
+        };
+        let backing = sharing.backing(true);
+        if tells_granule(addr) && self.is_plain() {
+            // SAFETY: 0 does not tell.
+            let start = unsafe { NonNull::new_unchecked(addr) };
+            // SAFETY: mapped just now, whole pages, none of them huge.
+            return Ok(unsafe { plain.at(start, backing) });
+        }
+        let granule = if tells_granule(addr) { Ok(page) } else { granule(fd, page, block) };
+        // SAFETY: mapped just now, and nobody's. What lies on huge pages may be longer, and then stays.
+        let granule = granule.inspect_err(|_| unsafe { give_back(addr, plain.mapped, backing) })?;
+        let whole = granule.round_up(plain.mapped).unwrap_or(plain.mapped);
+        // SAFETY: whole granules: of a file on hugetlbfs, the kernel has rounded the length up.
+        let mut mapping = unsafe { adopt_huge(addr, whole, granule, backing) }?;
+        mapping.lend_from(plain.head, len);
+        self.advise(&mapping)?;
+        moved_to_alignment(operation, mapping, self.align)
     }
 
     /// What an empty file is mapped as, if the options could be had of another one.
@@ -662,48 +713,6 @@ impl MapOptions {
     fn of_nothing<A: Access>(self, operation: &'static str) -> Result<Mapping<A>, Error> {
         check_alignment(operation, self.align)?;
         self.granule(operation).map(|_| Mapping::empty())
-    }
-
-    /// So many bytes of a file from an offset on, where the kernel likes, with these flags.
-    ///
-    /// # Safety
-    /// As [`of_file`](Self::of_file).
-    #[inline]
-    unsafe fn of_bytes<A: Access>(
-        self,
-        operation: &'static str,
-        fd: RawFd,
-        (offset, len): (u64, usize),
-        block: Option<usize>,
-        prot: Prot,
-        sharing: Sharing,
-    ) -> Result<Mapping<A>, Error> {
-        let page = page_size()?;
-        let head = offset as usize & (page.bytes() - 1);
-        // Of length 0 the kernel is asked as well, and refuses it.
-        let all = if len == 0 { 0 } else { head.saturating_add(len) };
-        let mapped = rounded(operation, all, page)?;
-        let flags = self.flags.union(sharing.flags());
-        let call = Call::mmap(null_mut(), mapped, prot, flags, fd, offset - head as u64);
-        // SAFETY: a new mapping, in place of nothing: the flags have no FIXED.
-        let addr = unsafe { issue(call) }.map_err(|error| explained(operation, fd, error))?;
-        let backing = sharing.backing(true);
-        // SAFETY: mapped just now, and nobody's. What lies on huge pages may be longer, and then stays.
-        let granule = granule(fd, addr, page, block)
-            .inspect_err(|_| unsafe { give_back(addr, mapped, backing) })?;
-        // SAFETY: whole granules: of a file on hugetlbfs, the kernel has rounded the length up.
-        let mut mapping = unsafe {
-            if granule == page {
-                Mapping::adopt(addr, mapped, granule, backing)
-            } else {
-                let whole = granule.round_up(mapped).unwrap_or(mapped);
-                adopt_huge(addr, whole, granule, backing)
-            }
-        }?;
-        mapping.lend_from(head, len);
-        self.advise(&mapping)?;
-        // SAFETY: the caller's promise.
-        Ok(unsafe { mapping.with_access() })
     }
 
     /// Maps at an address: memory, or a file where `fd` is one; with any flags. For what lies where the
@@ -810,6 +819,55 @@ impl MapOptions {
             _ => Err(wrong(Wrong::TooSmall, page.bytes())),
         }
     }
+}
+
+/// A mapping that one call makes.
+#[derive(Clone, Copy)]
+struct Plain {
+    call: Call,
+    page: PageSize,
+    mapped: usize,
+    /// What lies before the bytes that are lent, on their first page.
+    head: usize,
+    len: usize,
+}
+
+impl Plain {
+    /// For `len` bytes, which begin at `offset` of a file. `None` if they are more than a Rust object may be.
+    #[inline]
+    fn new(
+        len: usize,
+        page: PageSize,
+        prot: Prot,
+        flags: MapFlags,
+        fd: RawFd,
+        offset: u64,
+    ) -> Option<Self> {
+        let head = offset as usize & (page.bytes() - 1);
+        // Of length 0 the kernel is asked as well, and refuses it.
+        let all = if len == 0 { 0 } else { head.checked_add(len)? };
+        let mapped = page.round_up(all).filter(|mapped| *mapped <= isize::MAX as usize)?;
+        let call = Call::mmap(null_mut(), mapped, prot, flags, fd, offset - head as u64);
+        Some(Self { call, page, mapped, head, len })
+    }
+
+    /// The owner of what the call has mapped.
+    ///
+    /// # Safety
+    /// The call has mapped it at `start`, on pages of that size; it is nobody's, is made of this, and its bytes are
+    /// what `A` promises.
+    #[inline]
+    unsafe fn at<A: Access>(self, start: NonNull<u8>, backing: Backing) -> Mapping<A> {
+        // SAFETY: the bytes lie within what was mapped.
+        unsafe { Mapping::new(start.add(self.head), self.len, self.page, backing) }
+    }
+}
+
+/// Why no anonymous memory was mapped.
+#[cold]
+fn unmapped(len: usize, flags: MapFlags, answer: Result<Word, Errno>) -> Error {
+    let call = Call::mmap_anonymous(null_mut(), len, RW, flags.union(MapFlags::PRIVATE));
+    answer.map_or_else(|errno| Error::refused(call, errno), |_| null("mmap"))
 }
 
 // SAFETY: an address is a number here, which owns nothing and is not read.

@@ -29,7 +29,7 @@ pub(super) fn rounded(
 }
 
 #[cold]
-fn too_long(operation: &'static str, len: usize, granule: PageSize) -> Error {
+pub(super) fn too_long(operation: &'static str, len: usize, granule: PageSize) -> Error {
     let most = granule.round_down(isize::MAX as usize);
     Error::wrong(operation, "the length", len, Wrong::TooLong, most)
 }
@@ -175,7 +175,19 @@ fn trimmed(mut slack: Mapping<Raw>, len: usize, align: usize) -> Result<Mapping<
 #[inline]
 pub(super) unsafe fn give_back(addr: *mut u8, len: usize, backing: Backing) {
     // SAFETY: the caller's promise.
-    if unsafe { issue(Call::munmap(addr, len)) }.is_err() && backing.is_private() {
+    if unsafe { issue(Call::munmap(addr, len)) }.is_err() {
+        // SAFETY: as above.
+        unsafe { free(addr, len, backing) };
+    }
+}
+
+/// Frees private memory that is not unmapped.
+///
+/// # Safety
+/// As [`give_back`].
+#[cold]
+unsafe fn free(addr: *mut u8, len: usize, backing: Backing) {
+    if backing.is_private() {
         // SAFETY: the caller's promise. That this is refused as well leaves nothing more to do.
         let _ = unsafe { purge_private(addr, len) };
     }
@@ -321,7 +333,13 @@ pub(super) unsafe fn adopt_huge(
 /// that was not asked for, no kernel answers it, but a filter that means to refuse may: then nothing is there.
 #[inline]
 pub(super) fn not_null(call: &'static str, addr: *mut u8) -> Result<NonNull<u8>, Error> {
-    NonNull::new(addr).ok_or_else(|| Error::wrong(call, "the place", 0, Wrong::TooSmall, 1))
+    NonNull::new(addr).ok_or_else(|| null(call))
+}
+
+/// What [`not_null`] answers.
+#[cold]
+pub(super) fn null(call: &'static str) -> Error {
+    Error::wrong(call, "the place", 0, Wrong::TooSmall, 1)
 }
 
 /// The flags of memory that is not private, not anonymous, or is used at once, which is therefore moved
