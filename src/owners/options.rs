@@ -658,7 +658,8 @@ impl MapOptions {
     ///
     /// # Safety
     /// What `answer` says is mapped, if there is one, is what a [plain](Self::plain) call with these arguments has
-    /// mapped, and nobody's.
+    /// mapped, and nobody's. (So nothing is refused here before it has an owner: a plain call has a length, and can't
+    /// be wrong.)
     #[cold]
     #[inline(never)]
     unsafe fn of_file_slowly(
