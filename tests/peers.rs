@@ -2,13 +2,15 @@
 //! adapters are what a user of both would write. All pass the same stress test.
 
 mod common;
+#[path = "../examples/allocator/heap.rs"]
+mod heap;
 #[path = "../examples/allocator/stress.rs"]
 mod stress;
 
 use common::{RW, emulator, memfd, page};
 use rawmap::{
-    Backing, Fd, MapFlags, MapOptions, Mapping, Mode, MremapFlags, PageAlloc, PageSize, Prot, Raw,
-    RawParts, Reservation, Sharing,
+    Backing, Fd, MapFlags, MapOptions, Mapping, Mode, PageAlloc, PageSize, Prot, Raw, RawParts,
+    Reservation, Sharing,
 };
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::{NonNull, null_mut};
@@ -33,79 +35,10 @@ impl<T> Locked<T> {
 }
 
 /// dlmalloc's trait has addresses and lengths, and so have the raw functions: a line each.
-struct ForDlmalloc(PageSize);
-
-// SAFETY: what is returned is mapped, zeroes and nobody else's; true only where the call succeeded.
-unsafe impl dlmalloc::Allocator for ForDlmalloc {
-    fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
-        // SAFETY: a new mapping, in place of nothing.
-        let mapped = unsafe { rawmap::mmap_anonymous(null_mut(), size, RW, MapFlags::PRIVATE) };
-        (mapped.unwrap_or(null_mut()), size, 0)
-    }
-
-    fn remap(&self, ptr: *mut u8, old: usize, new: usize, can_move: bool) -> *mut u8 {
-        let flags = if can_move { MremapFlags::MAYMOVE } else { MremapFlags::default() };
-        // SAFETY: dlmalloc's own memory, of which it uses what comes back.
-        unsafe { rawmap::mremap(ptr, old, new, flags, null_mut()) }.unwrap_or(null_mut())
-    }
-
-    fn free_part(&self, ptr: *mut u8, old: usize, new: usize) -> bool {
-        // SAFETY: dlmalloc's own memory, which it has done with.
-        unsafe { rawmap::munmap(ptr.wrapping_add(new), old - new) }.is_ok()
-    }
-
-    fn free(&self, ptr: *mut u8, size: usize) -> bool {
-        // SAFETY: as for free_part.
-        unsafe { rawmap::munmap(ptr, size) }.is_ok()
-    }
-
-    fn can_release_part(&self, _flags: u32) -> bool {
-        true
-    }
-
-    fn allocates_zeros(&self) -> bool {
-        true
-    }
-
-    fn page_size(&self) -> usize {
-        self.0.bytes()
-    }
-}
-
-// SAFETY: dlmalloc's functions have the same contract.
-unsafe impl<A: dlmalloc::Allocator> GlobalAlloc for Locked<dlmalloc::Dlmalloc<A>> {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as above.
-        unsafe { self.lock().malloc(layout.size(), layout.align()) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as above.
-        unsafe { self.lock().calloc(layout.size(), layout.align()) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { self.lock().free(ptr, layout.size(), layout.align()) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as above.
-        unsafe { self.lock().realloc(ptr, layout.size(), layout.align(), size) }
-    }
-}
-
 #[test]
 fn dlmalloc_runs_on_the_raw_functions() {
-    let source = ForDlmalloc(PageSize::find().unwrap());
-    let heap = Locked::new(dlmalloc::Dlmalloc::new_with_allocator(source));
-    stress::blocks(&heap, rounds());
-    let mut heap = heap.0.into_inner().unwrap();
-    // SAFETY: every block was freed.
-    unsafe {
-        heap.trim(0);
-        heap.destroy();
-    }
+    stress::blocks(&heap::Heap, rounds());
+    heap::Heap.trim();
 }
 
 /// rlsf's source: mappings of its own, grown where they are, unmapped with the allocator.

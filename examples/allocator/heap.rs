@@ -1,299 +1,379 @@
-//! A general-purpose allocator to copy from: size classes on one [`Reservation`], large blocks by
-//! [`PageAlloc`], any number of threads, no lock. It needs `core` and `rawmap`, nothing else.
+//! A global allocator to copy from, for programs of the standard library: about as fast as mimalloc, in Rust alone.
 //!
-//! One call reserves address space for all classes. Each class has a region of its own, so where a
-//! block lies tells its class, and no block has a header. A class hands out what was freed last, or
-//! else the next block of its region that nobody had yet; regions are committed step by step. Free
-//! blocks are chained by their numbers, in a table apart from the blocks.
+//! | a block of | comes from |
+//! |---|---|
+//! | up to 1 KiB | the thread's own free blocks, of which it takes and gives back many at once |
+//! | up to 1 MiB | [dlmalloc](https://docs.rs/dlmalloc), behind a lock, on the crate's raw functions |
+//! | more | [`PageAlloc`]: a mapping, which grows by `mremap` without a copy |
 //!
-//! Why [`Mode::Strict`]: what is inaccessible counts for nothing, neither under RLIMIT_DATA nor under
-//! strict accounting (`vm.overcommit_memory` 2), so 50 GiB can be reserved there. It costs two calls
-//! for each [`STEP`], and two of the process's mappings more for each class that is used.
+//! Memory goes from any size to any other, and back to the system: dlmalloc joins free neighbours, and unmaps what is
+//! free at the end of what it has. A thread's own blocks (2 MiB at most) go back when it ends.
 //!
-//! Why no lock: an allocator is called where a lock is trouble.
-//! - *Signals.* A handler that allocates, and has interrupted the thread that holds the lock, waits
-//!   for ever. Here each change is one compare-and-swap: a handler finds all of it done or nothing.
-//! - *Fork.* A child of a process with threads inherits a lock that another thread held, and nobody
-//!   to release it. Here the child goes on; it loses the block that another was taking or freeing.
-//! - *Scheduling.* If the holder of a spin lock loses its core, all others spin until it is back; at
-//!   a higher real-time priority, for ever. A futex would help against that alone.
+//! As with libc's `malloc`, a signal handler must neither allocate nor free, since it may have interrupted the thread
+//! that holds the lock. A forked child may.
 //!
-//! What it costs: all threads meet at a class's head, whose cache line moves from core to core, so
-//! threads that do nothing but allocate are slower together than alone. Allocators that scale keep
-//! blocks for each thread in front of this; `core` has no thread-locals to do it with.
-//!
-//! What it leaves out: memory of small blocks is used again, but not given back to the system. That
-//! takes a count of free blocks for each page, and [`Reservation::purge`] where it is full.
-//!
-//! An allocator must not allocate or unwind. Nothing here formats or panics, and errors are null.
-//! The page size appears nowhere: `Reservation` and `PageAlloc` find and round by themselves.
+//! Without the standard library there are neither thread-locals nor libc's lock: see `examples/talc`.
 #![allow(unreachable_pub)]
 
 use core::alloc::{GlobalAlloc, Layout};
-use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
-use rawmap::{Mode, PageAlloc, Prot, Reservation, mprotect};
+use core::cell::{Cell, UnsafeCell};
+use core::ptr::{copy_nonoverlapping, null_mut};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use dlmalloc::Dlmalloc;
+use rawmap::{MapFlags, MremapFlags, PageAlloc, Prot};
 
-/// The smallest class, and the step between the first eight, in bytes.
-const GRAIN: usize = 16;
-/// The largest class in bytes; above it, a block is a mapping.
-const LARGEST: usize = 32 << 10;
-/// 16, 32, .. 128; then four for each doubling: 160, 192, 224, 256, 320, .. 32768.
-pub const CLASSES: usize = 40;
-/// Address space of one class in bytes. When it is used up, the class's blocks become mappings. Under
-/// Miri, what is reserved is taken from the machine.
-const REGION: usize = if cfg!(miri) { 2 << 20 } else { 1 << 30 };
-/// Address space of one class's table: a number for each block.
-const TABLE: usize = REGION / GRAIN * size_of::<u32>();
-/// How much of a region is committed at once, at least: whole pages of any size.
-const STEP: usize = 1 << 20;
-/// All regions, then all tables.
-const RESERVED: usize = CLASSES * (REGION + TABLE);
-
-/// The class of a layout; none if it is larger than all. A size that is a multiple of the alignment
-/// falls in a class that is one too (proved below), and regions begin at multiples of [`LARGEST`].
-const fn class_of(layout: Layout) -> Option<usize> {
-    match layout.size().next_multiple_of(layout.align()) {
-        0 => Some(0),
-        size @ 1..=128 => Some((size - 1) / GRAIN),
-        size @ 129..=LARGEST => {
-            let log2 = (size - 1).ilog2() as usize;
-            Some(8 + (log2 - 7) * 4 + ((size - 1) >> (log2 - 2)) - 4)
-        }
-        _ => None,
-    }
-}
-
-/// The bytes of one block of a class.
-const fn block_len(class: usize) -> usize {
-    if class < 8 { (class + 1) * GRAIN } else { (5 + class % 4) << (class / 4 + 3) }
-}
-
-// The proof, made by the compiler: every size finds the smallest class that holds it, and every
-// multiple of an alignment a class that is one too.
-const _: () = {
-    let mut size = GRAIN;
-    while size <= LARGEST {
-        let Ok(layout) = Layout::from_size_align(size, 1) else { panic!() };
-        let Some(class) = class_of(layout) else { panic!() };
-        assert!(class < CLASSES && size <= block_len(class));
-        assert!(class == 0 || size > block_len(class - 1));
-        // The largest power of two that divides the size divides the block.
-        assert!(block_len(class) % (size & size.wrapping_neg()) == 0);
-        size += GRAIN;
-    }
-};
-
-/// One size class. A cache line of its own, lest classes disturb each other.
-#[repr(align(64))]
-struct Class {
-    /// The free block on top, as number + 1, or 0; in the upper half, how many were ever freed.
-    ///
-    /// The count is against ABA: a thread reads block 7 and its successor 3, stalls, and others take
-    /// 7 and 3 and free 7. Its swap would put 3, which is in use, on top. With the count, that takes
-    /// exactly 2^32 frees, or a multiple, during the stall.
-    top: AtomicU64,
-    /// How many blocks were ever handed out: those below are used or chained, those above untouched.
-    made: AtomicU32,
-    /// So many bytes of the region are committed, and of the table what they need.
-    committed: AtomicUsize,
-    /// How many are in use; for statistics only.
-    used: AtomicUsize,
-}
-
-impl Class {
-    const fn new() -> Self {
-        let [committed, used] = [const { AtomicUsize::new(0) }; 2];
-        Self { top: AtomicU64::new(0), made: AtomicU32::new(0), committed, used }
-    }
-
-    /// Takes a freed block's number.
-    fn pop(&self, start: *mut u8, class: usize) -> Option<u32> {
-        // Acquire, here and below: what was done to the block before it was freed is done.
-        let mut top = self.top.load(Acquire);
-        loop {
-            let number = (top as u32).checked_sub(1)?;
-            // If another thread takes the block now, this is stale, and the swap fails.
-            let next = u64::from(link(start, class, number).load(Relaxed));
-            match self.top.compare_exchange_weak(top, top >> 32 << 32 | next, Acquire, Acquire) {
-                Ok(_) => return Some(number),
-                Err(changed) => top = changed,
-            }
-        }
-    }
-
-    fn push(&self, start: *mut u8, class: usize, number: u32) {
-        let mut top = self.top.load(Relaxed);
-        loop {
-            link(start, class, number).store(top as u32, Relaxed);
-            let pushed = (top >> 32).wrapping_add(1) << 32 | u64::from(number + 1);
-            // Release: the link, and all that was done to the block, before it can be taken.
-            match self.top.compare_exchange_weak(top, pushed, Release, Relaxed) {
-                Ok(_) => return,
-                Err(changed) => top = changed,
-            }
-        }
-    }
-
-    /// Takes the number of a block that nobody had yet, if the memory for it can be had.
-    fn make(&self, start: *mut u8, class: usize) -> Option<u32> {
-        let mut number = self.made.load(Relaxed);
-        loop {
-            let end = (number as usize + 1) * block_len(class);
-            if end > REGION {
-                return None;
-            }
-            if end > self.committed.load(Acquire) {
-                let len = end.next_multiple_of(STEP);
-                // Others may do the same at the same time, or have done more: no harm, no wait.
-                let (rw, links) = (Prot::READ.union(Prot::WRITE), len / GRAIN * size_of::<u32>());
-                // SAFETY: both ranges are the heap's, and gain rights only.
-                unsafe {
-                    mprotect(start.wrapping_add(class * REGION), len, rw).ok()?;
-                    mprotect(table(start, class).cast(), links, rw).ok()?;
-                }
-                self.committed.fetch_max(len, Release);
-            }
-            match self.made.compare_exchange_weak(number, number + 1, Relaxed, Relaxed) {
-                Ok(_) => return Some(number),
-                Err(changed) => number = changed,
-            }
-        }
-    }
-}
-
-/// A class's table: for each free block, the one below it, as number + 1, or 0.
-///
-/// Not in the blocks themselves, as is usual: there, a thread in [`Class::pop`] would read a link
-/// from a block that another has just taken and is writing, which is a data race.
-fn table(start: *mut u8, class: usize) -> *mut u32 {
-    start.wrapping_add(CLASSES * REGION + class * TABLE).cast()
-}
-
-fn link<'a>(start: *mut u8, class: usize, number: u32) -> &'a AtomicU32 {
-    // SAFETY: the table has a place for every number that was made, committed before; it stays
-    // until the process ends, and its places are used as atomics only.
-    unsafe { AtomicU32::from_ptr(table(start, class).wrapping_add(number as usize)) }
-}
-
-/// The allocator. A `const` value, for `#[global_allocator]`.
-pub struct Heap {
-    /// The reservation's first byte; null before it is first needed.
-    start: AtomicPtr<u8>,
-    classes: [Class; CLASSES],
-    mappings: AtomicUsize,
-}
+/// The allocator, of which a process has one: `#[global_allocator] static HEAP: Heap = Heap;`
+pub struct Heap;
 
 impl Heap {
-    pub const fn new() -> Self {
-        let classes = [const { Class::new() }; CLASSES];
-        Self { start: AtomicPtr::new(null_mut()), classes, mappings: AtomicUsize::new(0) }
-    }
-
-    /// The reservation's first byte. None if RLIMIT_AS is too low: then every block is a mapping.
-    fn start(&self) -> Option<*mut u8> {
-        let start = self.start.load(Acquire);
-        if !start.is_null() {
-            return Some(start);
-        }
-        let space = Reservation::aligned(RESERVED, LARGEST, Mode::Strict).ok()?;
-        let start = space.as_ptr();
-        if let Err(theirs) = self.start.compare_exchange(null_mut(), start, AcqRel, Acquire) {
-            return Some(theirs); // another thread or a handler was faster; `space` is unmapped
-        }
-        core::mem::forget(space); // for ever: nobody can tell when the last block is freed
-        Some(start)
-    }
-
-    /// A block of a class, and whether nobody had it yet: it is zeroes then.
-    fn small(&self, layout: Layout) -> Option<(*mut u8, bool)> {
-        let class = class_of(layout)?;
-        let (start, it) = (self.start()?, &self.classes[class]);
-        let freed = it.pop(start, class);
-        let number = freed.or_else(|| it.make(start, class))? as usize;
-        it.used.fetch_add(1, Relaxed);
-        Some((start.wrapping_add(class * REGION + number * block_len(class)), freed.is_none()))
-    }
-
-    /// A block's class and number, by its address; none if it is a mapping.
-    fn place(&self, block: *mut u8) -> Option<(usize, u32)> {
-        let start = self.start.load(Acquire);
-        let offset = block.addr().wrapping_sub(start.addr());
-        (!start.is_null() && offset < CLASSES * REGION).then(|| {
-            let class = offset / REGION;
-            (class, (offset % REGION / block_len(class)) as u32)
-        })
-    }
-
-    /// For each class: the bytes of a block, how many are in use, how many were made.
-    pub fn classes(&self) -> impl Iterator<Item = (usize, usize, usize)> {
-        self.classes.iter().enumerate().map(|(n, class)| {
-            (block_len(n), class.used.load(Relaxed), class.made.load(Relaxed) as usize)
-        })
-    }
-
-    /// How many blocks are mappings.
-    pub fn mappings(&self) -> usize {
-        self.mappings.load(Relaxed)
-    }
-
-    fn counted(&self, mapping: *mut u8) -> *mut u8 {
-        self.mappings.fetch_add(usize::from(!mapping.is_null()), Relaxed);
-        mapping
+    /// Gives back to the system what can be: the calling thread's own blocks, and free memory that lies at an end.
+    pub fn trim(&self) {
+        LOCAL.with(Local::give_back_all);
+        // SAFETY: the lock is held.
+        SHARED.with(|all| unsafe { all.trim(0) });
     }
 }
 
-// SAFETY: a block is at least as large as its layout, aligned to it (see `class_of`), and nobody
-// else's until it is freed: its number is made once, and popped once for each time it was pushed.
-// Others are PageAlloc's. Nothing unwinds.
+/// The step between the sizes of small blocks, which are multiples of it, and their alignment.
+const GRAIN: usize = 16;
+const CLASSES: usize = 64;
+/// From here on, a block is a mapping of its own.
+const LARGE: usize = 1 << 20;
+
+/// Where the block of a layout comes from. The answer is the same when it is freed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Small(usize),
+    Medium,
+    Large,
+}
+
+const fn kind(layout: Layout) -> Kind {
+    match layout.size() {
+        size @ 1..=1024 if layout.align() <= GRAIN => Kind::Small((size - 1) / GRAIN),
+        LARGE.. => Kind::Large,
+        _ => Kind::Medium,
+    }
+}
+const _: () = assert!(CLASSES * GRAIN == 1024);
+
+/// The bytes of a block of a class of small ones.
+const fn block_len(class: usize) -> usize {
+    (class + 1) * GRAIN
+}
+
+/// How many free blocks of a class a thread keeps; half of them are had or given back at once.
+const fn most(class: usize) -> usize {
+    let some = (32 << 10) / block_len(class);
+    if some > 128 { 128 } else { some }
+}
+
+// SAFETY: a block is dlmalloc's or PageAlloc's, of at least the layout's size and alignment; a small one is a block of
+// its class, whichever thread frees it. Nothing unwinds.
 unsafe impl GlobalAlloc for Heap {
+    #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match self.small(layout) {
-            Some((block, _)) => block,
+        match kind(layout) {
+            Kind::Small(class) => take(class),
+            // SAFETY: dlmalloc asks nothing of its caller but that the lock is held.
+            Kind::Medium => SHARED.with(|all| unsafe { all.malloc(layout.size(), layout.align()) }),
             // SAFETY: the caller's promise.
-            None => self.counted(unsafe { PageAlloc.alloc(layout) }),
+            Kind::Large => unsafe { PageAlloc.alloc(layout) },
         }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        match self.small(layout) {
-            Some((block, fresh)) => {
-                // SAFETY: the block is as large as the layout.
-                unsafe { block.write_bytes(0, if fresh { 0 } else { layout.size() }) };
+        match kind(layout) {
+            Kind::Small(class) => {
+                let block = take(class);
+                if !block.is_null() {
+                    // SAFETY: the block is as large as the layout.
+                    unsafe { block.write_bytes(0, layout.size()) };
+                }
                 block
             }
+            // SAFETY: as for alloc.
+            Kind::Medium => SHARED.with(|all| unsafe { all.calloc(layout.size(), layout.align()) }),
             // SAFETY: the caller's promise.
-            None => self.counted(unsafe { PageAlloc.alloc_zeroed(layout) }),
+            Kind::Large => unsafe { PageAlloc.alloc_zeroed(layout) },
         }
     }
 
+    #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if let Some((class, number)) = self.place(block) {
-            self.classes[class].used.fetch_sub(1, Relaxed);
-            return self.classes[class].push(self.start.load(Acquire), class, number);
+        let (size, align) = (layout.size(), layout.align());
+        match kind(layout) {
+            Kind::Small(class) => put(class, block),
+            // SAFETY: the caller's promise: a block of dlmalloc's, of this layout, unused.
+            Kind::Medium => SHARED.with(|all| unsafe { all.free(block, size, align) }),
+            // SAFETY: the caller's promise.
+            Kind::Large => unsafe { PageAlloc.dealloc(block, layout) },
         }
-        self.mappings.fetch_sub(1, Relaxed);
-        // SAFETY: the caller's promise, and the block is not of a class.
-        unsafe { PageAlloc.dealloc(block, layout) };
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let Ok(wanted) = Layout::from_size_align(size, layout.align()) else { return null_mut() };
-        match (self.place(block), class_of(wanted)) {
-            (Some((class, _)), Some(same)) if class == same => return block,
-            // SAFETY: the caller's promise, and the block is not of a class. No byte is copied.
-            (None, None) => return unsafe { PageAlloc.realloc(block, layout, size) },
-            _ => {}
-        }
-        // SAFETY: the caller's promise: the size isn't 0, and the block is of this layout. The two
-        // are different blocks, each of at least the smaller size.
-        unsafe {
-            let copy = self.alloc(wanted);
-            if !copy.is_null() {
-                copy.copy_from_nonoverlapping(block, size.min(layout.size()));
-                self.dealloc(block, layout);
+        match (kind(layout), kind(wanted)) {
+            (Kind::Small(old), Kind::Small(new)) if old == new => block,
+            (Kind::Medium, Kind::Medium) => {
+                // SAFETY: the caller's promise: a block of dlmalloc's, of the old layout.
+                SHARED
+                    .with(|all| unsafe { all.realloc(block, layout.size(), layout.align(), size) })
             }
-            copy
+            // SAFETY: the caller's promise, and both are mappings. No byte is copied, as a rule.
+            (Kind::Large, Kind::Large) => unsafe { PageAlloc.realloc(block, layout, size) },
+            // SAFETY: the caller's promise: the size isn't 0, and the block is of this layout. The two are different
+            // blocks, each of at least the smaller size.
+            _ => unsafe {
+                let copy = self.alloc(wanted);
+                if !copy.is_null() {
+                    copy_nonoverlapping(block, copy, size.min(layout.size()));
+                    self.dealloc(block, layout);
+                }
+                copy
+            },
         }
     }
+}
+
+/// Where dlmalloc has its memory from: the raw functions, a line each.
+struct Pages;
+
+// SAFETY: what is returned is mapped, zeroes and nobody else's; true only where the call succeeded.
+unsafe impl dlmalloc::Allocator for Pages {
+    fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
+        let rw = Prot::READ.union(Prot::WRITE);
+        // SAFETY: a new mapping, in place of nothing.
+        let mapped = unsafe { rawmap::mmap_anonymous(null_mut(), size, rw, MapFlags::PRIVATE) };
+        (mapped.unwrap_or(null_mut()), size, 0)
+    }
+
+    fn remap(&self, block: *mut u8, old: usize, new: usize, can_move: bool) -> *mut u8 {
+        let flags = if can_move { MremapFlags::MAYMOVE } else { MremapFlags::default() };
+        // SAFETY: dlmalloc's own memory, of which it uses what comes back.
+        unsafe { rawmap::mremap(block, old, new, flags, null_mut()) }.unwrap_or(null_mut())
+    }
+
+    fn free_part(&self, block: *mut u8, old: usize, new: usize) -> bool {
+        // SAFETY: dlmalloc's own memory, which it has done with.
+        unsafe { rawmap::munmap(block.wrapping_add(new), old - new) }.is_ok()
+    }
+
+    fn free(&self, block: *mut u8, size: usize) -> bool {
+        // SAFETY: as for free_part.
+        unsafe { rawmap::munmap(block, size) }.is_ok()
+    }
+
+    fn can_release_part(&self, _flags: u32) -> bool {
+        true
+    }
+
+    fn allocates_zeros(&self) -> bool {
+        true
+    }
+
+    fn page_size(&self) -> usize {
+        // Where it can't be found, nothing can be mapped either.
+        rawmap::page_size().map_or(64 << 10, |page| page.bytes())
+    }
+}
+
+/// What all threads share.
+struct Shared {
+    /// libc's, since a fork must be able to take it and to release it.
+    lock: UnsafeCell<libc::pthread_mutex_t>,
+    all: UnsafeCell<Dlmalloc<Pages>>,
+}
+
+// SAFETY: dlmalloc is used under the lock only.
+unsafe impl Sync for Shared {}
+
+static SHARED: Shared = Shared {
+    lock: UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER),
+    all: UnsafeCell::new(Dlmalloc::new_with_allocator(Pages)),
+};
+
+impl Shared {
+    /// `f` neither unwinds nor comes here again.
+    fn with<R>(&self, f: impl FnOnce(&mut Dlmalloc<Pages>) -> R) -> R {
+        // SAFETY: under the lock, dlmalloc is this thread's alone.
+        unsafe {
+            acquire();
+            let result = f(&mut *self.all.get());
+            release();
+            result
+        }
+    }
+}
+
+// Of this type for `pthread_atfork`.
+unsafe extern "C" fn acquire() {
+    // SAFETY: a mutex that was made above and stays. It can't fail: it is of the plain kind.
+    unsafe { libc::pthread_mutex_lock(SHARED.lock.get()) };
+}
+
+/// # Safety
+/// This thread holds the lock; or it is the only one of a child, whose parent held it.
+unsafe extern "C" fn release() {
+    // SAFETY: as above.
+    unsafe { libc::pthread_mutex_unlock(SHARED.lock.get()) };
+}
+
+/// A thread's own free blocks.
+struct Local {
+    state: Cell<State>,
+    bins: [Bin; CLASSES],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing was taken or freed yet.
+    New,
+    /// What is here goes back when the thread ends.
+    Ready,
+    /// The thread has ended, or nobody could be told to call when it does: nothing is kept.
+    Ended,
+}
+
+/// A chain of free blocks. Each begins with the pointer to the next.
+struct Bin {
+    top: Cell<*mut u8>,
+    count: Cell<usize>,
+}
+
+std::thread_local! {
+    // Without a destructor: then it is there until the thread is gone, and to use it allocates nothing.
+    static LOCAL: Local = const {
+        let bins = [const { Bin { top: Cell::new(null_mut()), count: Cell::new(0) } }; CLASSES];
+        Local { state: Cell::new(State::New), bins }
+    };
+}
+
+fn take(class: usize) -> *mut u8 {
+    LOCAL.with(|local| {
+        let bin = &local.bins[class];
+        match bin.pop() {
+            Some(block) => block,
+            None if local.is_ready() => bin.refilled(class),
+            // SAFETY: dlmalloc asks nothing of its caller but that the lock is held.
+            None => SHARED.with(|all| unsafe { all.malloc(block_len(class), GRAIN) }),
+        }
+    })
+}
+
+/// Takes a free block of a class, which is nobody's any more.
+fn put(class: usize, block: *mut u8) {
+    LOCAL.with(|local| {
+        let bin = &local.bins[class];
+        if !local.is_ready() {
+            // SAFETY: the block is of this class, and unused.
+            return SHARED.with(|all| unsafe { all.free(block, block_len(class), GRAIN) });
+        }
+        bin.push(block);
+        if bin.count.get() > most(class) {
+            bin.give_back(class, most(class) / 2);
+        }
+    });
+}
+
+impl Local {
+    fn give_back_all(&self) {
+        self.bins.iter().enumerate().for_each(|(class, bin)| bin.give_back(class, usize::MAX));
+    }
+
+    fn is_ready(&self) -> bool {
+        if self.state.get() == State::New {
+            // Whatever libc takes meanwhile is not kept.
+            self.state.set(State::Ended);
+            if call_at_end() {
+                self.state.set(State::Ready);
+            }
+        }
+        self.state.get() == State::Ready
+    }
+}
+
+impl Bin {
+    fn pop(&self) -> Option<*mut u8> {
+        let block = self.top.get();
+        if block.is_null() {
+            return None;
+        }
+        // SAFETY: a free block of this thread's, which begins with what push has written.
+        self.top.set(unsafe { block.cast::<*mut u8>().read() });
+        self.count.set(self.count.get() - 1);
+        Some(block)
+    }
+
+    fn push(&self, block: *mut u8) {
+        // SAFETY: a free block of this thread's, of at least 16 bytes, aligned to them.
+        unsafe { block.cast::<*mut u8>().write(self.top.get()) };
+        self.top.set(block);
+        self.count.set(self.count.get() + 1);
+    }
+
+    /// A block, where there is none; the next ones are had with it.
+    #[cold]
+    fn refilled(&self, class: usize) -> *mut u8 {
+        SHARED.with(|all| {
+            for _ in 0..most(class) / 2 {
+                // SAFETY: the lock is held.
+                match unsafe { all.malloc(block_len(class), GRAIN) } {
+                    block if block.is_null() => break,
+                    block => self.push(block),
+                }
+            }
+        });
+        self.pop().unwrap_or(null_mut())
+    }
+
+    #[cold]
+    fn give_back(&self, class: usize, count: usize) {
+        let blocks = (0..count).map_while(|_| self.pop());
+        // SAFETY: the lock is held; blocks of this class, and unused.
+        SHARED.with(|all| blocks.for_each(|it| unsafe { all.free(it, block_len(class), GRAIN) }));
+    }
+}
+
+/// Has libc call [`at_end`] when this thread ends, and the lock taken while the process forks. False where it can't.
+///
+/// Not the destructor of a `thread_local!`: where libc has none (musl), the standard library keeps a list of them, on
+/// the global allocator.
+fn call_at_end() -> bool {
+    // The key, plus 1; 0 before there is one.
+    static KEY: AtomicU64 = AtomicU64::new(0);
+    let mut known = KEY.load(Relaxed);
+    if known == 0 {
+        let mut key = 0;
+        // SAFETY: `key` is a valid place, and `at_end` may be called with any value.
+        if unsafe { libc::pthread_key_create(&mut key, Some(at_end)) } != 0 {
+            return false;
+        }
+        known = u64::from(key) + 1;
+        match KEY.compare_exchange(0, known, Relaxed, Relaxed) {
+            Ok(_) if cfg!(miri) => {} // which has no fork
+            // SAFETY: the first two are called before, the last in a child that holds what its parent held.
+            Ok(_) => unsafe {
+                libc::pthread_atfork(Some(acquire), Some(release), Some(release));
+            },
+            Err(other) => {
+                // SAFETY: a key that nobody else knows.
+                unsafe { libc::pthread_key_delete(key) };
+                known = other;
+            }
+        }
+    }
+    // SAFETY: a key that was created and is not deleted. The value is any but null, or `at_end` is not called.
+    unsafe {
+        libc::pthread_setspecific((known - 1) as libc::pthread_key_t, (&raw const SHARED).cast())
+            == 0
+    }
+}
+
+/// Gives all back. What the thread takes and frees from now on, it does not keep.
+unsafe extern "C" fn at_end(_: *mut libc::c_void) {
+    LOCAL.with(|local| {
+        local.state.set(State::Ended);
+        local.give_back_all();
+    });
 }

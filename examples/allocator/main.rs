@@ -1,44 +1,34 @@
-//! A program whose allocator is [`heap::Heap`], on top of the crate: put under stress from several
-//! threads, from a signal handler and across fork, and asked for its statistics.
+//! A program whose allocator is [`heap::Heap`], on top of the crate: put under stress from several threads, while
+//! threads end and processes fork; and what it gives back is looked at.
 //!
 //! `heap.rs` is the page to copy from. This file is what must hold for any such allocator.
 //!
-//! `cargo run --release --example allocator`, and under Miri `cargo +nightly miri run --example
-//! allocator`
+//! `cargo run --release --example allocator`
 
 mod heap;
 mod stress;
 
 use heap::Heap;
-use std::alloc::{GlobalAlloc, Layout};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
 #[global_allocator]
-static HEAP: Heap = Heap::new();
+static HEAP: Heap = Heap;
 
 fn main() {
     timed("blocks of all sizes, freed by other threads too", blocks);
     timed("the standard library's collections", collections);
     timed("a large vector, grown without copying", large);
+    timed("threads that begin and end", ends);
     if cfg!(miri) {
-        println!("skipped: Miri has neither signals nor fork");
+        println!("skipped: Miri has neither fork nor a resident set");
     } else {
-        timed("a signal handler that allocates", signals);
         timed("children forked while threads allocate", forks);
+        timed("memory of one size, then of another, and none", given_back);
     }
-
-    println!("\n{:>9} {:>9} {:>9}", "block", "in use", "made");
-    for (block, used, made) in HEAP.classes().filter(|it| it.2 > 0) {
-        println!("{block:>9} {used:>9} {made:>9}");
-    }
-    println!("and {} blocks that are mappings", HEAP.mappings());
-    let used: usize = HEAP.classes().map(|it| it.1).sum();
-    // What the standard library still has, and no more: nothing of the above is left.
-    assert!(used + HEAP.mappings() < 200, "{used} blocks leaked");
 }
 
 fn timed(what: &str, work: fn()) {
@@ -105,36 +95,39 @@ fn large() {
     assert!(numbers.chunks(512).zip(0..).all(|(page, n)| page[0] == n && page[511] == n));
 }
 
-static HANDLED: AtomicUsize = AtomicUsize::new(0);
-
-/// Takes and frees a block, as a handler may, whatever it has interrupted.
-extern "C" fn on_alarm(_: libc::c_int) {
-    let layout = Layout::new::<[usize; 5]>();
-    // SAFETY: the block is freed with its own layout.
-    unsafe {
-        let block = HEAP.alloc(layout);
-        block.write_bytes(0xff, layout.size());
-        HEAP.dealloc(block, layout);
+/// What a thread kept for itself goes back when it ends, whoever has freed it.
+fn ends() {
+    for n in 0..much(1000, 100, 3) {
+        let blocks =
+            thread::spawn(move || (0..200).map(|it| vec![it as u8; n % 500 + 1]).collect());
+        let blocks: Vec<Vec<u8>> = blocks.join().unwrap();
+        assert!(blocks.iter().zip(0..).all(|(block, it)| block.iter().all(|byte| *byte == it)));
     }
-    HANDLED.fetch_add(1, Relaxed);
 }
 
-/// The handler interrupts threads that use the same class.
-fn signals() {
-    let every = libc::timeval { tv_sec: 0, tv_usec: 200 };
-    let never = libc::timeval { tv_sec: 0, tv_usec: 0 };
-    let alarm = |it_interval| {
-        let timer = libc::itimerval { it_interval, it_value: it_interval };
-        // SAFETY: setitimer reads the timer.
-        unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()) }
-    };
-    // SAFETY: the handler does only what signals may interrupt.
-    unsafe { libc::signal(libc::SIGALRM, on_alarm as extern "C" fn(libc::c_int) as usize) };
-    alarm(every);
-    while HANDLED.load(Relaxed) < 200 {
-        stress::blocks(&HEAP, 200);
+/// The bytes of this process that are in memory.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap()
+        * rawmap::page_size().unwrap().bytes()
+}
+
+/// As much of one size as of the other: the program has no more than three times that at any time, and little in the end.
+fn given_back() {
+    let all = much(64 << 20, 4 << 20, 0);
+    let before = resident();
+    let mut most = 0;
+    for size in [100, 4000, 640, 20_000, 200, 300_000, 1000, 64, 3 << 20, 12_000] {
+        let blocks: Vec<Vec<u8>> = (0..all / size).map(|_| vec![1; size]).collect();
+        assert!(blocks.iter().all(|block| block[size - 1] == 1));
+        most = most.max(resident());
     }
-    alarm(never);
+    HEAP.trim();
+    let after = resident();
+    println!("resident: {} MiB, {} MiB, {} MiB", before >> 20, most >> 20, after >> 20);
+    if std::env::var_os("RAWMAP_EMULATOR").is_none() {
+        assert!(most < before + 3 * all && after < before + all / 2);
+    }
 }
 
 /// What the other threads were in the midst of does not stop the child.

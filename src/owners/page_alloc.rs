@@ -12,6 +12,9 @@ use core::ptr::null_mut;
 /// An allocator that maps whole pages for each block: for large blocks, and as the floor under other
 /// allocators.
 ///
+/// For small blocks there is a page of code to copy in `examples/allocator`: dlmalloc, and in front of it blocks that
+/// each thread keeps.
+///
 /// A block costs at least a page, and a call to get and to free it; but it grows by `mremap`, which moves
 /// pages and copies nothing, so a `Vec` grows to gigabytes without a copy. Zeroed memory costs nothing more.
 ///

@@ -1,5 +1,5 @@
 //! A program with no libc and no standard library: own `_start`, output through the crate's stubs,
-//! and `alloc` on an allocator on top of the crate. Maps the file that it is given, and counts lines
+//! and `alloc` on talc, whose pages come from the crate. Maps the file that it is given, and counts lines
 //! and words.
 //!
 //! `cd examples/freestanding && cargo run --release -- FILE`
@@ -14,9 +14,9 @@
 
 extern crate alloc;
 
-#[path = "../../allocator/heap.rs"]
-mod heap;
 mod libc_parts;
+#[path = "../../talc/pages.rs"]
+mod pages;
 mod sys;
 
 use alloc::collections::BTreeMap;
@@ -25,9 +25,11 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::fmt::Write;
 use rawmap::{MapOptions, page_size, set_auxv};
+use spinning_top::RawSpinlock;
+use talc::TalcLock;
 
 #[global_allocator]
-static HEAP: heap::Heap = heap::Heap::new();
+static HEAP: TalcLock<RawSpinlock, pages::Pages> = TalcLock::new(pages::Pages::new());
 
 macro_rules! say {
     // That there is nowhere to write is nothing that could be told.
@@ -56,11 +58,7 @@ extern "C" fn start(sp: *const usize) -> ! {
             failed = true;
         }
     }
-    say!(
-        "{} blocks, {} mappings in use",
-        HEAP.classes().map(|it| it.1).sum::<usize>(),
-        HEAP.mappings()
-    );
+    say!("{} bytes for the heap", HEAP.lock().source.committed());
     say!("freestanding: {}", if failed { "failed" } else { "passed" });
     sys::exit(failed.into())
 }

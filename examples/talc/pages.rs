@@ -1,21 +1,19 @@
-//! talc as the global allocator, its pages from a [`Reservation`]: reserved once, committed by steps as the
-//! heap grows, and decommitted when what is free at its end is worth a call.
+//! Where talc's memory comes from: for programs with the standard library or without. It needs `core`, `rawmap` and
+//! talc.
 //!
-//! `Pages` is the page to copy from. `cargo run --release --example talc`
+//! talc is behind a lock, so a signal handler must neither allocate nor free; nor may a child that was forked while
+//! another thread did.
+#![allow(unreachable_pub)]
 
+use core::alloc::Layout;
+use core::ptr::NonNull;
 use rawmap::{Mode, Reservation};
-use std::alloc::Layout;
-use std::collections::HashMap;
-use std::ptr::NonNull;
 use talc::base::{Talc, binning::Binning};
-use talc::{TalcLock, source::Source};
+use talc::source::Source;
 
-#[global_allocator]
-static HEAP: TalcLock<spinning_top::RawSpinlock, Pages> = TalcLock::new(Pages::new());
-
-/// Where talc's memory comes from.
+/// A reservation, of which the heap is the front.
 #[derive(Debug)]
-struct Pages {
+pub struct Pages {
     /// Had when the first block is asked for.
     space: Option<Reservation>,
     /// The heap's end as an offset, up to which all is committed; 0 while there is no heap.
@@ -28,8 +26,13 @@ impl Pages {
     /// How much is committed at once, in bytes: whole pages of any size.
     const STEP: usize = 1 << 20;
 
-    const fn new() -> Self {
+    pub const fn new() -> Self {
         Self { space: None, end: 0 }
+    }
+
+    /// How many bytes are committed now.
+    pub const fn committed(&self) -> usize {
+        self.end
     }
 
     /// The reservation; `None` where there is no room for it.
@@ -80,37 +83,4 @@ unsafe impl Source for Pages {
         self.end = keep;
         space.as_ptr().wrapping_add(keep)
     }
-}
-
-/// How many bytes are committed now.
-fn committed() -> usize {
-    HEAP.lock().source.end
-}
-
-fn main() {
-    let before = committed();
-    let large: Vec<Vec<u8>> = (0..64).map(|n| vec![n; 1 << 20]).collect();
-    assert!(large.iter().enumerate().all(|(n, bytes)| bytes.iter().all(|byte| *byte == n as u8)));
-    let most = committed();
-    assert!(most >= before + (64 << 20));
-    drop(large);
-    let after = committed();
-    println!("committed: {} MiB, {} MiB, {} MiB", before >> 20, most >> 20, after >> 20);
-    assert!(after < before + (4 << 20), "what is free at the end is given back");
-
-    let threads: Vec<_> = (0..4)
-        .map(|seed| {
-            std::thread::spawn(move || {
-                let mut words: HashMap<usize, String> = HashMap::new();
-                for n in 0..20_000_usize {
-                    let key = (n * 7919 + seed) % 1000;
-                    words.insert(key, "x".repeat(key));
-                    words.remove(&((key * 31) % 1000));
-                }
-                words.iter().all(|(key, word)| word.len() == *key)
-            })
-        })
-        .collect();
-    assert!(threads.into_iter().all(|thread| thread.join().unwrap()));
-    println!("four threads: {} MiB", committed() >> 20);
 }
