@@ -812,12 +812,30 @@ fn a_raw_mapping_of_a_file_shows_more_of_it() {
 }
 
 #[test]
-fn grown_shared_anonymous_memory_is_sigbus_behind_its_old_end() {
-    let mut map = shared(1);
+fn shared_anonymous_memory_does_not_grow_into_what_was_split_off() {
+    let mut map = shared(2);
+    let rest = map.split_off(page()).unwrap();
     set(&map, 0, 7);
-    map.resize(4 * page()).unwrap();
-    assert_eq!(byte(&map, 0), 7);
-    assert_eq!(reading(map.as_ptr().wrapping_add(page())), BUS);
+    set(&rest, 0, 8);
+    for grown in [map.resize(2 * page()), map.resize_in_place(page() + 1)] {
+        let said = grown.unwrap_err().to_string();
+        assert!(said.ends_with("shared anonymous memory is as long as it was made; map it longer"));
+    }
+    assert_eq!((byte(&map, 0), byte(&rest, 0)), (7, 8));
+    map.resize(1).unwrap();
+    map.resize(page()).unwrap(); // of the same page
+}
+
+#[test]
+fn what_is_split_off_a_dual_mapping_is_nobody_elses() {
+    let mut code = DualMapping::new(2 * page()).unwrap();
+    let mut function = code.split_off(page()).unwrap();
+    function.write(0, &[1, 2, 3]).unwrap();
+    let (mut written, mut run) = code.into_parts();
+    assert!(written.resize(2 * page()).is_err() && run.resize(2 * page()).is_err());
+    assert_eq!((written.mapped_len(), run.mapped_len()), (page(), page()));
+    // SAFETY: three bytes of the view, which can be read.
+    assert_eq!(unsafe { function.run_ptr().cast::<[u8; 3]>().read() }, [1, 2, 3]);
 }
 
 #[test]

@@ -389,8 +389,9 @@ pub(super) fn sync_threads() -> Result<(), Error> {
 }
 
 fn view(len: usize, prot: Prot, flags: MapFlags, fd: RawFd) -> Result<Mapping<Raw>, Error> {
-    let backing = if fd == NO_FD { Backing::SharedAnonymous } else { Backing::SharedFile };
     let call = Call::mmap(null_mut(), len, prot, flags, fd, 0);
+    // A memory file as well: it is this owner's alone, and parts that are split off do not grow into each other.
+    let backing = Backing::SharedAnonymous;
     // SAFETY: a new mapping, in place of nothing, of whole pages.
     unsafe { Mapping::adopt(issue(call)?, len, page_size()?, backing) }
 }

@@ -447,7 +447,7 @@ pub(super) fn unless_replaced(
     let most = all.len();
     if !all.backing().is_private()
         && all.resize(most - page).is_ok()
-        && all.resize_in_place(most).is_ok()
+        && all.resize_by("resize_in_place", most, MremapFlags::default()).is_ok()
     {
         return Some(ManuallyDrop::into_inner(all));
     }

@@ -43,8 +43,9 @@ impl<A: Access> Mapping<A> {
     /// What it loses is unmapped, whole granules of it. At length 0, all of it is.
     ///
     /// A slice grows only if it is private anonymous memory on ordinary pages: of anything else the kernel
-    /// promises no page behind what is new. As a raw mapping it does: a file shows more of itself, or
-    /// SIGBUS behind its end; shared anonymous memory stays as long as it was made, and is SIGBUS behind.
+    /// promises no page behind what is new. As a raw mapping a file shows more of itself, or SIGBUS behind its
+    /// end; and so does what was split off, whose end is another owner's beginning. Shared anonymous memory stays as
+    /// long as it was made.
     ///
     /// One call, if the number of granules changes: `munmap(end, ...)`, or `mremap(start, mapped_len, len,
     /// MREMAP_MAYMOVE, NULL)`.
@@ -52,7 +53,8 @@ impl<A: Access> Mapping<A> {
     /// # Errors
     /// Those of [`mremap`](crate::mremap): EFAULT if the kernel holds the mapping in several parts, since
     /// they differ in protection, lock, advice or name, or were joined; EINVAL or EFAULT on huge pages. That
-    /// the length is more than `isize::MAX`; that it is a slice that can't grow. The mapping is as it was.
+    /// the length is more than `isize::MAX`; that it is a slice or shared anonymous memory, which can't grow. The
+    /// mapping is as it was.
     ///
     /// Parts that are alike again are one again only where the kernel joins them. Before Linux 6.16 it does
     /// not where just one of them had been touched meanwhile, as the locked part of an otherwise untouched
@@ -70,7 +72,9 @@ impl<A: Access> Mapping<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn resize(&mut self, len: usize) -> Result<(), Error> {
-        self.resize_by("resize", len, MremapFlags::MAYMOVE)
+        const OPERATION: &str = "resize";
+        self.check_growth(OPERATION, len)?;
+        self.resize_by(OPERATION, len, MremapFlags::MAYMOVE)
     }
 
     /// Makes the mapping `len` bytes long where it is; else as [`resize`](Self::resize).
@@ -90,10 +94,24 @@ impl<A: Access> Mapping<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn resize_in_place(&mut self, len: usize) -> Result<(), Error> {
-        self.resize_by("resize_in_place", len, MremapFlags::default())
+        const OPERATION: &str = "resize_in_place";
+        self.check_growth(OPERATION, len)?;
+        self.resize_by(OPERATION, len, MremapFlags::default())
     }
 
-    fn resize_by(
+    /// The error, if a mapping of this kind does not grow to this length.
+    fn check_growth(&self, operation: &'static str, len: usize) -> Result<(), Error> {
+        // The kernel would show more of the same object: of a part that was split off, what belongs to another.
+        let is_more = self.lent().head.saturating_add(len) > self.mapped_len();
+        if is_more && self.backing == Backing::SharedAnonymous {
+            let what = "shared anonymous memory is as long as it was made; map it longer";
+            return Err(Error::wrong(operation, what, len, Wrong::NotOffered, 0));
+        }
+        Ok(())
+    }
+
+    /// The same, of any kind.
+    pub(in crate::owners) fn resize_by(
         &mut self,
         operation: &'static str,
         len: usize,
