@@ -504,6 +504,13 @@ impl World {
         let lent = !matches!(owner.own, Own::Raw(_));
         let grows = mapping!(&owner.own, it, _Kind => !lent || it.backing() == Backing::Anonymous);
         let start = owner.own.start();
+        // Whatever lies over parts of it.
+        let shared = mapping!(&owner.own, it, _Kind => it.backing() == Backing::SharedAnonymous);
+        if to > now && shared {
+            let refused = mapping!(&mut owner.own, it, _Kind => it.resize(len)).unwrap_err();
+            assert!(refused.call().is_none(), "{refused}");
+            return None;
+        }
         let (name, result) = mapping!(&mut owner.own, it, _Kind => match in_place {
             _ if to < now => ("shrink", it.resize(len)),
             true => ("grow in place", it.resize_in_place(len)),

@@ -307,7 +307,7 @@ fn strides(
 fn bits(count: usize) -> Result<Words<AtomicU64>, Error> {
     let bytes = MapOptions::new(count.div_ceil(64) * 8).raw(RW, Sharing::Private)?;
     // SAFETY: private memory, which can be read and written, and is reached through these words alone.
-    unsafe { Words::from_raw(bytes) }
+    Ok(unsafe { Words::from_raw(bytes) }?)
 }
 
 /// The numbers below `count`, which several threads may take and put back at once: each belongs to one of
@@ -319,7 +319,7 @@ struct Numbers {
     fresh: AtomicUsize,
     /// The bits of those that were put back.
     back: Words<AtomicU64>,
-    /// How many these are, at least when nobody is at it: where it is 0, nobody looks for one.
+    /// How many of these nobody has claimed yet: no more than there are.
     number_back: AtomicUsize,
     /// The word that one was put into last.
     hint: AtomicUsize,
@@ -342,31 +342,57 @@ impl Numbers {
     }
 
     fn take_back(&self) -> Option<usize> {
-        if self.number_back.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
+        // A claim to one of those that were put back. Acquire: their bits are set.
+        let less = |back: usize| back.checked_sub(1);
+        self.number_back.fetch_update(Ordering::Acquire, Ordering::Relaxed, less).ok()?;
         let words = self.back.len();
-        let hint = self.hint.load(Ordering::Relaxed);
-        for at in (hint..words).chain(0..hint.min(words)) {
-            let word = &self.back[at];
-            let mut set = word.load(Ordering::Relaxed);
-            while set != 0 {
-                let bit = set & set.wrapping_neg();
-                // Acquire: what its last user did to the memory was before.
-                set = word.fetch_and(!bit, Ordering::Acquire);
-                if set & bit != 0 {
-                    self.number_back.fetch_sub(1, Ordering::Relaxed);
-                    return Some(at * 64 + bit.trailing_zeros() as usize);
+        // There are as many bits as claims, or more, but one may be set behind this, and another taken before it comes
+        // there: then it goes through all of them again. That another one finds its bit goes on, so somebody does.
+        loop {
+            let hint = self.hint.load(Ordering::Relaxed);
+            for at in (hint..words).chain(0..hint.min(words)) {
+                let word = &self.back[at];
+                let mut set = word.load(Ordering::Relaxed);
+                while set != 0 {
+                    let bit = set & set.wrapping_neg();
+                    // Acquire: what its last user did to the memory was before.
+                    set = word.fetch_and(!bit, Ordering::Acquire);
+                    if set & bit != 0 {
+                        return Some(at * 64 + bit.trailing_zeros() as usize);
+                    }
                 }
             }
         }
-        None
     }
 
     fn put_back(&self, number: usize) {
-        // First, so that it is never less than what can be found: it does not go below 0.
-        self.number_back.fetch_add(1, Ordering::Relaxed);
         self.back[number / 64].fetch_or(1 << (number % 64), Ordering::Release);
         self.hint.store(number / 64, Ordering::Relaxed);
+        // Last: who finds it finds a bit. It may be claimed by nobody for a moment, as if it was not put back yet.
+        self.number_back.fetch_add(1, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    extern crate std;
+
+    /// Others take and put back while one looks, so that it may pass a word before a bit is set there.
+    #[test]
+    fn who_has_a_claim_looks_until_there_is_a_number() {
+        let numbers = Numbers::new(1000).unwrap();
+        (0..1000).for_each(|n| assert_eq!(numbers.take(), Some(n)));
+        assert_eq!(numbers.take(), None);
+        numbers.number_back.fetch_add(1, Ordering::Release);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                numbers.back[3].fetch_or(1 << 5, Ordering::Release);
+            });
+            assert_eq!(numbers.take(), Some(3 * 64 + 5));
+        });
+        assert_eq!(numbers.take(), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::flags::Advice;
 use crate::owners::access::Raw;
-use crate::owners::error::{Error, Wrong};
+use crate::owners::error::{Error, Refused, Wrong};
 use crate::owners::mapping::{Mapping, RW};
 use crate::owners::options::{MapOptions, Sharing};
 use crate::owners::process::page_size;
@@ -112,7 +112,7 @@ impl<W: Atomic> Words<W> {
     /// The words of a raw mapping, such as a file's, from its first byte on.
     ///
     /// # Errors
-    /// That its first byte does not lie at a multiple of the words' size.
+    /// That its first byte does not lie at a multiple of the words' size; the mapping comes back.
     ///
     /// # Safety
     /// For as long as the result lives:
@@ -138,13 +138,14 @@ impl<W: Atomic> Words<W> {
     /// assert_eq!(words.len(), 1024);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
-    pub unsafe fn from_raw(bytes: Mapping<Raw>) -> Result<Self, Error> {
+    pub unsafe fn from_raw(bytes: Mapping<Raw>) -> Result<Self, Refused<Mapping<Raw>>> {
         let (start, size) = (bytes.as_ptr().addr(), size_of::<W>());
         if start % size == 0 {
-            Ok(Self { bytes, words: PhantomData })
-        } else {
-            Err(Error::wrong("Words::from_raw", "the first byte", start, Wrong::NotAMultiple, size))
+            return Ok(Self { bytes, words: PhantomData });
         }
+        let what = "the first byte";
+        let error = Error::wrong("Words::from_raw", what, start, Wrong::NotAMultiple, size);
+        Err(Refused::new(bytes, error))
     }
 
     /// The bytes, of which the type promises nothing any more.
