@@ -141,7 +141,8 @@
 //! place of `/proc`, by a mount, a link or a `chroot`: where `PR_GET_AUXV` is refused (before Linux 6.4, or by a
 //! filter), the owners read `/proc/self/auxv`, if it is on a file system of that kind, or an emulator's. Whoever
 //! opens such a door answers for what comes through it, [as with the standard library][std]. `/proc/self/fd` is
-//! none: the memory file that an owner makes for itself is sealed before it is used.
+//! one for a moment: where `mremap` is refused, a ring or a dual mapping is made of a memory file, and who opens
+//! that by its number and maps it, before it is sealed, keeps what he has mapped.
 //!
 //! [std]: https://doc.rust-lang.org/std/os/unix/io/index.html#procselfmem-and-similar-os-features
 //!

@@ -78,7 +78,9 @@ fn unit(ret: Word) -> Result<(), Errno> {
 /// With `FIXED`, the kernel unmaps whatever was in the range: no Rust reference may point into it,
 /// and nothing else may rely on it. The memory that comes back is shared with every other mapping
 /// of the same file or shared memory, in this process and in others. References to it are sound
-/// only while nobody writes to it; where somebody may, use atomics or raw pointers.
+/// only while nobody writes to it; where somebody may, use atomics or raw pointers. With `GROWSDOWN`, nothing
+/// that is inaccessible now and accessible later may lie below it, however far: the mapping grows until it
+/// comes to that.
 ///
 /// # Errors
 /// - EBADF: `fd` is not an open file, and `flags` has no [`ANONYMOUS`](MapFlags::ANONYMOUS). The
@@ -362,11 +364,14 @@ pub unsafe fn msync(addr: *mut u8, len: usize, flags: MsyncFlags) -> Result<(), 
 /// since 1.3.78. Source: mremap(2), `mm/mremap.c`.
 ///
 /// # Safety
-/// If the mapping moves, nothing may use the old range afterwards; if it shrinks, nothing may use
-/// what is cut off. What grows in place must not grow to where the main thread's stack may
-/// ([`prepare`](crate::prepare)). With `FIXED`, nothing may use what was mapped in the new range, even if the
-/// call fails: the kernel unmaps that first. Nor may another thread map anything there meanwhile, if the
-/// old range may be merged (`MADV_MERGEABLE`): a signal makes the kernel begin the call anew.
+/// If the mapping moves, nothing may use the old range afterwards, nor where several move and one is refused,
+/// whose predecessors have moved by then; if it shrinks, nothing may use what is cut off. Where it comes to
+/// show more of shared memory or of a file, or the same once more (an `old_len` of 0), that is shared with
+/// whoever has it, as [`mmap`] says; an owner that is made of it may purge it. What grows in place must not
+/// grow to where the main thread's stack may ([`prepare`](crate::prepare)). With `FIXED`, nothing may use what
+/// was mapped in the new range, even if the call fails: the kernel unmaps that first. Nor may another thread
+/// map anything there meanwhile, if the old range may be merged (`MADV_MERGEABLE`): a signal makes the kernel
+/// begin the call anew.
 ///
 /// # Errors
 /// - EINVAL: one of these.
@@ -440,7 +445,9 @@ pub unsafe fn mremap(
 /// advice, no Rust reference may point into the range, and no owner may lend it later (after `FREE`,
 /// before it is written again). Where it is about the memory and not this mapping of it
 /// ([`REMOVE`](Advice::REMOVE), [`HWPOISON`](Advice::HWPOISON)), that holds of every mapping of the same
-/// memory.
+/// memory. [`GUARD_REMOVE`](Advice::GUARD_REMOVE) must not take a guard that somebody relies on, such as that of
+/// a [`Stack`](crate::Stack). After [`DONTFORK`](Advice::DONTFORK) and [`WIPEONFORK`](Advice::WIPEONFORK), a
+/// forked child must not use what it finds there no more, and drop no owner of it.
 ///
 /// # Errors
 /// - EINVAL: `addr` is not a multiple of the page size; `len` wraps; or the kernel doesn't know the

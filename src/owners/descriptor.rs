@@ -340,7 +340,7 @@ impl MemoryFile {
 
     /// Leaves the file's bytes to the mappings that it has now, and to those that are made of them: seals it
     /// against writing, other mappings that can be written, and every change of its length. Whoever has opened
-    /// it meanwhile can read it from then on, and no more. The bytes are zeroes.
+    /// it meanwhile can read it from then on, and no more; who has mapped it keeps that. The bytes are zeroes.
     ///
     /// Two calls: `fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL|F_SEAL_SHRINK|F_SEAL_GROW|F_SEAL_FUTURE_WRITE)` (Linux 5.1),
     /// and `fstat`, since what was done before the seals is done; under strict accounting `fallocate`, which gives

@@ -25,12 +25,14 @@ use core::slice;
 /// `mremap(start, 0, len, MREMAP_MAYMOVE, NULL)`, which maps the same pages again, and `mprotect(second, len,
 /// PROT_READ|PROT_WRITE)`. No view gains the right to be run, so it works where the system forbids that
 /// (`PR_SET_MDWE`). Where one of the three is refused, by a filter, a security module or an emulator, twelve
-/// others map a memory file twice: `prlimit64`, `openat`, `fstatfs`, `read` and `close` (of `vm.overcommit_memory`),
-/// `memfd_create`, `ftruncate`, `mmap` twice, `fcntl`, `fstat`, `close`. The file is sealed before it is used, so
-/// that a thread that has opened it meanwhile, by its number in `/proc/self/fd`, can neither write it nor make it
-/// shorter; where a filter refuses that, or the kernel is older than Linux 5.1, there is no such mapping. Under
-/// strict accounting all of its memory is had at once, and where that is turned on later, a page of it that can't
-/// be counted is SIGBUS. Where another thread lowers RLIMIT_FSIZE between those calls, it is SIGXFSZ.
+/// others map a memory file twice: `prlimit64`, `openat`, `fstatfs`, `read` and `close` (of
+/// `vm.overcommit_memory`), `memfd_create`, `ftruncate`, `mmap` twice, `fcntl`, `fstat`, `close`. The file is
+/// sealed before it is used, so that a thread that has opened it meanwhile, by its number in `/proc/self/fd`,
+/// can neither write it nor make it shorter (to have mapped it by then is [outside of the
+/// promise](crate#what-is-outside-of-the-promise)); where a filter refuses that, or the kernel is older than
+/// Linux 5.1, there is no such mapping. Under strict accounting all of its memory is had at once, and where
+/// that is turned on later, a page of it that can't be counted is SIGBUS. Where another thread lowers
+/// RLIMIT_FSIZE between those calls, it is SIGXFSZ.
 ///
 /// Code is written in as many pieces as it comes in, and then published once: [`write`](Self::write),
 /// `write`, [`publish`](Self::publish). What is not published yet, the processor may not see. How a compiler
@@ -263,8 +265,9 @@ impl DualMapping {
     /// The calls of [`Reservation::place`].
     ///
     /// # Errors
-    /// Those of [`Reservation::place`]: that the place is not as long. The view stays where it was, and the
-    /// place comes back as said there.
+    /// Those of [`Reservation::place`]: that the place is not as long. The view is as it was, but may lie
+    /// elsewhere, so that nothing runs at the old [`run_ptr`](Self::run_ptr) before it was asked for and
+    /// published again; and the place comes back as said there.
     ///
     /// ```
     /// use rawmap::{DualMapping, Mode, Reservation};

@@ -427,7 +427,8 @@ impl MapOptions {
     /// One call: `mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, offset)`, with the offset rounded down to the
     /// page, and the slice beginning where it was asked for. When the address alone does not tell that the
     /// file's pages are not huge, since it is a multiple of 64 KiB (one in sixteen is, and most of files that
-    /// Linux aligns for transparent huge pages), one more, `fstat`, unless [`whole`](Self::whole) has asked. Of
+    /// Linux aligns for transparent huge pages), one more, `fstat`, unless [`whole`](Self::whole) has asked, and
+    /// `fstatfs` where it has blocks that are larger than a page. After ENODEV, `fstat` says what the thing is. Of
     /// descriptors 0, 1 and 2, which safe code may give another file meanwhile, a duplicate is mapped:
     /// `fcntl(fd, F_DUPFD_CLOEXEC, 3)` and `close`.
     ///

@@ -48,7 +48,9 @@ impl<A: Access> Mapping<A> {
     /// long as it was made.
     ///
     /// One call, if the number of granules changes: `munmap(end, ...)`, or `mremap(start, mapped_len, len,
-    /// MREMAP_MAYMOVE, NULL)`.
+    /// MREMAP_MAYMOVE, NULL)`. What would grow to where the main thread's stack may ([`prepare`](crate::prepare))
+    /// moves by up to six: `mmap`, `munmap` of what is too much, `madvise(start, mapped_len, MADV_UNMERGEABLE)`,
+    /// `mremap` there.
     ///
     /// # Errors
     /// Those of [`mremap`](crate::mremap): EFAULT if the kernel holds the mapping in several parts, since

@@ -181,10 +181,12 @@ impl<A: Access> Mapping<A> {
     /// - Every granule that holds any of the bytes is mapped, is made of whole pages of size `granule`, and
     ///   belongs to nobody else.
     /// - `start` may be used for all of them.
-    /// - The memory comes from what `backing` says, and is not `MAP_GROWSDOWN`. The kernel chose its place, or it
-    ///   lies within what the kernel placed so, and if it was inaccessible then, only an owner has made it
-    ///   accessible since; else it neither lies where the main thread's stack may grow
-    ///   ([`prepare`](crate::prepare)), nor borders on where a stack is.
+    /// - The memory comes from what `backing` says, and is not `MAP_GROWSDOWN`. If it is shared, nobody else
+    ///   relies on what it holds: safe methods free it ([`purge`](Self::purge),
+    ///   [`punch_hole`](Self::punch_hole)). The kernel chose its place, or it lies within what the kernel
+    ///   placed so, and if it was inaccessible then, only an owner has made it accessible since; else it
+    ///   neither lies where the main thread's stack may grow ([`prepare`](crate::prepare)), nor borders on
+    ///   where a stack is.
     /// - For [`ReadOnly`], [`ReadWrite`] and [`Executable`], what [`assume`](Mapping::assume) asks for.
     ///
     /// ```
@@ -565,7 +567,8 @@ impl<A: Access> Default for Mapping<A> {
 
 impl<A: Access> Drop for Mapping<A> {
     /// Unmaps it: one call, `munmap(start, mapped_len)`. If the kernel refuses, private memory is freed all
-    /// the same, and costs address space only; [`unmap`](Self::unmap) tells.
+    /// the same, by `madvise(start, mapped_len, MADV_DONTNEED)` (and `MADV_DONTNEED_LOCKED` if that is refused), and
+    /// costs address space only; [`unmap`](Self::unmap) tells.
     #[inline]
     fn drop(&mut self) {
         if self.len != 0 {
