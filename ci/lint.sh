@@ -8,7 +8,7 @@ usage_if_asked "usage: ci/lint.sh
 Checks the formatting, clippy and the documentation for each target, also of the fuzz targets and of
 what runs in the virtual machines, the scripts with shellcheck, and that the crate has no dependency,
 needs no standard library, builds with the oldest Rust that it names, and refuses what it does not
-support; and that what must not compile fails for the reason named.
+support; that what must not compile fails for the reason named, and that examples compile as shown.
 Runs every check, lists those that failed, and fails if there are any.
 What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}." "$@"
 
@@ -182,6 +182,7 @@ done
 check 'clippy for fuzz and ci/kernel' lint_others
 check 'the oldest Rust' oldest_rust
 check 'what must not compile' must_not_compile
+check 'examples compile as they are shown' ci/shown.sh
 check 'shellcheck' shell_scripts
 check 'no dependency' no_dependency
 for arch in "${arches[@]}"; do

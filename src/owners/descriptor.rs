@@ -19,7 +19,7 @@ use core::marker::PhantomData;
 ///
 /// ```
 /// use rawmap::{Fd, MapOptions, Prot, Sharing};
-/// # use std::os::fd::AsRawFd;
+/// use std::os::fd::AsRawFd;
 /// let file = std::fs::File::open("/proc/self/exe").unwrap();
 /// // SAFETY: `file` stays open for as long as `fd` is used.
 /// let fd = unsafe { Fd::borrow_raw(file.as_raw_fd()) };
@@ -62,6 +62,12 @@ pub trait AsDescriptor {
 impl AsDescriptor for Fd<'_> {
     fn as_descriptor(&self) -> Fd<'_> {
         *self
+    }
+}
+
+impl AsDescriptor for &Fd<'_> {
+    fn as_descriptor(&self) -> Fd<'_> {
+        **self
     }
 }
 

@@ -39,15 +39,16 @@ use core::slice;
 /// A forked child shares the pages; whoever forks sees to it that only one of both writes them.
 ///
 /// ```
-/// # // A function that returns 42: mov eax, 42; ret. mov w0, 42; ret. li a0, 42; ret.
-/// # let (load, ret): (&[u8], &[u8]) = match std::env::consts::ARCH {
-/// #     "x86_64" => (&[0xb8, 42, 0, 0, 0], &[0xc3]),
-/// #     "aarch64" => (&[0x40, 0x05, 0x80, 0x52], &[0xc0, 0x03, 0x5f, 0xd6]),
-/// #     _ => (&[0x13, 0x05, 0xa0, 0x02], &[0x67, 0x80, 0, 0]),
-/// # };
 /// use rawmap::DualMapping;
+/// // For x86_64: mov eax, 42; ret.
+/// let (load, ret) = (&[0xb8, 42, 0, 0, 0], &[0xc3]);
+/// # let (load, ret): (&[u8], &[u8]) = match std::env::consts::ARCH {
+/// #     "aarch64" => (&[0x40, 0x05, 0x80, 0x52], &[0xc0, 0x03, 0x5f, 0xd6]),
+/// #     "riscv64" => (&[0x13, 0x05, 0xa0, 0x02], &[0x67, 0x80, 0, 0]),
+/// #     _ => (load, ret),
+/// # };
 /// let mut code = DualMapping::new(1 << 20)?;
-/// code.write(0, load)?; // loads 42 into the register for what a function returns
+/// code.write(0, load)?;
 /// code.write(load.len(), ret)?;
 /// code.publish(..load.len() + ret.len())?;
 /// // SAFETY: a C function without arguments was written there, and is published.
@@ -202,14 +203,16 @@ impl DualMapping {
     /// A range that does not lie within the view; on riscv64, what a filter answers in that call's stead.
     ///
     /// ```
-    /// # // A function that returns 42: mov eax, 42; ret. mov w0, 42; ret. li a0, 42; ret.
-    /// # let code: &[u8] = match std::env::consts::ARCH {
-    /// #     "x86_64" => &[0xb8, 42, 0, 0, 0, 0xc3],
-    /// #     "aarch64" => &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6],
-    /// #     _ => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
-    /// # };
-    /// # use std::mem::transmute;
     /// use rawmap::DualMapping;
+    /// use std::mem::transmute;
+    /// // A function that returns 42, for x86_64: mov eax, 42; ret.
+    /// let code = &[0xb8, 42, 0, 0, 0, 0xc3];
+    /// # // mov w0, 42; ret. li a0, 42; ret.
+    /// # let code: &[u8] = match std::env::consts::ARCH {
+    /// #     "aarch64" => &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6],
+    /// #     "riscv64" => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
+    /// #     _ => code,
+    /// # };
     /// let memory = DualMapping::new(1 << 20)?;
     /// // SAFETY: shorter than the view, which nothing borrows.
     /// unsafe { memory.write_ptr().copy_from(code.as_ptr(), code.len()) };

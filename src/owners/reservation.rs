@@ -384,19 +384,19 @@ impl Reservation {
     ///
     /// ```
     /// use rawmap::{MapOptions, Mode, Reservation};
+    /// let file = std::fs::File::open("/proc/self/exe")?;
     /// # use std::os::fd::AsRawFd;
-    /// # let file = std::fs::File::open("/proc/self/exe").unwrap();
     /// # // SAFETY: `file` stays open.
     /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
     /// let page = rawmap::page_size()?.bytes();
     /// let mut space = Reservation::new(16 * page, Mode::Strict)?;
     /// let (behind, at) = (space.split_off(page)?, space.as_ptr());
     /// // SAFETY: a program's file is not written while it runs.
-    /// let mut image = unsafe { MapOptions::new(page).file(file, 0)? };
+    /// let mut image = unsafe { MapOptions::new(page).file(&file, 0)? };
     /// space.place(&mut image)?;
     /// assert_eq!((image.as_ptr(), &image[1..4]), (at.cast_const(), &b"ELF"[..]));
     /// # drop(behind);
-    /// # Ok::<(), rawmap::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn place<A: Access>(self, mapping: &mut Mapping<A>) -> Result<(), Refused<Self>> {
         const OPERATION: &str = "place";

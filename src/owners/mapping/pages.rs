@@ -44,21 +44,23 @@ impl<A: Access> Mapping<A> {
     /// disk is reported once; that a later call succeeds does not prove that the data are there.
     ///
     /// ```
-    /// # let path = std::env::temp_dir().join(format!("rawmap-sync-{}", std::process::id()));
-    /// # let mut new = std::fs::File::options();
-    /// # let file = new.read(true).write(true).create(true).truncate(true).open(&path).unwrap();
-    /// # file.set_len(7).unwrap();
+    /// use rawmap::{MapOptions, MsyncFlags};
     /// # use std::os::fd::AsRawFd;
+    /// let path = std::env::temp_dir().join("log");
+    /// # let path = path.with_extension(std::process::id().to_string());
+    /// let mut options = std::fs::File::options();
+    /// options.read(true).write(true).create(true);
+    /// let file = options.open(&path)?;
+    /// file.set_len(7)?;
     /// # // SAFETY: `file` stays open.
     /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
-    /// use rawmap::{MapOptions, MsyncFlags};
     /// // SAFETY: a file of our own, of seven bytes.
-    /// let mut log = unsafe { MapOptions::whole().file_mut(file, 0)? };
+    /// let mut log = unsafe { MapOptions::whole().file_mut(&file, 0)? };
     /// log.copy_from_slice(b"commit\n");
     /// log.sync(.., MsyncFlags::SYNC)?; // now it is on the disk
-    /// assert_eq!(std::fs::read(&path).unwrap(), b"commit\n");
-    /// # std::fs::remove_file(&path).unwrap();
-    /// # Ok::<(), rawmap::Error>(())
+    /// assert_eq!(std::fs::read(&path)?, b"commit\n");
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn sync(&self, range: impl RangeBounds<usize>, flags: MsyncFlags) -> Result<(), Error> {
         let (addr, len) = self.at(self.lent().outwards("sync", range)?);

@@ -120,13 +120,15 @@ impl Mapping<Executable> {
     /// As [`DualMapping::publish`](crate::DualMapping::publish).
     ///
     /// ```
-    /// # // A function that returns 42: mov eax, 42; ret. mov w0, 42; ret. li a0, 42; ret.
-    /// # let bytes: &[u8] = match std::env::consts::ARCH {
-    /// #     "x86_64" => &[0xb8, 42, 0, 0, 0, 0xc3],
-    /// #     "aarch64" => &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6],
-    /// #     _ => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
-    /// # };
     /// use rawmap::{MapOptions, Mode, Reservation};
+    /// // A function that returns 42, for x86_64: mov eax, 42; ret.
+    /// let bytes = &[0xb8, 42, 0, 0, 0, 0xc3];
+    /// # // mov w0, 42; ret. li a0, 42; ret.
+    /// # let bytes: &[u8] = match std::env::consts::ARCH {
+    /// #     "aarch64" => &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6],
+    /// #     "riscv64" => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
+    /// #     _ => bytes,
+    /// # };
     /// let mut memory = MapOptions::new(1 << 16).anonymous()?;
     /// memory[..bytes.len()].copy_from_slice(bytes);
     /// let mut code = memory.make_executable()?;
@@ -166,17 +168,17 @@ impl Mapping<ReadOnly> {
     /// memory, which others would see change; or of a file on huge pages, of which a write may find none.
     ///
     /// ```
-    /// use rawmap::{Fd, MapOptions};
+    /// use rawmap::MapOptions;
+    /// let file = std::fs::File::open("/proc/self/exe")?;
     /// # use std::os::fd::AsRawFd;
-    /// # let file = std::fs::File::open("/proc/self/exe").unwrap();
     /// # // SAFETY: `file` stays open.
-    /// # let file = unsafe { Fd::borrow_raw(file.as_raw_fd()) };
+    /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
     /// // SAFETY: a program's file is not written while it runs.
-    /// let image = unsafe { MapOptions::new(4096).file(file, 0)? };
+    /// let image = unsafe { MapOptions::new(4096).file(&file, 0)? };
     /// let mut copy = image.make_writable()?;
     /// copy[0] = b'!'; // here, and not in the file
     /// assert_eq!(&copy[..4], b"!ELF");
-    /// # Ok::<(), rawmap::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn make_writable(self) -> Result<Mapping<ReadWrite>, Refused<Self>> {
         self.written_from(Prot::READ)
@@ -344,8 +346,8 @@ impl Mapping<Raw> {
     ///   merged (`MADV_MERGEABLE`).
     ///
     /// ```
-    /// # use std::os::fd::AsRawFd;
     /// use rawmap::{MapFlags, MapOptions, Prot, Sharing};
+    /// use std::os::fd::AsRawFd;
     /// let file = std::fs::File::open("/proc/self/exe").unwrap();
     /// let image = MapOptions::new(1 << 20).raw(Prot::NONE, Sharing::Private)?;
     /// let page = image.granule().bytes();
