@@ -97,6 +97,23 @@ must_not_compile() {
   }
 }
 
+# Whoever reads the README or the documentation from a registry has the package, and not the repository. What
+# isn't in the package is named under "In the repository", or in a paragraph that says so.
+named_paths() {
+  local file path absent=0
+  cargo package --list --allow-dirty >"$CACHE/packaged"
+  while read -r file; do
+    while read -r path; do
+      grep -qE "^$path(/|$)" "$CACHE/packaged" && continue
+      say "$file: $path is not in the package, and it isn't said that it is in the repository"
+      absent=1
+    done < <(sed -E '\,^ *//($| ),d; s,^ *//[/!] ?,,' "$file" |
+      awk -v RS= '/(^|\n)## In the repository/ { exit } !/repository/' |
+      grep -oE '`(\.ci|benches|ci|examples|fuzz|src|tests)/[[:alnum:]_./-]*' | sed 's,^`,,; s,/$,,' | sort -u)
+  done < <(find README.md src arch -type f)
+  return "$absent"
+}
+
 shell_scripts() {
   # -x: with what they source.
   run shellcheck -x ci/*.sh ci/kernel/*.sh .ci/run
@@ -183,6 +200,7 @@ check 'clippy for fuzz and ci/kernel' lint_others
 check 'the oldest Rust' oldest_rust
 check 'what must not compile' must_not_compile
 check 'examples compile as they are shown' ci/shown.sh
+check 'paths that the documentation names' named_paths
 check 'shellcheck' shell_scripts
 check 'no dependency' no_dependency
 for arch in "${arches[@]}"; do
