@@ -182,7 +182,8 @@ impl DualMapping {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn write(&mut self, offset: usize, code: &[u8]) -> Result<(), Error> {
-        let range = within("write", offset..offset.saturating_add(code.len()), self.len())?;
+        let range =
+            within("DualMapping::write", offset..offset.saturating_add(code.len()), self.len())?;
         // SAFETY: it lies within the view, which can be written, and of which there are no references.
         unsafe { slice::from_raw_parts_mut(self.write_ptr().add(range.start), range.len()) }
             .copy_from_slice(code);
@@ -222,7 +223,7 @@ impl DualMapping {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn publish(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
-        let range = within("publish", range, self.len())?;
+        let range = within("DualMapping::publish", range, self.len())?;
         // SAFETY: it lies within both views, which are mapped, and of the same memory.
         let published = unsafe {
             let (written, run) =

@@ -320,7 +320,7 @@ impl MapOptions {
 
     #[cold]
     fn anonymous_slowly(self) -> Result<Mapping<ReadWrite>, Error> {
-        const OPERATION: &str = "anonymous";
+        const OPERATION: &str = "MapOptions::anonymous";
         let is_huge = matches!(self.pages, Pages::Huge);
         if is_huge && self.flags.contains(MapFlags::NORESERVE) {
             let what = "huge pages with noreserve may be missing when they are used; see raw";
@@ -370,7 +370,7 @@ impl MapOptions {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn raw(self, prot: Prot, sharing: Sharing) -> Result<Mapping<Raw>, Error> {
-        self.without_file("raw", prot, sharing)
+        self.without_file("MapOptions::raw", prot, sharing)
     }
 
     fn without_file(
@@ -465,7 +465,7 @@ impl MapOptions {
     ) -> Result<Mapping<ReadOnly>, Error> {
         let fd = file.as_descriptor().raw();
         // SAFETY: the caller's promise.
-        unsafe { self.of_file("file", fd, offset, Prot::READ, Sharing::Private) }
+        unsafe { self.of_file("MapOptions::file", fd, offset, Prot::READ, Sharing::Private) }
     }
 
     /// Maps a memory file that is sealed for good against writing and shrinking, from byte `offset` on, as a
@@ -520,7 +520,7 @@ impl MapOptions {
         file: impl AsDescriptor,
         offset: u64,
     ) -> Result<Mapping<ReadOnly>, Error> {
-        const OPERATION: &str = "file_sealed";
+        const OPERATION: &str = "MapOptions::file_sealed";
         let kept = Kept::of(file.as_descriptor().raw())?;
         let fd = kept.fd().raw();
         // The seals before the length: from then on it does not shrink.
@@ -528,7 +528,7 @@ impl MapOptions {
         let (most, _) = bytes_from(OPERATION, fd, offset)?;
         let len = self.len.unwrap_or(most);
         if len > most {
-            return Err(Error::wrong(OPERATION, "the length", len, Wrong::TooLarge, most));
+            return Err(Error::wrong(OPERATION, "the length", len, Wrong::BeyondFile, most));
         }
         if self.len.is_none() && len == 0 {
             return self.of_nothing(OPERATION);
@@ -564,7 +564,7 @@ impl MapOptions {
     ) -> Result<Mapping<ReadWrite>, Error> {
         let fd = file.as_descriptor().raw();
         // SAFETY: the caller's promise.
-        unsafe { self.of_file("file_copy", fd, offset, RW, Sharing::Private) }
+        unsafe { self.of_file("MapOptions::file_copy", fd, offset, RW, Sharing::Private) }
     }
 
     /// Maps a file's own bytes from byte `offset` on, as a `&mut [u8]`: what is written is in the file, and
@@ -590,7 +590,7 @@ impl MapOptions {
     ) -> Result<Mapping<ReadWrite>, Error> {
         let fd = file.as_descriptor().raw();
         // SAFETY: the caller's promise.
-        unsafe { self.of_file("file_mut", fd, offset, RW, Sharing::Shared) }
+        unsafe { self.of_file("MapOptions::file_mut", fd, offset, RW, Sharing::Shared) }
     }
 
     /// Maps a file from byte `offset` on, with any protection, for raw pointers.
@@ -621,7 +621,7 @@ impl MapOptions {
     ) -> Result<Mapping<Raw>, Error> {
         let fd = file.as_descriptor().raw();
         // SAFETY: `Raw` promises nothing.
-        unsafe { self.of_file("file_raw", fd, offset, prot, sharing) }
+        unsafe { self.of_file("MapOptions::file_raw", fd, offset, prot, sharing) }
     }
 
     /// # Safety
@@ -759,7 +759,7 @@ impl MapOptions {
         fd: RawFd,
         offset: u64,
     ) -> Result<Mapping<Raw>, Error> {
-        const OPERATION: &str = "at";
+        const OPERATION: &str = "MapOptions::at";
         let Some(len) = self.len else {
             let what = "a length must be given; see new";
             return Err(Error::wrong(OPERATION, what, 0, Wrong::NotOffered, 0));

@@ -148,7 +148,7 @@ impl<W: Atomic> Words<W> {
         if start % size == 0 {
             Ok(Self { bytes, words: PhantomData })
         } else {
-            Err(Error::wrong("Words::from_raw", "the first byte", start, Wrong::NotAMultiple, size))
+            Err(Error::wrong("Words::from_raw", "the first byte", start, Wrong::Misaligned, size))
         }
     }
 

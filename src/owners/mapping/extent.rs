@@ -70,7 +70,7 @@ impl<A: Access> Mapping<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn resize(&mut self, len: usize) -> Result<(), Error> {
-        self.resize_by("resize", len, MremapFlags::MAYMOVE)
+        self.resize_by("Mapping::resize", len, MremapFlags::MAYMOVE)
     }
 
     /// Makes the mapping `len` bytes long where it is; else as [`resize`](Self::resize).
@@ -90,7 +90,7 @@ impl<A: Access> Mapping<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn resize_in_place(&mut self, len: usize) -> Result<(), Error> {
-        self.resize_by("resize_in_place", len, MremapFlags::default())
+        self.resize_by("Mapping::resize_in_place", len, MremapFlags::default())
     }
 
     fn resize_by(
@@ -189,9 +189,9 @@ impl<A: Access> Mapping<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn split_off(&mut self, at: usize) -> Result<Self, Error> {
-        const OPERATION: &str = "split_off";
+        const OPERATION: &str = "Mapping::split_off";
         if at > self.len {
-            return Err(Error::wrong(OPERATION, "the place", at, Wrong::TooLarge, self.len));
+            return Err(Error::wrong(OPERATION, "the place", at, Wrong::BeyondLength, self.len));
         }
         if at == 0 || at == self.len {
             let mut rest = Self::nothing(self.granule);

@@ -140,7 +140,7 @@ impl Mapping<Executable> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn publish(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
-        let range = within("publish", range, self.len())?;
+        let range = within("Mapping::publish", range, self.len())?;
         let start = self[range.clone()].as_ptr();
         // SAFETY: all of it is mapped, and of one memory.
         let published = unsafe { arch::sync_instructions(start, start, range.len()) };
@@ -190,13 +190,13 @@ impl<A: Access> Mapping<A> {
     fn written_from(self, old: Prot) -> Result<Mapping<ReadWrite>, Refused<Self>> {
         if !self.backing.is_private() {
             let what = "shared memory is not made writable; map it so";
-            let error = Error::wrong("make_writable", what, 0, Wrong::NotOffered, 0);
+            let error = Error::wrong("Mapping::make_writable", what, 0, Wrong::NotOffered, 0);
             return Err(Refused::new(self, error));
         }
         // Each write would take a huge page, of which there may be none: SIGBUS.
         if matches!(self.backing, Backing::PrivateFile) && page_size().ok() != Some(self.granule) {
             let what = "a file on huge pages is not made writable; copy its bytes";
-            let error = Error::wrong("make_writable", what, 0, Wrong::NotOffered, 0);
+            let error = Error::wrong("Mapping::make_writable", what, 0, Wrong::NotOffered, 0);
             return Err(Refused::new(self, error));
         }
         // SAFETY: they can be read and written then, and what is written is seen here only.
@@ -248,7 +248,7 @@ impl Mapping<Raw> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn protect(&self, range: impl RangeBounds<usize>, prot: Prot) -> Result<(), Error> {
-        self.protect_by("protect", range, prot)
+        self.protect_by("Mapping::protect", range, prot)
     }
 
     fn protect_by(
@@ -301,7 +301,7 @@ impl Mapping<Raw> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn guard(&self, range: impl RangeBounds<usize>) -> Result<Guarded, Error> {
-        const OPERATION: &str = "guard";
+        const OPERATION: &str = "Mapping::guard";
         let granules = self.lent().exactly(OPERATION, range)?;
         let (addr, len) = self.at(granules.clone());
         if len == 0 {
@@ -366,7 +366,7 @@ impl Mapping<Raw> {
         fd: RawFd,
         offset: u64,
     ) -> Result<(), Error> {
-        let (addr, len) = self.at(self.lent().exactly("overlay", range)?);
+        let (addr, len) = self.at(self.lent().exactly("Mapping::overlay", range)?);
         let call = Call::mmap(addr, len, prot, flags.union(MapFlags::FIXED), fd, offset);
         // SAFETY: what is replaced is ours (1); the rest is the caller's promise.
         unsafe { issue(call) }.map(|_| ())
@@ -391,7 +391,7 @@ impl Mapping<Raw> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn punch_hole(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
-        let (addr, len) = self.at(self.lent().exactly("punch_hole", range)?);
+        let (addr, len) = self.at(self.lent().exactly("Mapping::punch_hole", range)?);
         // SAFETY: the range is ours (1), and of a raw mapping there are no references; who maps the file
         // elsewhere as a slice has promised that nobody writes it.
         unsafe { issue(Call::madvise(addr, len, Advice::REMOVE)) }.map(|_| ())
