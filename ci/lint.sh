@@ -64,6 +64,7 @@ lint_others() {
   use_target "$HOST_ARCH"
   run cargo-clippy clippy --locked --manifest-path fuzz/Cargo.toml --target-dir "$target" -- -D warnings
   run cargo-clippy clippy --locked --manifest-path ci/kernel/Cargo.toml --target-dir "$target" --release -- -D warnings
+  run cargo-clippy clippy --locked --manifest-path examples/tour/Cargo.toml --target-dir "$target" -- -D warnings
 }
 
 # With the feature and without; the tests need a newer one, since what they depend on does.
@@ -196,7 +197,7 @@ for arch in "${arches[@]}"; do
     check "$(with "documentation for $arch" "$feature")" document "$arch" "$feature"
   done
 done
-check 'clippy for fuzz and ci/kernel' lint_others
+check 'clippy for fuzz, ci/kernel and the tour alone' lint_others
 check 'the oldest Rust' oldest_rust
 check 'what must not compile' must_not_compile
 check 'examples compile as they are shown' ci/shown.sh
