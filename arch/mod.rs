@@ -7,7 +7,7 @@
 //!
 //! # What is proved
 //!
-//! `ci/prove.sh` shows on the machine code of each architecture, at every level of optimization, for all
+//! `ci/prove.sh`, in the repository, shows on the machine code of each architecture, at every level of optimization, for all
 //! arguments and all answers of the kernel, that each raw function, each stub and
 //! [`Call::make`](crate::Call::make) makes exactly one system call, with the kernel's number and exactly
 //! the words that are documented, returns what is documented, reads and writes no other memory, so that no
@@ -22,7 +22,7 @@
 //! It assumes that Ghidra's description of the instructions, in which none faults, the solver, the linker,
 //! linux-raw-sys and the tables in these files are right, that no pointer that is passed in points into the
 //! function's own stack frame, and of an owner that its invariants hold. It doesn't cover debug assertions, the
-//! owners' other operations, nor what lives in SVE's and V's registers, of which `ci/disasm.sh` shows by LLVM's
+//! owners' other operations, nor what lives in SVE's and V's registers, of which the repository's `ci/disasm.sh` shows by LLVM's
 //! own account that none lives across a call.
 
 #[cfg(not(all(

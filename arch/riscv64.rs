@@ -18,7 +18,8 @@
 //! unwind tables, which is how targets without an operating system are built with `panic = "abort"`: the
 //! jump to a tail that LLVM moved to a function of its own overwrites t1, which the tail reads
 //! ([llvm-project#177126](https://github.com/llvm/llvm-project/issues/177126)). Build static programs with
-//! opt-level "s", or with `-C llvm-args=-enable-machine-outliner=never`, as `examples/freestanding` does.
+//! opt-level "s", or with `-C llvm-args=-enable-machine-outliner=never`, as the
+//! repository's `examples/freestanding` does.
 //!
 //! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
 

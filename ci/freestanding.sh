@@ -65,6 +65,9 @@ counts() {
   return "$status"
 }
 
+# The program of the guide, whose mem* are the few that it needs itself.
+says_hello() { [[ $($runner "$CARGO_TARGET_DIR/$TRIPLE/$1/bare") == hello ]]; }
+
 refuses_a_missing_file() {
   local status=0
   $runner "$program" "$work/none" >"$work/out" || status=$?
@@ -105,6 +108,9 @@ one_arch() {
   check 'counts lines' counts "$ROOT/Cargo.lock" "$ROOT/src/raw.rs" "$work/empty" "$work/open" "$work/page" "$work/large"
   check 'counts its own lines' counts "$program"
   check 'refuses a missing file' refuses_a_missing_file
+  check "the guide's program says hello" says_hello release
+  run cargo build --locked --target "$TRIPLE" --bin bare
+  check "the guide's program says hello, built for debugging" says_hello debug
   printf '%s %s bytes\n' "$arch" "$(stat -c %s "$program")" >>"$work/sizes"
 }
 

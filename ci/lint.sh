@@ -8,7 +8,7 @@ usage_if_asked "usage: ci/lint.sh
 Checks the formatting, clippy and the documentation for each target, also of the fuzz targets and of
 what runs in the virtual machines, the scripts with shellcheck, and that the crate has no dependency,
 needs no standard library, builds with the oldest Rust that it names, and refuses what it does not
-support; and that what must not compile fails for the reason named.
+support; that what must not compile fails for the reason named, and that examples compile as shown.
 Runs every check, lists those that failed, and fails if there are any.
 What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}." "$@"
 
@@ -64,6 +64,7 @@ lint_others() {
   use_target "$HOST_ARCH"
   run cargo-clippy clippy --locked --manifest-path fuzz/Cargo.toml --target-dir "$target" -- -D warnings
   run cargo-clippy clippy --locked --manifest-path ci/kernel/Cargo.toml --target-dir "$target" --release -- -D warnings
+  run cargo-clippy clippy --locked --manifest-path examples/tour/Cargo.toml --target-dir "$target" -- -D warnings
 }
 
 # With the feature and without; the tests need a newer one, since what they depend on does.
@@ -95,6 +96,23 @@ must_not_compile() {
     say 'no such example was found'
     return 1
   }
+}
+
+# Whoever reads the README or the documentation from a registry has the package, and not the repository. What
+# isn't in the package is named under "In the repository", or in a paragraph that says so.
+named_paths() {
+  local file path absent=0
+  cargo package --list --allow-dirty >"$CACHE/packaged"
+  while read -r file; do
+    while read -r path; do
+      grep -qE "^$path(/|$)" "$CACHE/packaged" && continue
+      say "$file: $path is not in the package, and it isn't said that it is in the repository"
+      absent=1
+    done < <(sed -E '\,^ *//($| ),d; s,^ *//[/!] ?,,' "$file" |
+      awk -v RS= '/(^|\n)## In the repository/ { exit } !/repository/' |
+      grep -oE '`(\.ci|benches|ci|examples|fuzz|src|tests)/[[:alnum:]_./-]*' | sed 's,^`,,; s,/$,,' | sort -u)
+  done < <(find README.md src arch -type f)
+  return "$absent"
 }
 
 shell_scripts() {
@@ -179,9 +197,11 @@ for arch in "${arches[@]}"; do
     check "$(with "documentation for $arch" "$feature")" document "$arch" "$feature"
   done
 done
-check 'clippy for fuzz and ci/kernel' lint_others
+check 'clippy for fuzz, ci/kernel and the tour alone' lint_others
 check 'the oldest Rust' oldest_rust
 check 'what must not compile' must_not_compile
+check 'examples compile as they are shown' ci/shown.sh
+check 'paths that the documentation names' named_paths
 check 'shellcheck' shell_scripts
 check 'no dependency' no_dependency
 for arch in "${arches[@]}"; do

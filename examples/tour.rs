@@ -2,7 +2,8 @@
 //! error), each printed as it is made; then owners (address space cut into pieces, a ring, memory that
 //! grows). Beside them stands what /proc/self/maps says of the memory.
 //!
-//! `cargo run --example tour`
+//! `cargo run --manifest-path examples/tour/Cargo.toml`, which compiles libc, this crate and the tour;
+//! or `cargo run --example tour`, after what the tests depend on.
 
 use rawmap::{
     Call, Errno, MapFlags, MapOptions, Mode, MsyncFlags, Prot, Reservation, Ring, Word, page_size,

@@ -366,7 +366,11 @@ impl fmt::Display for ParseFlagsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (word, of) = (self.word(), self.of);
         match self.why {
-            Why::Unknown => write!(f, "unknown word {word:?} for {of}"),
+            Why::Unknown => {
+                write!(f, "unknown word {word:?} for {of}")?;
+                let is_number = word.starts_with(|first: char| first.is_ascii_digit());
+                if is_number { f.write_str(" (a number is written as 0x…)") } else { Ok(()) }
+            }
             Why::Contradicts => write!(f, "word {word:?} for {of} contradicts one before it"),
         }
     }

@@ -11,19 +11,20 @@
 //!
 //! ```
 //! use rawmap::MapOptions;
-//! # use std::os::fd::AsRawFd;
-//! # let manual = std::fs::File::open("/proc/self/exe").unwrap();
-//! # // SAFETY: `manual` stays open.
-//! # let manual = unsafe { rawmap::Fd::borrow_raw(manual.as_raw_fd()) };
 //! let mut memory = MapOptions::new(1 << 20).anonymous()?;
 //! memory[..5].copy_from_slice(b"hello");
-//! memory.resize(1 << 30)?; // pages are moved, if at all, and nothing is copied
+//! memory.resize(1 << 30)?; // pages may move; nothing is copied
 //!
-//! // With the feature `std`, `manual` is a `&File`.
-//! // SAFETY: nobody writes or truncates the file while it is mapped.
-//! let text = unsafe { MapOptions::whole().file(manual, 0)? };
-//! println!("{} lines", text.split(|byte| *byte == b'\n').count());
-//! # Ok::<(), rawmap::Error>(())
+//! // A file, with the feature `std`:
+//! let file = std::fs::File::open("Cargo.toml")?;
+//! # use std::os::fd::AsRawFd;
+//! # // SAFETY: `file` stays open.
+//! # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
+//! // SAFETY: nobody writes or truncates it while it is mapped.
+//! let text = unsafe { MapOptions::whole().file(&file, 0)? };
+//! let lines = text.split(|byte| *byte == b'\n').count();
+//! # assert!(lines > 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Allocators and arenas
@@ -55,11 +56,13 @@
 //! was written is run.
 //!
 //! ```
-//! # // A function that returns 42: mov eax, 42; ret. mov w0, 42; ret. li a0, 42; ret.
+//! // A function that returns 42, for x86_64: mov eax, 42; ret.
+//! let code = &[0xb8, 42, 0, 0, 0, 0xc3];
+//! # // mov w0, 42; ret. li a0, 42; ret.
 //! # let code: &[u8] = match std::env::consts::ARCH {
-//! #     "x86_64" => &[0xb8, 42, 0, 0, 0, 0xc3],
 //! #     "aarch64" => &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6],
-//! #     _ => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
+//! #     "riscv64" => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
+//! #     _ => code,
 //! # };
 //! let mut memory = rawmap::MapOptions::new(4096).anonymous()?;
 //! memory[..code.len()].copy_from_slice(code);

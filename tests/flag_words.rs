@@ -144,6 +144,8 @@ fn a_long_word_is_named_by_its_first_whole_characters() {
     let error = long.parse::<Prot>().unwrap_err();
     assert_eq!(error.word(), format!("PROT_{}", "é".repeat(17)));
     assert_eq!(error.to_string(), format!("unknown word {:?} for Prot", error.word()));
+    let error = "12".parse::<Advice>().unwrap_err();
+    assert_eq!(error.to_string(), r#"unknown word "12" for Advice (a number is written as 0x…)"#);
     assert_eq!(format!("{error:?}"), format!("ParseFlagsError({error})"));
 }
 

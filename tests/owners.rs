@@ -8,6 +8,7 @@ use rawmap::{
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use std::borrow::{Borrow, BorrowMut};
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
@@ -120,7 +121,7 @@ fn an_empty_mapping_owns_nothing_and_every_method_says_so() {
         assert_eq!(map.purge(..1).unwrap_err().argument(), Some(("the range's end", 1, Some(0))));
         map.resize(0).unwrap();
         let said = map.resize(1).unwrap_err().to_string();
-        assert_eq!(said, "resize: an empty mapping has nothing that could grow; map it");
+        assert_eq!(said, "Mapping::resize: an empty mapping has nothing that could grow; map it");
         assert!(map.split_off(0).unwrap().is_empty() && map.split_off(1).is_err());
         map.try_unsplit(Mapping::default()).unwrap();
         let map = map.make_read_only().unwrap().make_writable().unwrap();
@@ -200,7 +201,7 @@ fn a_shared_file_is_made_read_only_and_not_writable_again() {
     let map = map.make_read_only().unwrap();
     assert_eq!((writing(start(&map)), contents(&mut file)[0]), (SEGV, 99));
     let refused = map.make_writable().unwrap_err();
-    let said = "make_writable: shared memory is not made writable; map it so";
+    let said = "Mapping::make_writable: shared memory is not made writable; map it so";
     assert_eq!((refused.to_string(), refused.error().errno()), (said.into(), Errno::EINVAL));
     assert_eq!(refused.into_owner().unwrap()[..2], [99, 1]);
 }
@@ -327,7 +328,10 @@ fn a_whole_file_is_empty_at_its_end_and_an_error_beyond_it() {
     assert_eq!(whole(&file, 10).unwrap()[..], []);
     for offset in [11, 1 << 40, u64::MAX] {
         let error = whole(&file, offset).unwrap_err();
-        assert_eq!(error.to_string(), format!("file: the offset {offset:#x} is more than 0xa"));
+        assert_eq!(
+            error.to_string(),
+            format!("MapOptions::file: the offset {offset} is more than the length 10")
+        );
     }
     // SAFETY: as above.
     let copy = unsafe { MapOptions::whole().file_copy(lent(&temp_file()), 0) }.unwrap();
@@ -353,13 +357,19 @@ fn what_has_no_length_says_what_it_is() {
     for (thing, what) in things {
         // SAFETY: nothing is mapped.
         let error = unsafe { MapOptions::whole().file(thing, 0) }.unwrap_err();
-        assert_eq!((error.to_string(), error.errno()), (format!("file: {what}"), Errno::ENODEV));
+        assert_eq!(
+            (error.to_string(), error.errno()),
+            (format!("MapOptions::file: {what}"), Errno::ENODEV)
+        );
     }
     // With a length, the kernel is asked; and where it says ENODEV, that is explained.
     for (thing, what) in [things[0], things[1]] {
         // SAFETY: nothing is mapped.
         let error = unsafe { MapOptions::new(1).file(thing, 0) }.unwrap_err();
-        assert_eq!((error.to_string(), error.errno()), (format!("file: {what}"), Errno::ENODEV));
+        assert_eq!(
+            (error.to_string(), error.errno()),
+            (format!("MapOptions::file: {what}"), Errno::ENODEV)
+        );
     }
     // SAFETY: nobody writes what is read there.
     let zeroes = unsafe { MapOptions::new(100).file(lent(&zero), 0) }.unwrap();
@@ -376,7 +386,7 @@ fn a_closed_descriptor_is_ebadf() {
     let [given, whole] = errors.map(Result::unwrap_err);
     assert_eq!((given.errno(), whole.errno()), (Errno::EBADF, Errno::EBADF));
     assert!(given.to_string().starts_with("mmap(NULL, "), "{given}");
-    assert!(whole.to_string().starts_with("fstat: EBADF"), "{whole}");
+    assert!(whole.to_string().starts_with("fstat of descriptor 1000000: EBADF"), "{whole}");
 }
 
 #[test]
@@ -437,7 +447,11 @@ fn protection_of_more_than_the_range_is_refused() {
     let map = raw(3);
     for prot in [Prot::GROWSDOWN, Prot::GROWSUP] {
         let refused = map.protect(page()..2 * page(), Prot::READ | prot).unwrap_err();
-        assert!(refused.to_string().starts_with("protect: PROT_GROWSDOWN and PROT_GROWSUP reach"));
+        assert!(
+            refused
+                .to_string()
+                .starts_with("Mapping::protect: PROT_GROWSDOWN and PROT_GROWSUP reach")
+        );
     }
     assert_eq!(writing(map.as_ptr()), OK);
 }
@@ -479,7 +493,9 @@ fn advice_that_changes_contents_or_takes_memory_from_a_child_is_not_offered() {
     ] {
         let error = map.advise(..1, advice).unwrap_err();
         assert!(
-            error.to_string().starts_with("advise: the advice asks for more than a hint"),
+            error
+                .to_string()
+                .starts_with(&format!("Mapping::advise: {advice} is none of the hints")),
             "{error}"
         );
     }
@@ -526,7 +542,10 @@ fn pages_are_resident_when_they_were_touched() {
 fn residency_needs_a_byte_for_each_page() {
     let map = anon(4);
     let refused = map.resident(page().., &mut [0; 2]).unwrap_err();
-    assert_eq!(refused.to_string(), "resident: the number of pages 0x3 is more than 0x2");
+    assert_eq!(
+        refused.to_string(),
+        "Mapping::resident: the number of pages 3 is more than the 2 that there is room for"
+    );
     assert_eq!(map.resident(4 * page().., &mut [0]).unwrap().len(), 0);
 }
 
@@ -568,7 +587,10 @@ fn a_part_of_a_page_is_not_purged_and_the_helper_names_what_is() {
     map.fill(7);
     for range in [1..page(), 0..page() + 1, page() - 1..page(), 1..4 * page()] {
         let error = map.purge(range).unwrap_err();
-        assert!(error.to_string().contains("is not a multiple of 0x"), "{error}");
+        assert!(
+            error.to_string().ends_with(&format!(" is not a multiple of {}", page())),
+            "{error}"
+        );
     }
     assert!(map.iter().all(|byte| *byte == 7));
     let inner = map.inwards(1..4 * page() - 1).unwrap();
@@ -650,7 +672,7 @@ fn a_shared_file_is_not_purged_and_stays_as_it_was() {
     let mut map = shared_file(&file, 1);
     set(&map, 0, 99);
     let said = map.purge(..).unwrap_err().to_string();
-    assert_eq!(said, "purge: the memory of a shared file is the file's; see punch_hole");
+    assert_eq!(said, "Mapping::purge: the memory of a shared file is the file's; see punch_hole");
     assert_eq!(byte(&map, 0), 99);
 }
 
@@ -782,8 +804,7 @@ fn parts_that_are_alike_again_grow_as_one_where_the_kernel_joins_them() {
 #[test]
 fn a_slice_of_a_file_shrinks_and_does_not_grow() {
     let file = file_of_pages(3);
-    let said =
-        "resize: only private anonymous memory on ordinary pages grows as a slice; see into_raw";
+    let said = "Mapping::resize: only private anonymous memory on ordinary pages grows as a slice; see into_raw";
     // SAFETY: nobody else has the file.
     let mut copy = unsafe { MapOptions::new(2 * page()).file_copy(lent(&file), 100) }.unwrap();
     copy.fill(99);
@@ -906,12 +927,12 @@ fn a_split_within_a_page_or_behind_the_end_is_refused_and_changes_nothing() {
         let error = map.split_off(at).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("split_off: the place {at:#x} is more than {size:#x}")
+            format!("Mapping::split_off: the place {at} is more than the length {size}")
         );
     }
     for at in [1, page() - 1, page() + 1, 2 * page() - 1] {
         let error = map.split_off(at).unwrap_err();
-        let said = format!("split_off: the place {at:#x} is not a multiple of {:#x}", page());
+        let said = format!("Mapping::split_off: the place {at} is not a multiple of {}", page());
         assert_eq!((error.to_string(), error.errno()), (said, Errno::EINVAL));
     }
     assert_eq!(map.len(), size);
@@ -1246,10 +1267,60 @@ fn a_name_is_given_to_a_range_and_shows_in_maps() {
             return;
         }
     }
-    let said = map.name(.., c"in [brackets]").unwrap_err().to_string();
-    assert!(said.starts_with("prctl(PR_SET_VMA_ANON_NAME): EINVAL"), "{said}");
     let file = file_of_pages(1);
-    assert_eq!(shared_file(&file, 1).name(.., c"file").unwrap_err().errno(), Errno::EBADF);
+    let error = shared_file(&file, 1).name(.., c"file").unwrap_err();
+    let said =
+        "prctl(PR_SET_VMA_ANON_NAME): EBADF: bad file descriptor: only anonymous memory has a name";
+    assert_eq!((error.errno(), error.to_string()), (Errno::EBADF, said.to_owned()));
+}
+
+/// The kernel says the same, and EINVAL to every name if it has none.
+#[test]
+fn a_name_that_no_kernel_takes_is_refused_before_any_call() {
+    let long = CString::new(vec![b'a'; 80]).unwrap();
+    for name in [c"in [brackets]", c"a\nb", c"\xc3\xa4", c"$x", c"`", c"a\\", &long] {
+        let error = anon(1).name(.., name).unwrap_err();
+        let said = r"Mapping::name: a name has at most 79 printable characters, and none of \`$[]";
+        assert_eq!((error.errno(), error.to_string().as_str()), (Errno::EINVAL, said), "{name:?}");
+    }
+    let long = CString::new(vec![b'a'; 79]).unwrap();
+    for name in [c"", c"~ !", &long] {
+        if let Err(error) = anon(1).name(.., name) {
+            let said = "prctl(PR_SET_VMA_ANON_NAME): EINVAL: invalid argument: was this kernel built \
+                        with names (CONFIG_ANON_VMA_NAME)?";
+            assert_eq!(error.to_string(), said);
+        }
+    }
+}
+
+/// What the words of the call don't tell, the text asks.
+#[test]
+fn what_mends_it_most_often_is_said() {
+    if emulator().is_some() {
+        return skip!("an emulator refuses by other errors");
+    }
+    let said = |error: Error| error.to_string();
+    let mut map = anon(1);
+    let longer = said(map.resize(1 << 60).unwrap_err());
+    assert!(longer.starts_with("mremap(") && longer.ends_with("address space?"), "{longer}");
+    let hole = said(raw(1).punch_hole(..).unwrap_err());
+    assert!(
+        hole.ends_with("EINVAL: invalid argument: is the memory private, or locked?"),
+        "{hole}"
+    );
+    let rw_raw = |options: MapOptions, file: &File| {
+        options.file_raw(lent(file), 0, Prot::READ, Sharing::Private).map(drop)
+    };
+    let on_huge = rw_raw(MapOptions::new(1).huge(2 << 20), &file_of_pages(1));
+    let on_huge = said(on_huge.unwrap_err());
+    assert!(on_huge.ends_with("is the file on hugetlbfs, with pages of that size?"), "{on_huge}");
+    match File::open("/sys/kernel/mm/transparent_hugepage/enabled") {
+        Ok(sysfs) => {
+            let refused = said(rw_raw(MapOptions::whole(), &sysfs).unwrap_err());
+            assert!(refused.ends_with("its file system or driver can't map it so; read it"));
+        }
+        Err(error) => skip!("there is no such file of /sys: {error}"),
+    }
 }
 
 /// What a method does to a sub-range.
@@ -1297,7 +1368,7 @@ fn every_method_takes_a_range_of_bytes_as_a_slice_does() {
             let error = call(start, end).unwrap_err();
             let expected = Some((wrong, value, Some(limit)));
             assert_eq!(error.argument(), expected, "{name} {start:?} {end:?}: {error}");
-            assert!(error.to_string().starts_with(name), "{error}");
+            assert!(error.to_string().starts_with(&format!("Mapping::{name}: ")), "{error}");
             assert_eq!((error.errno(), error.call()), (Errno::EINVAL, None));
         }
         for (start, end) in [
@@ -1346,7 +1417,7 @@ fn an_error_carries_the_call_the_errno_and_the_reason() {
 #[test]
 fn an_error_before_any_call_names_operation_argument_value_and_limit() {
     let error = anon(1).purge(1..).unwrap_err();
-    let said = format!("purge: the range's start 0x1 is not a multiple of {:#x}", page());
+    let said = format!("Mapping::purge: the range's start 1 is not a multiple of {}", page());
     assert_eq!((error.to_string(), format!("{error:?}")), (said.clone(), said));
     assert_eq!((error.call(), error.reason(), error.errno()), (None, None, Errno::EINVAL));
     assert_eq!(error.argument(), Some(("the range's start", 1, Some(page()))));
@@ -1428,7 +1499,7 @@ fn where_the_stack_may_grow_no_protection_changes_and_nothing_grows_in_place() {
         // Memory that reaches into it.
         pretend_the_stack_may_grow_into(at.wrapping_add(page()), end);
         let said = map.resize_in_place(4 * page()).unwrap_err().to_string();
-        assert!(said.starts_with("resize_in_place: the end 0x"), "{said}");
+        assert!(said.starts_with("Mapping::resize_in_place: the end 0x"), "{said}");
         assert!(said.contains("lies where the main thread's stack may grow"), "{said}");
         assert_eq!((map.len(), map.as_ptr()), (2 * page(), at));
         // More than there is room in the hole that it leaves.
@@ -1441,13 +1512,13 @@ fn where_the_stack_may_grow_no_protection_changes_and_nothing_grows_in_place() {
         pretend_the_stack_may_grow_into(at.wrapping_add(page()), at.wrapping_add(2 * page()));
         let said = inside.protect(..page(), Prot::NONE).unwrap_err();
         assert_eq!(said.errno(), Errno::ENOMEM);
-        assert!(said.to_string().starts_with("protect: the memory 0x"), "{said}");
+        assert!(said.to_string().starts_with("Mapping::protect: the memory 0x"), "{said}");
         assert_eq!(reading(at), OK);
         let mut inside = inside;
         for mode in [Mode::Strict, Mode::Overcommit] {
             let refused = inside.into_reservation(mode).unwrap_err();
             assert!(
-                refused.to_string().starts_with("into_reservation: the memory 0x"),
+                refused.to_string().starts_with("Mapping::into_reservation: the memory 0x"),
                 "{refused}"
             );
             inside = refused.into_owner().unwrap();

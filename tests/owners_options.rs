@@ -279,14 +279,17 @@ fn memory_at_an_address_takes_the_options_flags_too() {
     let map = at_place(MapOptions::new(page()).locked().noreserve(), Place::Hint(at(0))).unwrap();
     assert!(has_flag(map.as_ptr(), "lo") && has_flag(map.as_ptr(), "nr"));
     let whole = at_place(MapOptions::whole(), Place::Hint(at(0)));
-    assert_eq!(said(whole), "at: a length must be given; see new");
+    assert_eq!(said(whole), "MapOptions::at: a length must be given; see new");
 }
 
 #[test]
 fn what_has_no_file_has_no_whole_length() {
     let expected = "there is no file whose whole length it could have; see new";
-    assert_eq!(said(MapOptions::whole().anonymous()), format!("anonymous: {expected}"));
-    assert_eq!(said(MapOptions::whole().raw(RW, Sharing::Shared)), format!("raw: {expected}"));
+    assert_eq!(said(MapOptions::whole().anonymous()), format!("MapOptions::anonymous: {expected}"));
+    assert_eq!(
+        said(MapOptions::whole().raw(RW, Sharing::Shared)),
+        format!("MapOptions::raw: {expected}")
+    );
 }
 
 #[test]
@@ -407,7 +410,8 @@ fn only_persistent_memory_can_be_synced_page_by_page() {
 fn a_size_of_huge_pages_that_is_none_is_refused_before_any_call() {
     let error = |bytes| MapOptions::new(1).huge(bytes).anonymous().unwrap_err();
     for bytes in [0, 3 * MIB, 2 * MIB + 1, usize::MAX] {
-        let said = format!("anonymous: the huge pages' size {bytes:#x} is not a power of two");
+        let said =
+            format!("MapOptions::anonymous: the huge pages' size {bytes} is not a power of two");
         assert_eq!((error(bytes).to_string(), error(bytes).errno()), (said, Errno::EINVAL));
     }
     for bytes in [1, 21, 30, page() / 2] {
@@ -515,12 +519,15 @@ fn a_slice_on_huge_pages_neither_grows_nor_is_purged() {
         let mut map = MapOptions::new(HUGE).huge(HUGE).anonymous().unwrap();
         map.fill(7);
         let said = map.purge(..).unwrap_err().to_string();
-        assert_eq!(said, "purge: a slice on huge pages keeps them; see into_raw");
+        assert_eq!(said, "Mapping::purge: a slice on huge pages keeps them; see into_raw");
         let said = map.resize(2 * HUGE).unwrap_err().to_string();
-        assert!(said.starts_with("resize: only private anonymous memory on ordinary"), "{said}");
+        assert!(
+            said.starts_with("Mapping::resize: only private anonymous memory on ordinary"),
+            "{said}"
+        );
         assert!(map.iter().all(|byte| *byte == 7));
         let refused = map.into_reservation(Mode::Strict).unwrap_err();
-        let said = format!("into_reservation: the granule {HUGE:#x} is not {:#x}", page());
+        let said = format!("Mapping::into_reservation: the granule {HUGE} is not {}", page());
         assert_eq!(refused.to_string(), said);
         let mut map = refused.into_owner().unwrap();
         map.fill(8);
@@ -636,7 +643,8 @@ fn a_private_file_on_huge_pages_is_not_made_writable() {
         // SAFETY: nobody else has the file.
         let map = unsafe { MapOptions::whole().file(lent(&file), 0) }.unwrap();
         let refused = map.make_writable().unwrap_err();
-        let said = "make_writable: a file on huge pages is not made writable; copy its bytes";
+        let said =
+            "Mapping::make_writable: a file on huge pages is not made writable; copy its bytes";
         assert_eq!(refused.to_string(), said);
         assert_eq!(refused.into_owner().unwrap()[0], 0);
     });
@@ -657,7 +665,11 @@ fn a_mapping_on_huge_pages_is_not_moved_over_a_reservation() {
                 let place = Reservation::new(map.mapped_len(), Mode::Strict).unwrap();
                 let (from, to) = (map.as_ptr(), place.as_ptr());
                 let refused = place.place(&mut map).unwrap_err();
-                assert!(refused.to_string().starts_with("place: the mapping's granule 0x200000"));
+                assert!(
+                    refused
+                        .to_string()
+                        .starts_with("Reservation::place: the mapping's granule 2097152")
+                );
                 assert_eq!((map.as_ptr(), refused.into_owner().unwrap().as_ptr()), (from, to));
             }
         }
@@ -674,7 +686,12 @@ fn huge_pages_at_an_address_are_told_by_their_size() {
     // SAFETY: the kernel chooses the place.
     let refused =
         unsafe { MapOptions::new(1).at(place, RW, ANON | rawmap::MapFlags::huge(21), NO_FD, 0) };
-    assert!(refused.unwrap_err().to_string().starts_with("at: the size of huge pages is told by"));
+    assert!(
+        refused
+            .unwrap_err()
+            .to_string()
+            .starts_with("MapOptions::at: the size of huge pages is told by")
+    );
 }
 
 /// Where one thing mends a refusal most often, the error says it.

@@ -164,7 +164,10 @@ fn ranges_are_those_of_a_slice_in_whole_pages() {
                 let error = method(&it, (start, end)).unwrap_err();
                 let expected = Some((wrong, value, Some(limit)));
                 assert_eq!(error.argument(), expected, "{name} {start:?} {end:?}: {error}");
-                assert!(error.to_string().starts_with(&format!("{name}: ")), "{error}");
+                assert!(
+                    error.to_string().starts_with(&format!("Reservation::{name}: ")),
+                    "{error}"
+                );
             }
             for (start, end) in [
                 (Included(0), Excluded(0)),
@@ -428,7 +431,7 @@ fn a_mapping_of_another_length_is_not_placed_and_both_stay() {
         (new(2 * page(), Mode::Strict), MapOptions::new(page()).anonymous().unwrap());
     let (from, to) = (map.as_mut_ptr(), place.as_ptr());
     let refused = place.place(&mut map).unwrap_err();
-    let said = format!("place: the mapping's length {:#x} is not {:#x}", page(), 2 * page());
+    let said = format!("Reservation::place: the mapping's length {} is not {}", page(), 2 * page());
     assert_eq!((refused.to_string(), map.as_mut_ptr()), (said, from));
     let place = refused.into_owner().unwrap();
     assert_eq!((place.as_ptr(), place.len(), place.mode()), (to, 2 * page(), Mode::Strict));

@@ -77,7 +77,12 @@ fn pools_that_no_address_space_can_hold_are_errors() {
         assert_eq!(Pool::new(count, len, align).unwrap_err().errno(), Errno::ENOMEM);
     }
     assert_eq!(Pool::new(1, 1, 3).unwrap_err().errno(), Errno::EINVAL);
-    assert_eq!(Pool::new(0, 1, 1).unwrap_err().errno(), Errno::EINVAL);
+    let none = [Pool::new(0, 1, 1).map(drop), StackPool::new(0, 1).map(drop)];
+    for (refused, operation) in none.into_iter().zip(["Pool::new", "StackPool::new"]) {
+        let error = refused.unwrap_err();
+        assert_eq!(error.to_string(), format!("{operation}: the count is 0"));
+        assert_eq!(error.errno(), Errno::EINVAL);
+    }
     assert_eq!(StackPool::new(usize::MAX, 1).unwrap_err().errno(), Errno::ENOMEM);
     assert_eq!(StackPool::new(1, 0).unwrap_err().errno(), Errno::EINVAL);
 }
@@ -86,7 +91,10 @@ fn pools_that_no_address_space_can_hold_are_errors() {
 fn a_pooled_stack_can_be_used_to_its_bottom_and_no_further() {
     let pool = StackPool::new(3, 1).unwrap();
     let stacks = [pool.take().unwrap(), pool.take().unwrap(), pool.take().unwrap()];
-    assert_eq!(pool.take().unwrap_err().errno(), Errno::ENOMEM);
+    let none = pool.take().unwrap_err();
+    assert_eq!(none.to_string(), "StackPool::take: all 3 stacks are taken");
+    assert_eq!(none.argument(), Some(("the number of stacks", 4, Some(3))));
+    assert_eq!(none.errno(), Errno::ENOMEM);
     for stack in &stacks {
         assert_eq!(stack.len(), page());
         let guard = stack.guard();

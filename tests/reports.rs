@@ -113,7 +113,7 @@ fn a_drivers_memory_is_not_purged() {
         return skip!("no io_uring here");
     };
     let said = ring.purge(..).unwrap_err().to_string();
-    assert_eq!(said, "purge: the memory of a shared file is the file's; see punch_hole");
+    assert_eq!(said, "Mapping::purge: the memory of a shared file is the file's; see punch_hole");
     assert_eq!(reading(ring.as_ptr()), OK);
 }
 

@@ -172,9 +172,9 @@ fn a_refused_ring_over_a_file_leaves_nothing() {
 fn a_ring_over_what_it_can_not_have_is_an_error() {
     let (page, file) = (page(), memfd(page() as u64));
     let text = |offset, len| ring_over(&file, offset, len).unwrap_err().to_string();
-    assert_eq!(text(1, page), format!("Ring::over: the offset 0x1 is not a multiple of {page:#x}"));
-    assert_eq!(text(0, 1), format!("Ring::over: the length 0x1 is not a multiple of {page:#x}"));
-    assert!(text(0, isize::MAX as usize / page * page).contains("the length 0x7f"));
+    assert_eq!(text(1, page), format!("Ring::over: the offset 1 is not a multiple of {page}"));
+    assert_eq!(text(0, 1), format!("Ring::over: the length 1 is not a multiple of {page}"));
+    assert!(text(0, isize::MAX as usize / page * page).contains("the length 922337203685"));
     assert!(text(0, 0).ends_with("EINVAL: invalid argument: the length is 0"));
     let folder = File::open("/").unwrap();
     let refused = ring_over(&folder, 0, page).unwrap_err();
@@ -486,7 +486,7 @@ fn a_place_of_another_length_is_refused_and_comes_back() {
             |code: &mut DualMapping, place| code.place_written(place).unwrap_err(),
         ] {
             let refused = refused(&mut code, place);
-            let text = format!("place: the mapping's length {:#x} is not {len:#x}", page());
+            let text = format!("Reservation::place: the mapping's length {} is not {len}", page());
             assert_eq!(refused.to_string(), text);
             place = refused.into_owner().unwrap();
             assert_eq!(place.len(), len);
@@ -561,7 +561,7 @@ fn code_is_written_within_its_view_only() {
     for offset in [len, len - 1, len + 1, usize::MAX, usize::MAX - 1] {
         let refused = code.write(offset, &[0; 2]).unwrap_err();
         assert_eq!(refused.errno(), Errno::EINVAL);
-        assert!(refused.to_string().starts_with("write: the range's "), "{refused}");
+        assert!(refused.to_string().starts_with("DualMapping::write: the range's "), "{refused}");
     }
     code.write(len - 2, &[1, 2]).unwrap();
     code.write(len, &[]).unwrap();
@@ -757,7 +757,10 @@ fn what_fills_pages_at_once_has_no_transparent_huge_ones() {
     let options = MapOptions::new(100).transparent_huge();
     for refused in [options.populate(), options.locked(), options.huge(2 * MIB)] {
         let text = refused.anonymous().unwrap_err().to_string();
-        assert!(text.starts_with("anonymous: huge, populate and locked fill pages"), "{text}");
+        assert!(
+            text.starts_with("MapOptions::anonymous: huge, populate and locked fill pages"),
+            "{text}"
+        );
         assert!(refused.raw(RW, Sharing::Shared).is_err());
     }
 }
@@ -826,7 +829,7 @@ fn what_is_not_sealed_for_good_is_no_slice() {
         let file = memfd(100);
         seal(&file, seals).unwrap();
         let refused = error(&file);
-        assert_eq!(refused.to_string(), format!("file_sealed: the file {what}"));
+        assert_eq!(refused.to_string(), format!("MapOptions::file_sealed: the file {what}"));
         assert_eq!((refused.errno(), refused.call()), (Errno::EINVAL, None));
     }
     // Files that have no seals; on tmpfs, a file says that it can't be sealed at all.
@@ -843,13 +846,20 @@ fn more_than_a_sealed_file_has_is_an_error() {
     let text = |options: MapOptions, offset| {
         options.file_sealed(lent(&file), offset).unwrap_err().to_string()
     };
-    assert_eq!(text(MapOptions::new(101), 0), "file_sealed: the length 0x65 is more than 0x64");
-    assert_eq!(text(MapOptions::new(100), 1), "file_sealed: the length 0x64 is more than 0x63");
+    let of_file = |what: &str| format!("MapOptions::file_sealed: the {what}");
+    assert_eq!(
+        text(MapOptions::new(101), 0),
+        of_file("length 101 is more than the 100 bytes that the file has there")
+    );
+    assert_eq!(
+        text(MapOptions::new(100), 1),
+        of_file("length 100 is more than the 99 bytes that the file has there")
+    );
     assert_eq!(
         text(MapOptions::new(page()), 0),
-        format!("file_sealed: the length {:#x} is more than 0x64", page())
+        of_file(&format!("length {} is more than the 100 bytes that the file has there", page()))
     );
-    assert_eq!(text(MapOptions::whole(), 101), "file_sealed: the offset 0x65 is more than 0x64");
+    assert_eq!(text(MapOptions::whole(), 101), of_file("offset 101 is more than the length 100"));
     assert!(text(MapOptions::new(0), 0).ends_with("EINVAL: invalid argument: the length is 0"));
 }
 
@@ -959,7 +969,7 @@ fn what_the_seals_can_not_be_asked_by_is_an_error() {
                 let before = space.bytes();
                 let refused = MapOptions::whole().file_sealed(lent(&file), 0).unwrap_err();
                 space.look();
-                let said = refused.to_string().starts_with(&format!("{name}: "));
+                let said = refused.to_string().starts_with(&format!("{name} of descriptor "));
                 i32::from(!(said && refused.errno() == errno && space.bytes() == before))
             });
             if end == End::Exit(NO_FILTER) {

@@ -18,7 +18,7 @@
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::{copy_nonoverlapping, null_mut};
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU64, Ordering::*};
 use dlmalloc::Dlmalloc;
 use rawmap::{MapFlags, MremapFlags, PageAlloc, Prot};
 
@@ -340,9 +340,9 @@ impl Bin {
 /// Not the destructor of a `thread_local!`: where libc has none (musl), the standard library keeps a list of them, on
 /// the global allocator.
 fn call_at_end() -> bool {
-    // The key, plus 1; 0 before there is one.
+    // The key, plus 1; 0 before there is one. Acquire and Release: libc has written down what it calls.
     static KEY: AtomicU64 = AtomicU64::new(0);
-    let mut known = KEY.load(Relaxed);
+    let mut known = KEY.load(Acquire);
     if known == 0 {
         let mut key = 0;
         // SAFETY: `key` is a valid place, and `at_end` may be called with any value.
@@ -350,7 +350,7 @@ fn call_at_end() -> bool {
             return false;
         }
         known = u64::from(key) + 1;
-        match KEY.compare_exchange(0, known, Relaxed, Relaxed) {
+        match KEY.compare_exchange(0, known, AcqRel, Acquire) {
             Ok(_) if cfg!(miri) => {} // which has no fork
             // SAFETY: the first two are called before, the last in a child that holds what its parent held.
             Ok(_) => unsafe {

@@ -71,11 +71,13 @@ pub enum ReadWrite {}
 ///
 /// ```
 /// use rawmap::{Executable, MapOptions, Mapping};
-/// # // A function that returns 42: mov eax, 42; ret. mov w0, 42; ret. li a0, 42; ret.
+/// // A function that returns 42, for x86_64: mov eax, 42; ret.
+/// let code = &[0xb8, 42, 0, 0, 0, 0xc3];
+/// # // mov w0, 42; ret. li a0, 42; ret.
 /// # let code: &[u8] = match std::env::consts::ARCH {
-/// #     "x86_64" => &[0xb8, 42, 0, 0, 0, 0xc3],
 /// #     "aarch64" => &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6],
-/// #     _ => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
+/// #     "riscv64" => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
+/// #     _ => code,
 /// # };
 /// let mut memory = MapOptions::new(4096).anonymous()?;
 /// memory[..code.len()].copy_from_slice(code);

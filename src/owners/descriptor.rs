@@ -19,7 +19,7 @@ use core::marker::PhantomData;
 ///
 /// ```
 /// use rawmap::{Fd, MapOptions, Prot, Sharing};
-/// # use std::os::fd::AsRawFd;
+/// use std::os::fd::AsRawFd;
 /// let file = std::fs::File::open("/proc/self/exe").unwrap();
 /// // SAFETY: `file` stays open for as long as `fd` is used.
 /// let fd = unsafe { Fd::borrow_raw(file.as_raw_fd()) };
@@ -65,6 +65,12 @@ impl AsDescriptor for Fd<'_> {
     }
 }
 
+impl AsDescriptor for &Fd<'_> {
+    fn as_descriptor(&self) -> Fd<'_> {
+        **self
+    }
+}
+
 /// A descriptor of which several calls ask, that names the same file for all of them. A lent one stays open,
 /// but numbers 0, 1 and 2 may be given another file by safe code meanwhile (`dup2` over standard input): of
 /// those it is a duplicate, which is closed when this is dropped.
@@ -105,7 +111,7 @@ fn duplicate(fd: RawFd) -> Result<RawFd, Error> {
     let made = unsafe { arch::syscall3(Word::signed(fd), command, least, nr::FCNTL) };
     match Errno::decode(made) {
         Ok(made) => Ok(made.bits() as RawFd),
-        Err(errno) => Err(Error::refused_beyond("fcntl(F_DUPFD_CLOEXEC)", errno)),
+        Err(errno) => Err(Error::refused_of("fcntl(F_DUPFD_CLOEXEC)", fd, errno)),
     }
 }
 
@@ -126,7 +132,7 @@ impl Status {
         let out = Word::ptr(status.as_mut_ptr().cast());
         // SAFETY: the kernel writes a `struct stat` there, which is not larger.
         let asked = unsafe { arch::syscall2(Word::signed(fd), out, nr::FSTAT) };
-        Errno::decode(asked).map_err(|errno| Error::refused_beyond("fstat", errno))?;
+        Errno::decode(asked).map_err(|errno| Error::refused_of("fstat", fd, errno))?;
         Ok(Self {
             mode: status[STAT_MODE / 8] as u32,
             size: status[48 / 8],
@@ -154,7 +160,7 @@ impl Status {
 
 /// The type of the file system that a file lies on, and the size of its blocks. One call: `fstatfs(fd, ...)`.
 fn file_system(fd: RawFd) -> Result<(usize, usize), Error> {
-    fstatfs(fd).map_err(|errno| Error::refused_beyond("fstatfs", errno))
+    fstatfs(fd).map_err(|errno| Error::refused_of("fstatfs", fd, errno))
 }
 
 // Seals of a memory file (`fcntl(2)`).
@@ -184,7 +190,7 @@ pub(super) fn check_sealed(operation: &'static str, fd: RawFd) -> Result<(), Err
         Err(Errno::EINVAL) => {
             return Err(not_offered("only a memory file (memfd_create) has seals; see file", 0));
         }
-        Err(errno) => return Err(Error::refused_beyond("fcntl(F_GET_SEALS)", errno)),
+        Err(errno) => return Err(Error::refused_of("fcntl(F_GET_SEALS)", fd, errno)),
     };
     // Not F_SEAL_FUTURE_WRITE: who has mapped it by then goes on writing.
     let missing = match (seals & F_SEAL_WRITE != 0, seals & F_SEAL_SHRINK != 0) {
@@ -238,7 +244,7 @@ pub(super) fn bytes_from(
         Some(bytes) => Ok((bytes as usize, status.block)),
         None => {
             let (offset, size) = (offset as usize, status.size as usize);
-            Err(Error::wrong(operation, "the offset", offset, Wrong::TooLarge, size))
+            Err(Error::wrong(operation, "the offset", offset, Wrong::BeyondLength, size))
         }
     }
 }

@@ -41,15 +41,16 @@ use core::slice;
 /// A forked child shares the pages; whoever forks sees to it that only one of both writes them.
 ///
 /// ```
-/// # // A function that returns 42: mov eax, 42; ret. mov w0, 42; ret. li a0, 42; ret.
-/// # let (load, ret): (&[u8], &[u8]) = match std::env::consts::ARCH {
-/// #     "x86_64" => (&[0xb8, 42, 0, 0, 0], &[0xc3]),
-/// #     "aarch64" => (&[0x40, 0x05, 0x80, 0x52], &[0xc0, 0x03, 0x5f, 0xd6]),
-/// #     _ => (&[0x13, 0x05, 0xa0, 0x02], &[0x67, 0x80, 0, 0]),
-/// # };
 /// use rawmap::DualMapping;
+/// // For x86_64: mov eax, 42; ret.
+/// let (load, ret) = (&[0xb8, 42, 0, 0, 0], &[0xc3]);
+/// # let (load, ret): (&[u8], &[u8]) = match std::env::consts::ARCH {
+/// #     "aarch64" => (&[0x40, 0x05, 0x80, 0x52], &[0xc0, 0x03, 0x5f, 0xd6]),
+/// #     "riscv64" => (&[0x13, 0x05, 0xa0, 0x02], &[0x67, 0x80, 0, 0]),
+/// #     _ => (load, ret),
+/// # };
 /// let mut code = DualMapping::new(1 << 20)?;
-/// code.write(0, load)?; // loads 42 into the register for what a function returns
+/// code.write(0, load)?;
 /// code.write(load.len(), ret)?;
 /// code.publish(..load.len() + ret.len())?;
 /// // SAFETY: a C function without arguments was written there, and is published.
@@ -183,7 +184,8 @@ impl DualMapping {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn write(&mut self, offset: usize, code: &[u8]) -> Result<(), Error> {
-        let range = within("write", offset..offset.saturating_add(code.len()), self.len())?;
+        let range =
+            within("DualMapping::write", offset..offset.saturating_add(code.len()), self.len())?;
         // SAFETY: it lies within the view, which can be written, and of which there are no references.
         unsafe { slice::from_raw_parts_mut(self.write_ptr().add(range.start), range.len()) }
             .copy_from_slice(code);
@@ -204,14 +206,16 @@ impl DualMapping {
     /// A range that does not lie within the view; on riscv64, what a filter answers in that call's stead.
     ///
     /// ```
-    /// # // A function that returns 42: mov eax, 42; ret. mov w0, 42; ret. li a0, 42; ret.
-    /// # let code: &[u8] = match std::env::consts::ARCH {
-    /// #     "x86_64" => &[0xb8, 42, 0, 0, 0, 0xc3],
-    /// #     "aarch64" => &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6],
-    /// #     _ => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
-    /// # };
-    /// # use std::mem::transmute;
     /// use rawmap::DualMapping;
+    /// use std::mem::transmute;
+    /// // A function that returns 42, for x86_64: mov eax, 42; ret.
+    /// let code = &[0xb8, 42, 0, 0, 0, 0xc3];
+    /// # // mov w0, 42; ret. li a0, 42; ret.
+    /// # let code: &[u8] = match std::env::consts::ARCH {
+    /// #     "aarch64" => &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6],
+    /// #     "riscv64" => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
+    /// #     _ => code,
+    /// # };
     /// let memory = DualMapping::new(1 << 20)?;
     /// // SAFETY: shorter than the view, which nothing borrows.
     /// unsafe { memory.write_ptr().copy_from(code.as_ptr(), code.len()) };
@@ -221,7 +225,7 @@ impl DualMapping {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn publish(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
-        let range = within("publish", range, self.len())?;
+        let range = within("DualMapping::publish", range, self.len())?;
         // SAFETY: it lies within both views, which are mapped, and of the same memory.
         let published = unsafe {
             let (written, run) =

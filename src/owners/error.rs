@@ -4,8 +4,9 @@ use crate::arch::Arch;
 use crate::call::{Call, Operation};
 use crate::check::{Kernel, Reason};
 use crate::errno::Errno;
-use crate::flags::{MapFlags, Prot};
+use crate::flags::{Advice, MapFlags, Prot};
 use crate::owners::process;
+use crate::raw::{NO_FD, RawFd};
 use core::fmt;
 
 /// Why an operation of an owner failed: the call that the kernel refused, or the argument that was
@@ -13,7 +14,7 @@ use core::fmt;
 ///
 /// It prints in one line what was asked, what was wrong with it, and, where [`Call::check`] can tell
 /// it from the words of the call, why the kernel refuses such a call, or else what mends it most often. Sizes
-/// are in bytes.
+/// are in bytes, and decimal; addresses are hexadecimal.
 ///
 /// ```
 /// use rawmap::MapOptions;
@@ -25,7 +26,7 @@ use core::fmt;
 /// );
 /// let mut memory = MapOptions::new(1 << 20).anonymous()?;
 /// let error = memory.purge(1..4096).unwrap_err();
-/// assert!(error.to_string().starts_with("purge: the range's start 0x1 is not a multiple of 0x"));
+/// assert!(error.to_string().starts_with("Mapping::purge: the range's start 1 is not a multiple of "));
 /// # Ok::<(), rawmap::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,7 +37,7 @@ enum Kind {
     /// The kernel refused a call of the family.
     Refused { call: Call, errno: Errno },
     /// The kernel refused a call that is not of the family, such as `fstat`.
-    RefusedBeyond { call: &'static str, errno: Errno },
+    RefusedBeyond { call: &'static str, of: RawFd, errno: Errno },
     /// An argument was wrong, and no call was made.
     Argument {
         operation: &'static str,
@@ -47,23 +48,36 @@ enum Kind {
     },
 }
 
+/// The call that names memory.
+pub(super) const NAMING: &str = "prctl(PR_SET_VMA_ANON_NAME)";
+
 /// What is wrong with an argument, beside its limit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// It is more than the limit.
-    TooLarge,
+    /// It is more than the limit: the length of what it lies in.
+    BeyondLength,
+    /// It is more than the limit: what the file has from the offset on.
+    BeyondFile,
+    /// It is more than the limit: what the caller's buffer has room for.
+    BeyondRoom,
     /// It is more than the limit, and memory: the kernel's own answer is ENOMEM.
     TooLong,
+    /// It is one more than the limit: how many stacks there are. All are taken.
+    AllTaken,
     /// It is less than the limit.
     TooSmall,
     /// It is not a multiple of the limit.
     NotAMultiple,
+    /// It is an address, and not a multiple of the limit.
+    Misaligned,
     /// It is not a power of two.
     NotAPowerOfTwo,
     /// It differs from the limit, which it must equal.
     Differs,
     /// The operation does not take it. The argument's name says why, and what to do.
     NotOffered,
+    /// It is advice that the operation does not take. The argument's name says what does.
+    NoHint,
     /// It is no file that can be mapped. The argument's name says what it is, and what to do.
     NotMappable,
     /// The kernel offers only ground that a stack may grow into.
@@ -76,7 +90,12 @@ impl Error {
     }
 
     pub(super) const fn refused_beyond(call: &'static str, errno: Errno) -> Self {
-        Self(Kind::RefusedBeyond { call, errno })
+        Self(Kind::RefusedBeyond { call, of: NO_FD, errno })
+    }
+
+    /// The same of a call that asks of a descriptor.
+    pub(super) const fn refused_of(call: &'static str, of: RawFd, errno: Errno) -> Self {
+        Self(Kind::RefusedBeyond { call, of, errno })
     }
 
     pub(super) const fn wrong(
@@ -102,7 +121,9 @@ impl Error {
     pub const fn errno(&self) -> Errno {
         match self.0 {
             Kind::Refused { errno, .. } | Kind::RefusedBeyond { errno, .. } => errno,
-            Kind::Argument { wrong: Wrong::TooLong | Wrong::StackGround, .. } => Errno::ENOMEM,
+            Kind::Argument {
+                wrong: Wrong::TooLong | Wrong::AllTaken | Wrong::StackGround, ..
+            } => Errno::ENOMEM,
             Kind::Argument { wrong: Wrong::NotMappable, .. } => Errno::ENODEV,
             Kind::Argument { .. } => Errno::EINVAL,
         }
@@ -167,6 +188,7 @@ impl Error {
             Kind::Argument { argument, value, limit, wrong, .. } => match wrong {
                 Wrong::NotAPowerOfTwo
                 | Wrong::NotOffered
+                | Wrong::NoHint
                 | Wrong::NotMappable
                 | Wrong::StackGround => Some((argument, value, None)),
                 _ => Some((argument, value, Some(limit))),
@@ -187,23 +209,46 @@ impl fmt::Display for Error {
                     (None, None) => Ok(()),
                 };
             }
-            Kind::RefusedBeyond { call, errno } => return write!(f, "{call}: {errno}"),
+            Kind::RefusedBeyond { call, of, errno } => {
+                f.write_str(call)?;
+                if of != NO_FD {
+                    write!(f, " of descriptor {of}")?;
+                }
+                write!(f, ": {errno}")?;
+                return match (call, errno) {
+                    (NAMING, Errno::EINVAL) => {
+                        f.write_str(": was this kernel built with names (CONFIG_ANON_VMA_NAME)?")
+                    }
+                    (NAMING, Errno::EBADF) => f.write_str(": only anonymous memory has a name"),
+                    _ => Ok(()),
+                };
+            }
             Kind::Argument { operation, argument, value, limit, wrong } => {
                 (operation, argument, value, limit, wrong)
             }
         };
         write!(f, "{operation}: ")?;
         match wrong {
-            Wrong::TooLarge | Wrong::TooLong => {
-                write!(f, "{argument} {value:#x} is more than {limit:#x}")
+            Wrong::BeyondLength => write!(f, "{argument} {value} is more than the length {limit}"),
+            Wrong::BeyondFile => {
+                write!(
+                    f,
+                    "{argument} {value} is more than the {limit} bytes that the file has there"
+                )
             }
-            Wrong::TooSmall => write!(f, "{argument} {value:#x} is less than {limit:#x}"),
-            Wrong::NotAMultiple => {
-                write!(f, "{argument} {value:#x} is not a multiple of {limit:#x}")
+            Wrong::BeyondRoom => {
+                write!(f, "{argument} {value} is more than the {limit} that there is room for")
             }
-            Wrong::NotAPowerOfTwo => write!(f, "{argument} {value:#x} is not a power of two"),
-            Wrong::Differs => write!(f, "{argument} {value:#x} is not {limit:#x}"),
-            Wrong::NotOffered | Wrong::NotMappable => write!(f, "{argument}"),
+            Wrong::TooLong => write!(f, "{argument} {value} is more than the largest, {limit}"),
+            Wrong::AllTaken => write!(f, "all {limit} stacks are taken"),
+            Wrong::TooSmall if limit == 1 => write!(f, "{argument} is 0"),
+            Wrong::TooSmall => write!(f, "{argument} {value} is less than {limit}"),
+            Wrong::NotAMultiple => write!(f, "{argument} {value} is not a multiple of {limit}"),
+            Wrong::Misaligned => write!(f, "{argument} {value:#x} is not a multiple of {limit}"),
+            Wrong::NotAPowerOfTwo => write!(f, "{argument} {value} is not a power of two"),
+            Wrong::Differs => write!(f, "{argument} {value} is not {limit}"),
+            Wrong::NotOffered | Wrong::NotMappable => f.write_str(argument),
+            Wrong::NoHint => write!(f, "{} {argument}", Advice::from_bits(value as i32)),
             Wrong::StackGround => {
                 write!(f, "{argument} {value:#x} lies where the main thread's stack may grow")
             }
@@ -232,6 +277,20 @@ fn remedy(operation: Operation, errno: Errno) -> Option<&'static str> {
         }
         (Operation::Mlock { .. } | Operation::Mlock2 { .. }, Errno::ENOMEM | Errno::EPERM) => {
             Some("is it more than this user may lock (ulimit -l)?")
+        }
+        (Operation::Mmap { flags, .. }, Errno::EINVAL)
+            if flags.contains(MapFlags::HUGETLB) && !flags.contains(MapFlags::ANONYMOUS) =>
+        {
+            Some("is the file on hugetlbfs, with pages of that size?")
+        }
+        (Operation::Mmap { flags, .. }, Errno::ENODEV) if !flags.contains(MapFlags::ANONYMOUS) => {
+            Some("its file system or driver can't map it so; read it")
+        }
+        (Operation::Mremap { old_len, new_len, .. }, Errno::EINVAL) if new_len > old_len => {
+            Some("is there so much address space?")
+        }
+        (Operation::Madvise { advice: Advice::REMOVE, .. }, Errno::EINVAL) => {
+            Some("is the memory private, or locked?")
         }
         _ => None,
     }

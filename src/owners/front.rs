@@ -65,7 +65,7 @@ impl Front {
         let page = self.page();
         if len > self.space.len() {
             let (most, wrong) = (self.space.len(), crate::owners::error::Wrong::TooLong);
-            return Err(Error::wrong("resize", "the length", len, wrong, most));
+            return Err(Error::wrong("Front::resize", "the length", len, wrong, most));
         }
         // Neither wraps: both are at most what is reserved, whole pages.
         let (old_end, end) =

@@ -134,14 +134,14 @@ impl MapOptions {
     ///
     /// ```
     /// use rawmap::MapOptions;
+    /// let file = std::fs::File::open("/proc/self/exe")?;
     /// # use std::os::fd::AsRawFd;
-    /// # let file = std::fs::File::open("/proc/self/exe").unwrap();
     /// # // SAFETY: `file` stays open.
     /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
     /// // SAFETY: a program's file is not written while it runs.
-    /// let program = unsafe { MapOptions::whole().file(file, 0)? };
+    /// let program = unsafe { MapOptions::whole().file(&file, 0)? };
     /// assert!(program.starts_with(b"\x7fELF"));
-    /// # Ok::<(), rawmap::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub const fn whole() -> Self {
         let flags = MapFlags::from_bits(0);
@@ -320,7 +320,7 @@ impl MapOptions {
 
     #[cold]
     fn anonymous_slowly(self) -> Result<Mapping<ReadWrite>, Error> {
-        const OPERATION: &str = "anonymous";
+        const OPERATION: &str = "MapOptions::anonymous";
         let is_huge = matches!(self.pages, Pages::Huge);
         if is_huge && self.flags.contains(MapFlags::NORESERVE) {
             let what = "huge pages with noreserve may be missing when they are used; see raw";
@@ -354,24 +354,23 @@ impl MapOptions {
     ///
     /// ```
     /// use rawmap::{MapOptions, Prot, Sharing};
-    /// # fn in_child(f: impl FnOnce()) {
-    /// #     // SAFETY: the child calls `f`, which takes no lock, and runs no exit handlers.
-    /// #     unsafe {
-    /// #         match libc::fork() {
-    /// #             0 => (f(), libc::_exit(0)).1,
-    /// #             child => assert_eq!(libc::waitpid(child, std::ptr::null_mut(), 0), child),
-    /// #         }
-    /// #     }
-    /// # }
-    /// let answer = MapOptions::new(1).raw(Prot::READ | Prot::WRITE, Sharing::Shared)?;
-    /// // SAFETY: a byte of ours, which nothing borrows.
-    /// in_child(|| unsafe { answer.as_ptr().write(42) });
-    /// // SAFETY: as above, and the child has ended.
-    /// assert_eq!(unsafe { answer.as_ptr().read() }, 42);
+    /// let rw = Prot::READ | Prot::WRITE;
+    /// let answer = MapOptions::new(1).raw(rw, Sharing::Shared)?;
+    /// // SAFETY: the child writes a byte of ours, which nothing
+    /// // borrows, and ends without exit handlers.
+    /// unsafe {
+    ///     let child = libc::fork();
+    ///     if child == 0 {
+    ///         answer.as_ptr().write(42);
+    ///         libc::_exit(0);
+    ///     }
+    ///     libc::waitpid(child, std::ptr::null_mut(), 0);
+    ///     assert_eq!(answer.as_ptr().read(), 42);
+    /// }
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn raw(self, prot: Prot, sharing: Sharing) -> Result<Mapping<Raw>, Error> {
-        self.without_file("raw", prot, sharing)
+        self.without_file("MapOptions::raw", prot, sharing)
     }
 
     fn without_file(
@@ -450,14 +449,14 @@ impl MapOptions {
     ///
     /// ```
     /// use rawmap::MapOptions;
+    /// let file = std::fs::File::open("/proc/self/exe")?;
     /// # use std::os::fd::AsRawFd;
-    /// # let file = std::fs::File::open("/proc/self/exe").unwrap();
     /// # // SAFETY: `file` stays open.
     /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
     /// // SAFETY: a program's file is not written while it runs.
-    /// let name = unsafe { MapOptions::new(3).file(file, 1)? };
+    /// let name = unsafe { MapOptions::new(3).file(&file, 1)? };
     /// assert_eq!(&name[..], b"ELF");
-    /// # Ok::<(), rawmap::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
     pub unsafe fn file(
@@ -467,7 +466,7 @@ impl MapOptions {
     ) -> Result<Mapping<ReadOnly>, Error> {
         let fd = file.as_descriptor().raw();
         // SAFETY: the caller's promise.
-        unsafe { self.of_file("file", fd, offset, Prot::READ, Sharing::Private) }
+        unsafe { self.of_file("MapOptions::file", fd, offset, Prot::READ, Sharing::Private) }
     }
 
     /// Maps a memory file that is sealed for good against writing and shrinking, from byte `offset` on, as a
@@ -494,33 +493,35 @@ impl MapOptions {
     ///
     /// ```
     /// use rawmap::MapOptions;
-    /// # use std::io::Write;
-    /// # use std::os::fd::{AsRawFd, FromRawFd};
-    /// # // SAFETY: a new descriptor.
-    /// # let mut memfd = unsafe {
-    /// #     std::fs::File::from_raw_fd(libc::memfd_create(c"s".as_ptr(), libc::MFD_ALLOW_SEALING))
-    /// # };
-    /// # memfd.write_all(b"a message").unwrap();
-    /// # let raw = memfd.as_raw_fd();
+    /// use std::fs::File;
+    /// use std::io::Write;
+    /// use std::os::fd::{AsRawFd, FromRawFd};
+    /// // SAFETY: a new descriptor.
+    /// let mut memfd = unsafe {
+    ///     let sealing = libc::MFD_ALLOW_SEALING;
+    ///     File::from_raw_fd(libc::memfd_create(c"".as_ptr(), sealing))
+    /// };
+    /// memfd.write_all(b"a message")?;
+    /// let raw = memfd.as_raw_fd();
     /// # // SAFETY: `memfd` stays open.
     /// # let memfd = unsafe { rawmap::Fd::borrow_raw(raw) };
-    /// assert!(MapOptions::whole().file_sealed(memfd, 0).is_err()); // not yet
-    /// # // SAFETY: it seals a file of ours.
-    /// # let sealed = unsafe {
-    /// #     libc::fcntl(raw, libc::F_ADD_SEALS, libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK)
-    /// # };
-    /// # assert_eq!(sealed, 0);
-    /// // Once who sent it has sealed it:
-    /// let message = MapOptions::whole().file_sealed(memfd, 0)?;
+    /// let options = MapOptions::whole();
+    /// assert!(options.file_sealed(&memfd, 0).is_err()); // not yet
+    ///
+    /// // Once its sender has sealed it:
+    /// let seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK;
+    /// // SAFETY: it changes no memory.
+    /// unsafe { libc::fcntl(raw, libc::F_ADD_SEALS, seals) };
+    /// let message = options.file_sealed(&memfd, 0)?;
     /// assert_eq!(&message[..], b"a message");
-    /// # Ok::<(), rawmap::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn file_sealed(
         self,
         file: impl AsDescriptor,
         offset: u64,
     ) -> Result<Mapping<ReadOnly>, Error> {
-        const OPERATION: &str = "file_sealed";
+        const OPERATION: &str = "MapOptions::file_sealed";
         let kept = Kept::of(file.as_descriptor().raw())?;
         let fd = kept.fd().raw();
         // The seals before the length: from then on it does not shrink.
@@ -528,7 +529,7 @@ impl MapOptions {
         let (most, _) = bytes_from(OPERATION, fd, offset)?;
         let len = self.len.unwrap_or(most);
         if len > most {
-            return Err(Error::wrong(OPERATION, "the length", len, Wrong::TooLarge, most));
+            return Err(Error::wrong(OPERATION, "the length", len, Wrong::BeyondFile, most));
         }
         if self.len.is_none() && len == 0 {
             return self.of_nothing(OPERATION);
@@ -564,7 +565,7 @@ impl MapOptions {
     ) -> Result<Mapping<ReadWrite>, Error> {
         let fd = file.as_descriptor().raw();
         // SAFETY: the caller's promise.
-        unsafe { self.of_file("file_copy", fd, offset, RW, Sharing::Private) }
+        unsafe { self.of_file("MapOptions::file_copy", fd, offset, RW, Sharing::Private) }
     }
 
     /// Maps a file's own bytes from byte `offset` on, as a `&mut [u8]`: what is written is in the file, and
@@ -590,7 +591,7 @@ impl MapOptions {
     ) -> Result<Mapping<ReadWrite>, Error> {
         let fd = file.as_descriptor().raw();
         // SAFETY: the caller's promise.
-        unsafe { self.of_file("file_mut", fd, offset, RW, Sharing::Shared) }
+        unsafe { self.of_file("MapOptions::file_mut", fd, offset, RW, Sharing::Shared) }
     }
 
     /// Maps a file from byte `offset` on, with any protection, for raw pointers.
@@ -602,14 +603,14 @@ impl MapOptions {
     ///
     /// ```
     /// use rawmap::{MapOptions, Prot, Sharing};
+    /// let file = std::fs::File::open("/proc/self/exe")?;
     /// # use std::os::fd::AsRawFd;
-    /// # let file = std::fs::File::open("/proc/self/exe").unwrap();
     /// # // SAFETY: `file` stays open.
     /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
-    /// let program = MapOptions::new(4).file_raw(file, 0, Prot::READ, Sharing::Shared)?;
+    /// let program = MapOptions::new(4).file_raw(&file, 0, Prot::READ, Sharing::Shared)?;
     /// // SAFETY: four bytes that the file has, and that can be read.
     /// assert_eq!(unsafe { program.as_ptr().cast::<[u8; 4]>().read() }, *b"\x7fELF");
-    /// # Ok::<(), rawmap::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
     pub fn file_raw(
@@ -621,7 +622,7 @@ impl MapOptions {
     ) -> Result<Mapping<Raw>, Error> {
         let fd = file.as_descriptor().raw();
         // SAFETY: `Raw` promises nothing.
-        unsafe { self.of_file("file_raw", fd, offset, prot, sharing) }
+        unsafe { self.of_file("MapOptions::file_raw", fd, offset, prot, sharing) }
     }
 
     /// # Safety
@@ -759,7 +760,7 @@ impl MapOptions {
         fd: RawFd,
         offset: u64,
     ) -> Result<Mapping<Raw>, Error> {
-        const OPERATION: &str = "at";
+        const OPERATION: &str = "MapOptions::at";
         let Some(len) = self.len else {
             let what = "a length must be given; see new";
             return Err(Error::wrong(OPERATION, what, 0, Wrong::NotOffered, 0));

@@ -48,12 +48,13 @@ pub struct PageAlloc;
 
 /// Whole pages for `size` bytes, if there are so many.
 fn pages(size: usize) -> Option<usize> {
-    rounded("alloc", size, page_size().ok()?).ok()
+    rounded("PageAlloc::alloc", size, page_size().ok()?).ok()
 }
 
 fn alloc(layout: Layout) -> Option<*mut u8> {
     let len = pages(layout.size()).filter(|len| *len != 0)?;
-    let block = place::aligned("alloc", len, layout.align(), RW, MapFlags::default()).ok()?;
+    let block =
+        place::aligned("PageAlloc::alloc", len, layout.align(), RW, MapFlags::default()).ok()?;
     Some(block.into_raw_parts().start.as_ptr())
 }
 

@@ -323,7 +323,7 @@ pub(super) unsafe fn adopt_huge(
         // SAFETY: mapped just now, and nobody's.
         unsafe { give_back(addr, len, backing) };
         let (at, size) = (addr.addr(), granule.bytes());
-        return Err(Error::wrong("mmap", "the huge pages' place", at, Wrong::NotAMultiple, size));
+        return Err(Error::wrong("mmap", "the huge pages' place", at, Wrong::Misaligned, size));
     }
     // SAFETY: the caller's promise.
     unsafe { Mapping::adopt(addr, len, granule, backing) }

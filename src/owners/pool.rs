@@ -193,13 +193,9 @@ impl StackPool {
     pub fn take(&self) -> Result<PooledStack<'_>, Error> {
         let Some(number) = self.numbers.take() else {
             let count = self.numbers.count;
-            return Err(Error::wrong(
-                "take",
-                "the number of stacks",
-                count + 1,
-                Wrong::TooLong,
-                count,
-            ));
+            let what = "the number of stacks";
+            let wrong = Wrong::AllTaken;
+            return Err(Error::wrong("StackPool::take", what, count + 1, wrong, count));
         };
         // From here on, a drop puts it back.
         let stack = PooledStack { pool: self, number };
@@ -290,6 +286,9 @@ fn strides(
 ) -> Result<(usize, usize), Error> {
     let limit = isize::MAX as usize;
     let too_long = |what, value, most| Error::wrong(operation, what, value, Wrong::TooLong, most);
+    if count == 0 {
+        return Err(Error::wrong(operation, "the count", 0, Wrong::TooSmall, 1));
+    }
     if align > limit {
         return Err(too_long("the alignment", align, limit));
     }

@@ -127,14 +127,16 @@ pub fn prepare() -> Result<(), Error> {
 /// which the last one's first word is 0.
 ///
 /// ```
-/// # let pairs = std::fs::read("/proc/self/auxv").unwrap();
-/// # let words = pairs.chunks_exact(8).map(|word| usize::from_ne_bytes(word.try_into().unwrap()));
-/// # let auxv: Vec<usize> = words.collect();
-/// # let auxv: *const [usize; 2] = auxv.as_ptr().cast();
-/// // SAFETY: `auxv` lies behind the environment that the program was started with.
-/// unsafe { rawmap::set_auxv(auxv) };
+/// // A static program finds it behind its environment, at the
+/// // top of its stack; here is a copy.
+/// let auxv: Vec<usize> = std::fs::read("/proc/self/auxv")?
+///     .chunks_exact(8)
+///     .map(|word| usize::from_ne_bytes(word.try_into().unwrap()))
+///     .collect();
+/// // SAFETY: it ends as the kernel's does, with a pair of 0.
+/// unsafe { rawmap::set_auxv(auxv.as_ptr().cast()) };
 /// assert!(rawmap::page_size()?.bytes() >= 4096);
-/// # Ok::<(), rawmap::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub unsafe fn set_auxv(auxv: *const [usize; 2]) {
     let mut known = Auxv::default();

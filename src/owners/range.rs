@@ -15,7 +15,7 @@ pub(super) fn within(
     len: usize,
 ) -> Result<Range<usize>, Error> {
     let too_large =
-        |argument, value| Error::wrong(operation, argument, value, Wrong::TooLarge, len);
+        |argument, value| Error::wrong(operation, argument, value, Wrong::BeyondLength, len);
     let start = match range.start_bound() {
         Bound::Included(start) => *start,
         // Nothing comes after the last number, and so nothing after `len` either.
@@ -186,12 +186,18 @@ mod tests {
             within("test", range, 10).unwrap_err().to_string()
         };
         use Bound::{Excluded, Included, Unbounded};
-        assert_eq!(text((Included(0), Excluded(11))), "test: the range's end 0xb is more than 0xa");
-        assert_eq!(text((Included(11), Unbounded)), "test: the range's start 0xb is more than 0xa");
-        assert_eq!(text((Included(5), Excluded(3))), "test: the range's end 0x3 is less than 0x5");
-        let last = "test: the range's end 0xffffffffffffffff is more than 0xa";
+        assert_eq!(
+            text((Included(0), Excluded(11))),
+            "test: the range's end 11 is more than the length 10"
+        );
+        assert_eq!(
+            text((Included(11), Unbounded)),
+            "test: the range's start 11 is more than the length 10"
+        );
+        assert_eq!(text((Included(5), Excluded(3))), "test: the range's end 3 is less than 5");
+        let last = "test: the range's end 18446744073709551615 is more than the length 10";
         assert_eq!(text((Unbounded, Included(usize::MAX))), last);
-        let first = "test: the range's start 0xffffffffffffffff is more than 0xa";
+        let first = "test: the range's start 18446744073709551615 is more than the length 10";
         assert_eq!(text((Excluded(usize::MAX), Unbounded)), first);
         assert_eq!(within("test", .., 10), Ok(0..10));
         assert_eq!(within("test", 10.., 10), Ok(10..10));

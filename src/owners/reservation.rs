@@ -107,7 +107,7 @@ impl Reservation {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn new(len: usize, mode: Mode) -> Result<Self, Error> {
-        Self::aligned(len, 1, mode)
+        Self::reserved("Reservation::new", len, 1, mode)
     }
 
     /// Reserves `len` bytes, rounded up to whole pages, at a multiple of `align`, a power of two.
@@ -130,11 +130,19 @@ impl Reservation {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn aligned(len: usize, align: usize, mode: Mode) -> Result<Self, Error> {
-        const OPERATION: &str = "reserve";
-        check_alignment(OPERATION, align)?;
-        let len = rounded(OPERATION, len, page_size()?)?;
+        Self::reserved("Reservation::aligned", len, align, mode)
+    }
+
+    fn reserved(
+        operation: &'static str,
+        len: usize,
+        align: usize,
+        mode: Mode,
+    ) -> Result<Self, Error> {
+        check_alignment(operation, align)?;
+        let len = rounded(operation, len, page_size()?)?;
         let (prot, flags) = mode.protection();
-        Ok(Self { all: place::aligned(OPERATION, len, align, prot, flags)?, mode })
+        Ok(Self { all: place::aligned(operation, len, align, prot, flags)?, mode })
     }
 
     /// The first byte.
@@ -198,7 +206,7 @@ impl Reservation {
     /// ```
     #[inline]
     pub fn commit(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
-        let (addr, len) = self.pages("commit", range)?;
+        let (addr, len) = self.pages("Reservation::commit", range)?;
         match self.mode {
             Mode::Overcommit => Ok(()),
             Mode::Strict => {
@@ -233,7 +241,7 @@ impl Reservation {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn decommit(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
-        let (addr, len) = self.pages("decommit", range)?;
+        let (addr, len) = self.pages("Reservation::decommit", range)?;
         if self.mode == Mode::Strict && len != 0 {
             // SAFETY: the pages are ours; who uses the reservation's pointers has given them back.
             if unsafe { empty(addr, len, self.mode.protection().1) }.is_ok() {
@@ -264,7 +272,7 @@ impl Reservation {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn purge(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
-        let (addr, len) = self.pages("purge", range)?;
+        let (addr, len) = self.pages("Reservation::purge", range)?;
         // SAFETY: the pages are ours; who uses the reservation's pointers minds that they become zeroes.
         unsafe { purge_private(addr, len) }
     }
@@ -384,22 +392,22 @@ impl Reservation {
     ///
     /// ```
     /// use rawmap::{MapOptions, Mode, Reservation};
+    /// let file = std::fs::File::open("/proc/self/exe")?;
     /// # use std::os::fd::AsRawFd;
-    /// # let file = std::fs::File::open("/proc/self/exe").unwrap();
     /// # // SAFETY: `file` stays open.
     /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
     /// let page = rawmap::page_size()?.bytes();
     /// let mut space = Reservation::new(16 * page, Mode::Strict)?;
     /// let (behind, at) = (space.split_off(page)?, space.as_ptr());
     /// // SAFETY: a program's file is not written while it runs.
-    /// let mut image = unsafe { MapOptions::new(page).file(file, 0)? };
+    /// let mut image = unsafe { MapOptions::new(page).file(&file, 0)? };
     /// space.place(&mut image)?;
     /// assert_eq!((image.as_ptr(), &image[1..4]), (at.cast_const(), &b"ELF"[..]));
     /// # drop(behind);
-    /// # Ok::<(), rawmap::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn place<A: Access>(self, mapping: &mut Mapping<A>) -> Result<(), Refused<Self>> {
-        const OPERATION: &str = "place";
+        const OPERATION: &str = "Reservation::place";
         let wrong =
             |what, value, limit| Error::wrong(OPERATION, what, value, Wrong::Differs, limit);
         let (len, granule, page) = (mapping.mapped_len(), mapping.granule(), self.all.granule());
@@ -501,7 +509,7 @@ impl<A: Access> Mapping<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn into_reservation(self, mode: Mode) -> Result<Reservation, Refused<Self>> {
-        const OPERATION: &str = "into_reservation";
+        const OPERATION: &str = "Mapping::into_reservation";
         match self.check_reservable(OPERATION) {
             Ok(()) => {}
             Err(error) => return Err(Refused::new(self, error)),

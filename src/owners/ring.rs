@@ -123,24 +123,31 @@ impl Ring {
     ///
     /// ```
     /// use rawmap::{MapOptions, Prot, Ring, Sharing, Words};
+    /// use std::os::fd::FromRawFd;
+    /// # use std::os::fd::AsRawFd;
     /// use std::sync::atomic::Ordering::{Acquire, Release};
-    /// # use std::os::fd::{AsRawFd, FromRawFd};
-    /// # // SAFETY: a new descriptor.
-    /// # let file = unsafe { std::fs::File::from_raw_fd(libc::memfd_create(c"ring".as_ptr(), 0)) };
+    /// let page = rawmap::page_size()?.bytes();
+    /// let len = 1 << 16;
+    /// // A memory file with a page for the position, and then the bytes.
+    /// // SAFETY: a new descriptor.
+    /// let file = unsafe {
+    ///     let fd = libc::memfd_create(c"ring".as_ptr(), 0);
+    ///     std::fs::File::from_raw_fd(fd)
+    /// };
+    /// file.set_len((page + len) as u64)?;
     /// # // SAFETY: `file` stays open.
     /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
-    /// # let page = rawmap::page_size()?.bytes();
-    /// # let len = 1 << 16;
-    /// // The file has a page for the position, and then the bytes.
-    /// # // SAFETY: it changes a file of ours.
-    /// # assert_eq!(unsafe { libc::ftruncate(file.raw(), (page + len) as i64) }, 0);
-    /// let position = || {
-    ///     let bytes = MapOptions::new(4).file_raw(file, 0, Prot::READ | Prot::WRITE, Sharing::Shared)?;
-    ///     // SAFETY: the file keeps its length, and both processes use an AtomicU32.
-    ///     unsafe { Words::from_raw(bytes) }
+    /// let rw = Prot::READ | Prot::WRITE;
+    /// let position = || -> Result<Words, rawmap::Error> {
+    ///     let bytes = MapOptions::new(4)
+    ///         .file_raw(&file, 0, rw, Sharing::Shared)?;
+    ///     // SAFETY: the file keeps its length, and both
+    ///     // processes use an AtomicU32.
+    ///     Ok(unsafe { Words::from_raw(bytes)? })
     /// };
-    /// // SAFETY: it does; the writer uses bytes from the position on, and the reader those before it.
-    /// let bytes = || unsafe { Ring::over(file, page as u64, len) };
+    /// // SAFETY: it does; the writer uses bytes from the
+    /// // position on, and the reader those before it.
+    /// let bytes = || unsafe { Ring::over(&file, page as u64, len) };
     ///
     /// // In one process:
     /// let (tail, mut written): (Words, Ring) = (position()?, bytes()?);
@@ -150,7 +157,7 @@ impl Ring {
     /// // In the other one:
     /// let (tail, read): (Words, Ring) = (position()?, bytes()?);
     /// assert_eq!(read.slice(0, tail[0].load(Acquire) as usize), b"hello");
-    /// # Ok::<(), rawmap::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub unsafe fn over(file: impl AsDescriptor, offset: u64, len: usize) -> Result<Self, Error> {
         const OPERATION: &str = "Ring::over";
@@ -286,8 +293,8 @@ impl Ring {
     /// If `count` is more than the length, as indexing a slice does.
     ///
     /// ```
-    /// # use std::io::Read;
     /// use rawmap::Ring;
+    /// use std::io::Read;
     /// let mut ring = Ring::new(1 << 16)?;
     /// let mut socket = &b"what a peer has sent"[..];
     /// // All that is free, in one read, wherever it begins.

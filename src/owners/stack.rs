@@ -53,7 +53,8 @@ impl Stack {
         Self::with_guard(len, Self::GUARD)
     }
 
-    /// The same with a guard of `guard` bytes, rounded up to whole pages.
+    /// The same with a guard of `guard` bytes, rounded up to whole pages. With 0 it has none, and nothing stops
+    /// what overflows it.
     ///
     /// # Errors
     /// As [`new`](Self::new).

@@ -41,17 +41,16 @@ atomics! { AtomicU8 AtomicU16 AtomicU32 AtomicU64 AtomicUsize }
 /// ```
 /// use rawmap::Words;
 /// use std::sync::atomic::Ordering;
-/// # fn in_child(f: impl FnOnce()) {
-/// #     // SAFETY: the child calls `f`, which takes no lock, and runs no exit handlers.
-/// #     unsafe {
-/// #         match libc::fork() {
-/// #             0 => (f(), libc::_exit(0)).1,
-/// #             child => assert_eq!(libc::waitpid(child, std::ptr::null_mut(), 0), child),
-/// #         }
-/// #     }
-/// # }
 /// let count = Words::new(1)?; // of AtomicU32
-/// in_child(|| { count[0].fetch_add(1, Ordering::Relaxed); });
+/// // SAFETY: the child counts and ends, without exit handlers.
+/// unsafe {
+///     let child = libc::fork();
+///     if child == 0 {
+///         count[0].fetch_add(1, Ordering::Relaxed);
+///         libc::_exit(0);
+///     }
+///     libc::waitpid(child, std::ptr::null_mut(), 0);
+/// }
 /// assert_eq!(count[0].load(Ordering::Relaxed), 1);
 /// # Ok::<(), rawmap::Error>(())
 /// ```
@@ -126,17 +125,23 @@ impl<W: Atomic> Words<W> {
     ///
     /// ```
     /// use rawmap::{MapOptions, Prot, Sharing, Words};
-    /// # use std::os::fd::{AsRawFd, FromRawFd};
-    /// # // SAFETY: a new descriptor.
-    /// # let file = unsafe { std::fs::File::from_raw_fd(libc::memfd_create(c"words".as_ptr(), 0)) };
-    /// # file.set_len(4096).unwrap();
+    /// # use std::os::fd::AsRawFd;
+    /// let path = std::env::temp_dir().join("counters");
+    /// # let path = path.with_extension(std::process::id().to_string());
+    /// let mut options = std::fs::File::options();
+    /// options.read(true).write(true).create(true);
+    /// let file = options.open(&path)?;
+    /// file.set_len(4096)?;
+    /// # std::fs::remove_file(&path)?;
     /// # // SAFETY: `file` stays open.
     /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
-    /// let bytes = MapOptions::whole().file_raw(file, 0, Prot::READ | Prot::WRITE, Sharing::Shared)?;
-    /// // SAFETY: the file is ours and keeps its length, and all who map it use 32-bit atomics.
+    /// let bytes = MapOptions::whole().file_raw(
+    ///     &file, 0, Prot::READ | Prot::WRITE, Sharing::Shared)?;
+    /// // SAFETY: the file is ours and keeps its length, and all
+    /// // who map it use 32-bit atomics.
     /// let words: Words = unsafe { Words::from_raw(bytes)? };
     /// assert_eq!(words.len(), 1024);
-    /// # Ok::<(), rawmap::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub unsafe fn from_raw(bytes: Mapping<Raw>) -> Result<Self, Refused<Mapping<Raw>>> {
         let (start, size) = (bytes.as_ptr().addr(), size_of::<W>());
@@ -144,7 +149,7 @@ impl<W: Atomic> Words<W> {
             return Ok(Self { bytes, words: PhantomData });
         }
         let what = "the first byte";
-        let error = Error::wrong("Words::from_raw", what, start, Wrong::NotAMultiple, size);
+        let error = Error::wrong("Words::from_raw", what, start, Wrong::Misaligned, size);
         Err(Refused::new(bytes, error))
     }
 

@@ -74,7 +74,7 @@ impl<A: Access> Mapping<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn resize(&mut self, len: usize) -> Result<(), Error> {
-        const OPERATION: &str = "resize";
+        const OPERATION: &str = "Mapping::resize";
         self.check_growth(OPERATION, len)?;
         self.resize_by(OPERATION, len, MremapFlags::MAYMOVE)
     }
@@ -96,7 +96,7 @@ impl<A: Access> Mapping<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn resize_in_place(&mut self, len: usize) -> Result<(), Error> {
-        const OPERATION: &str = "resize_in_place";
+        const OPERATION: &str = "Mapping::resize_in_place";
         self.check_growth(OPERATION, len)?;
         self.resize_by(OPERATION, len, MremapFlags::default())
     }
@@ -209,9 +209,9 @@ impl<A: Access> Mapping<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn split_off(&mut self, at: usize) -> Result<Self, Error> {
-        const OPERATION: &str = "split_off";
+        const OPERATION: &str = "Mapping::split_off";
         if at > self.len {
-            return Err(Error::wrong(OPERATION, "the place", at, Wrong::TooLarge, self.len));
+            return Err(Error::wrong(OPERATION, "the place", at, Wrong::BeyondLength, self.len));
         }
         if at == 0 || at == self.len {
             let mut rest = Self::nothing(self.granule);

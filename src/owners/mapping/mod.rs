@@ -203,7 +203,7 @@ impl<A: Access> Mapping<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub unsafe fn from_raw_parts(parts: RawParts) -> Result<Self, Error> {
-        const OPERATION: &str = "from_raw_parts";
+        const OPERATION: &str = "Mapping::from_raw_parts";
         let RawParts { start, len, granule, backing } = parts;
         let page = crate::owners::page_size()?.bytes();
         if len == 0 {
@@ -339,7 +339,7 @@ impl<A: Access> Mapping<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn inwards(&self, range: impl RangeBounds<usize>) -> Result<Range<usize>, Error> {
-        self.lent().inwards("inwards", range)
+        self.lent().inwards("Mapping::inwards", range)
     }
 
     /// What is lent, and of what.

@@ -6,7 +6,7 @@ use crate::call::Call;
 use crate::errno::Errno;
 use crate::flags::{Advice, MsyncFlags};
 use crate::owners::access::Access;
-use crate::owners::error::{Error, Wrong, issue};
+use crate::owners::error::{Error, NAMING, Wrong, issue};
 use crate::owners::place::purge_private;
 use crate::owners::process::page_size;
 use crate::word::Word;
@@ -44,24 +44,26 @@ impl<A: Access> Mapping<A> {
     /// disk is reported once; that a later call succeeds does not prove that the data are there.
     ///
     /// ```
-    /// # let path = std::env::temp_dir().join(format!("rawmap-sync-{}", std::process::id()));
-    /// # let mut new = std::fs::File::options();
-    /// # let file = new.read(true).write(true).create(true).truncate(true).open(&path).unwrap();
-    /// # file.set_len(7).unwrap();
+    /// use rawmap::{MapOptions, MsyncFlags};
     /// # use std::os::fd::AsRawFd;
+    /// let path = std::env::temp_dir().join("log");
+    /// # let path = path.with_extension(std::process::id().to_string());
+    /// let mut options = std::fs::File::options();
+    /// options.read(true).write(true).create(true);
+    /// let file = options.open(&path)?;
+    /// file.set_len(7)?;
     /// # // SAFETY: `file` stays open.
     /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
-    /// use rawmap::{MapOptions, MsyncFlags};
     /// // SAFETY: a file of our own, of seven bytes.
-    /// let mut log = unsafe { MapOptions::whole().file_mut(file, 0)? };
+    /// let mut log = unsafe { MapOptions::whole().file_mut(&file, 0)? };
     /// log.copy_from_slice(b"commit\n");
     /// log.sync(.., MsyncFlags::SYNC)?; // now it is on the disk
-    /// assert_eq!(std::fs::read(&path).unwrap(), b"commit\n");
-    /// # std::fs::remove_file(&path).unwrap();
-    /// # Ok::<(), rawmap::Error>(())
+    /// assert_eq!(std::fs::read(&path)?, b"commit\n");
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn sync(&self, range: impl RangeBounds<usize>, flags: MsyncFlags) -> Result<(), Error> {
-        let (addr, len) = self.at(self.lent().outwards("sync", range)?);
+        let (addr, len) = self.at(self.lent().outwards("Mapping::sync", range)?);
         // SAFETY: msync changes no memory.
         unsafe { issue(Call::msync(addr, len, flags)) }.map(|_| ())
     }
@@ -83,7 +85,7 @@ impl<A: Access> Mapping<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn lock(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
-        let (addr, len) = self.at(self.lent().outwards("lock", range)?);
+        let (addr, len) = self.at(self.lent().outwards("Mapping::lock", range)?);
         // SAFETY: locking changes no contents.
         unsafe { issue(Call::mlock(addr, len)) }.map(|_| ())
     }
@@ -95,7 +97,7 @@ impl<A: Access> Mapping<A> {
     /// # Errors
     /// Those of [`munlock`](crate::munlock), and a range that does not lie within the mapping.
     pub fn unlock(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
-        let (addr, len) = self.at(self.lent().outwards("unlock", range)?);
+        let (addr, len) = self.at(self.lent().outwards("Mapping::unlock", range)?);
         // SAFETY: unlocking changes no contents.
         unsafe { issue(Call::munlock(addr, len)) }.map(|_| ())
     }
@@ -123,13 +125,13 @@ impl<A: Access> Mapping<A> {
         range: impl RangeBounds<usize>,
         pages: &'a mut [u8],
     ) -> Result<&'a [u8], Error> {
-        const OPERATION: &str = "resident";
+        const OPERATION: &str = "Mapping::resident";
         let (addr, len) = self.at(self.lent().outwards(OPERATION, range)?);
         let count = len >> page_size()?.log2();
         let room = pages.len();
         let Some(pages) = pages.get_mut(..count) else {
             let what = "the number of pages";
-            return Err(Error::wrong(OPERATION, what, count, Wrong::TooLarge, room));
+            return Err(Error::wrong(OPERATION, what, count, Wrong::BeyondRoom, room));
         };
         if pages.is_empty() {
             return Ok(pages);
@@ -148,7 +150,7 @@ impl<A: Access> Mapping<A> {
     /// range that does not lie within the mapping.
     pub fn populate_read(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
         // SAFETY: like reading, it changes no contents.
-        unsafe { self.advise_by("populate_read", range, Advice::POPULATE_READ) }
+        unsafe { self.advise_by("Mapping::populate_read", range, Advice::POPULATE_READ) }
     }
 
     /// Makes every page that holds any of the range resident as writing it would, and says if that fails.
@@ -169,7 +171,7 @@ impl<A: Access> Mapping<A> {
     /// ```
     pub fn populate_write(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
         // SAFETY: like writing what is there already, it changes no contents.
-        unsafe { self.advise_by("populate_write", range, Advice::POPULATE_WRITE) }
+        unsafe { self.advise_by("Mapping::populate_write", range, Advice::POPULATE_WRITE) }
     }
 
     /// Says how every page that holds any of the range will be used, by advice that changes no contents:
@@ -195,7 +197,7 @@ impl<A: Access> Mapping<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn advise(&self, range: impl RangeBounds<usize>, advice: Advice) -> Result<(), Error> {
-        const OPERATION: &str = "advise";
+        const OPERATION: &str = "Mapping::advise";
         match advice {
             Advice::NORMAL
             | Advice::RANDOM
@@ -216,8 +218,8 @@ impl<A: Access> Mapping<A> {
                 unsafe { self.advise_by(OPERATION, range, advice) }
             }
             _ => {
-                let what = "the advice asks for more than a hint; see purge, guard, punch_hole and advise_any";
-                Err(Error::wrong(OPERATION, what, advice.bits() as usize, Wrong::NotOffered, 0))
+                let what = "is none of the hints; see purge, guard, punch_hole and advise_any";
+                Err(Error::wrong(OPERATION, what, advice.bits() as usize, Wrong::NoHint, 0))
             }
         }
     }
@@ -255,7 +257,7 @@ impl<A: Access> Mapping<A> {
         advice: Advice,
     ) -> Result<(), Error> {
         // SAFETY: the caller's promise.
-        unsafe { self.advise_by("advise_any", range, advice) }
+        unsafe { self.advise_by("Mapping::advise_any", range, advice) }
     }
 
     /// # Safety
@@ -299,7 +301,13 @@ impl<A: Access> Mapping<A> {
     pub fn name(&self, range: impl RangeBounds<usize>, name: &CStr) -> Result<(), Error> {
         const PR_SET_VMA: usize = 0x5356_4d41;
         const PR_SET_VMA_ANON_NAME: usize = 0;
-        let (addr, len) = self.at(self.lent().outwards("name", range)?);
+        const OPERATION: &str = "Mapping::name";
+        let (addr, len) = self.at(self.lent().outwards(OPERATION, range)?);
+        let named = |byte: &u8| matches!(byte, b' '..=b'~') && !br"\`$[]".contains(byte);
+        if name.count_bytes() > 79 || !name.to_bytes().iter().all(named) {
+            let what = r"a name has at most 79 printable characters, and none of \`$[]";
+            return Err(Error::wrong(OPERATION, what, name.count_bytes(), Wrong::NotOffered, 0));
+        }
         // SAFETY: the kernel reads the name, which ends with a zero, and changes no memory.
         let named = unsafe {
             arch::syscall5(
@@ -313,7 +321,7 @@ impl<A: Access> Mapping<A> {
         };
         match Errno::decode(named) {
             Ok(_) => Ok(()),
-            Err(errno) => Err(Error::refused_beyond("prctl(PR_SET_VMA_ANON_NAME)", errno)),
+            Err(errno) => Err(Error::refused_beyond(NAMING, errno)),
         }
     }
 
@@ -342,7 +350,7 @@ impl<A: Access> Mapping<A> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn purge(&mut self, range: impl RangeBounds<usize>) -> Result<Purged, Error> {
-        const OPERATION: &str = "purge";
+        const OPERATION: &str = "Mapping::purge";
         let not_offered = |what| Err(Error::wrong(OPERATION, what, 0, Wrong::NotOffered, 0));
         let after = match self.backing {
             Backing::Anonymous | Backing::SharedAnonymous => Purged::Zeroes,

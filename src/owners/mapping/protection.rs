@@ -41,8 +41,9 @@ impl Mapping<ReadWrite> {
     /// One call: `mprotect(start, mapped_len, PROT_READ)`.
     ///
     /// # Errors
-    /// Those of [`mprotect`](crate::mprotect). The mapping comes back, and can be written; it is lost if the
-    /// kernel refuses that, after it has changed part of it.
+    /// Those of [`mprotect`](crate::mprotect). The mapping comes back, and can be written; it is lost, with
+    /// its bytes, if what was changed of it can't be told to be undone: the kernel refuses that too, as of memory
+    /// that is sealed in part.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -70,7 +71,7 @@ impl Mapping<ReadWrite> {
     ///
     /// # Errors
     /// Those of [`mprotect`](crate::mprotect): EACCES where the system forbids it. The mapping comes back, and
-    /// can be written; it is lost if the kernel refuses that.
+    /// can be written; it is lost as [there](Mapping::make_read_only).
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -120,13 +121,15 @@ impl Mapping<Executable> {
     /// As [`DualMapping::publish`](crate::DualMapping::publish).
     ///
     /// ```
-    /// # // A function that returns 42: mov eax, 42; ret. mov w0, 42; ret. li a0, 42; ret.
-    /// # let bytes: &[u8] = match std::env::consts::ARCH {
-    /// #     "x86_64" => &[0xb8, 42, 0, 0, 0, 0xc3],
-    /// #     "aarch64" => &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6],
-    /// #     _ => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
-    /// # };
     /// use rawmap::{MapOptions, Mode, Reservation};
+    /// // A function that returns 42, for x86_64: mov eax, 42; ret.
+    /// let bytes = &[0xb8, 42, 0, 0, 0, 0xc3];
+    /// # // mov w0, 42; ret. li a0, 42; ret.
+    /// # let bytes: &[u8] = match std::env::consts::ARCH {
+    /// #     "aarch64" => &[0x40, 0x05, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6],
+    /// #     "riscv64" => &[0x13, 0x05, 0xa0, 0x02, 0x67, 0x80, 0, 0],
+    /// #     _ => bytes,
+    /// # };
     /// let mut memory = MapOptions::new(1 << 16).anonymous()?;
     /// memory[..bytes.len()].copy_from_slice(bytes);
     /// let mut code = memory.make_executable()?;
@@ -138,7 +141,7 @@ impl Mapping<Executable> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn publish(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
-        let range = within("publish", range, self.len())?;
+        let range = within("Mapping::publish", range, self.len())?;
         let start = self[range.clone()].as_ptr();
         // SAFETY: all of it is mapped, and of one memory.
         let published = unsafe { arch::sync_instructions(start, start, range.len()) };
@@ -162,21 +165,21 @@ impl Mapping<ReadOnly> {
     ///
     /// # Errors
     /// Those of [`mprotect`](crate::mprotect): ENOMEM where there is not so much memory. The mapping comes
-    /// back, and can be read; it is lost if the kernel refuses to undo what it has done. That it is shared
+    /// back, and can be read; it is lost as [there](Mapping::make_read_only). That it is shared
     /// memory, which others would see change; or of a file on huge pages, of which a write may find none.
     ///
     /// ```
-    /// use rawmap::{Fd, MapOptions};
+    /// use rawmap::MapOptions;
+    /// let file = std::fs::File::open("/proc/self/exe")?;
     /// # use std::os::fd::AsRawFd;
-    /// # let file = std::fs::File::open("/proc/self/exe").unwrap();
     /// # // SAFETY: `file` stays open.
-    /// # let file = unsafe { Fd::borrow_raw(file.as_raw_fd()) };
+    /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
     /// // SAFETY: a program's file is not written while it runs.
-    /// let image = unsafe { MapOptions::new(4096).file(file, 0)? };
+    /// let image = unsafe { MapOptions::new(4096).file(&file, 0)? };
     /// let mut copy = image.make_writable()?;
     /// copy[0] = b'!'; // here, and not in the file
     /// assert_eq!(&copy[..4], b"!ELF");
-    /// # Ok::<(), rawmap::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn make_writable(self) -> Result<Mapping<ReadWrite>, Refused<Self>> {
         self.written_from(Prot::READ)
@@ -188,13 +191,13 @@ impl<A: Access> Mapping<A> {
     fn written_from(self, old: Prot) -> Result<Mapping<ReadWrite>, Refused<Self>> {
         if !self.backing.is_private() {
             let what = "shared memory is not made writable; map it so";
-            let error = Error::wrong("make_writable", what, 0, Wrong::NotOffered, 0);
+            let error = Error::wrong("Mapping::make_writable", what, 0, Wrong::NotOffered, 0);
             return Err(Refused::new(self, error));
         }
         // Each write would take a huge page, of which there may be none: SIGBUS.
         if matches!(self.backing, Backing::PrivateFile) && page_size().ok() != Some(self.granule) {
             let what = "a file on huge pages is not made writable; copy its bytes";
-            let error = Error::wrong("make_writable", what, 0, Wrong::NotOffered, 0);
+            let error = Error::wrong("Mapping::make_writable", what, 0, Wrong::NotOffered, 0);
             return Err(Refused::new(self, error));
         }
         // SAFETY: they can be read and written then, and what is written is seen here only.
@@ -246,7 +249,7 @@ impl Mapping<Raw> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn protect(&self, range: impl RangeBounds<usize>, prot: Prot) -> Result<(), Error> {
-        self.protect_by("protect", range, prot)
+        self.protect_by("Mapping::protect", range, prot)
     }
 
     fn protect_by(
@@ -299,7 +302,7 @@ impl Mapping<Raw> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn guard(&self, range: impl RangeBounds<usize>) -> Result<Guarded, Error> {
-        const OPERATION: &str = "guard";
+        const OPERATION: &str = "Mapping::guard";
         let granules = self.lent().exactly(OPERATION, range)?;
         let (addr, len) = self.at(granules.clone());
         if len == 0 {
@@ -344,8 +347,8 @@ impl Mapping<Raw> {
     ///   merged (`MADV_MERGEABLE`).
     ///
     /// ```
-    /// # use std::os::fd::AsRawFd;
     /// use rawmap::{MapFlags, MapOptions, Prot, Sharing};
+    /// use std::os::fd::AsRawFd;
     /// let file = std::fs::File::open("/proc/self/exe").unwrap();
     /// let image = MapOptions::new(1 << 20).raw(Prot::NONE, Sharing::Private)?;
     /// let page = image.granule().bytes();
@@ -364,7 +367,7 @@ impl Mapping<Raw> {
         fd: RawFd,
         offset: u64,
     ) -> Result<(), Error> {
-        let (addr, len) = self.at(self.lent().exactly("overlay", range)?);
+        let (addr, len) = self.at(self.lent().exactly("Mapping::overlay", range)?);
         let call = Call::mmap(addr, len, prot, flags.union(MapFlags::FIXED), fd, offset);
         // SAFETY: what is replaced is ours (1); the rest is the caller's promise.
         unsafe { issue(call) }.map(|_| ())
@@ -389,7 +392,7 @@ impl Mapping<Raw> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn punch_hole(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
-        let (addr, len) = self.at(self.lent().exactly("punch_hole", range)?);
+        let (addr, len) = self.at(self.lent().exactly("Mapping::punch_hole", range)?);
         // SAFETY: the range is ours (1), and of a raw mapping there are no references; who maps the file
         // elsewhere as a slice has promised that nobody writes it.
         unsafe { issue(Call::madvise(addr, len, Advice::REMOVE)) }.map(|_| ())

@@ -71,7 +71,7 @@ impl<A: Access> Mapping<A> {
     /// ```
     pub fn seal(self) -> Result<Sealed, Refused<Self>> {
         if self.mapped_len() == 0 {
-            let error = Error::wrong("seal", "the length", 0, Wrong::TooSmall, 1);
+            let error = Error::wrong("Mapping::seal", "the length", 0, Wrong::TooSmall, 1);
             return Err(Refused::new(self, error));
         }
         let call = Call::mseal(self.base(), self.mapped_len(), MsealFlags::default());
