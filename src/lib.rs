@@ -136,8 +136,8 @@
 //!
 //! # What is outside of the promise
 //! Some doors lead to all memory of a process, and no crate can shut them. Files of `/proc` open without
-//! `unsafe`: a write to `/proc/self/mem` changes any byte, and to truncate what a name in `/proc/self/map_files`
-//! stands for takes its pages away (SIGBUS). A tracer can do the same (`ptrace`, `process_vm_writev`), and so can
+//! `unsafe`: a write to `/proc/self/mem` changes any byte, so does one to what a name in
+//! `/proc/self/map_files` stands for, and to truncate that takes its pages away (SIGBUS). A tracer can do the same (`ptrace`, `process_vm_writev`), and so can
 //! a thread that registers memory with `userfaultfd`. A filter (seccomp) may refuse what it likes, by any error; but
 //! one that answers "done" to what was not done speaks for the kernel, and so does one that answers EINVAL to
 //! `MADV_UNMERGEABLE`, as a kernel without KSM does, where memory is merged. So does whoever puts something in the

@@ -446,8 +446,8 @@ pub unsafe fn mremap(
 /// before it is written again). Where it is about the memory and not this mapping of it
 /// ([`REMOVE`](Advice::REMOVE), [`HWPOISON`](Advice::HWPOISON)), that holds of every mapping of the same
 /// memory. [`GUARD_REMOVE`](Advice::GUARD_REMOVE) must not take a guard that somebody relies on, such as that of
-/// a [`Stack`](crate::Stack). After [`DONTFORK`](Advice::DONTFORK) and [`WIPEONFORK`](Advice::WIPEONFORK), a
-/// forked child must not use what it finds there no more, and drop no owner of it.
+/// a [`Stack`](crate::Stack). After [`WIPEONFORK`](Advice::WIPEONFORK), a forked child must not rely on what the
+/// memory held; after [`DONTFORK`](Advice::DONTFORK) it must not use the memory at all, nor drop an owner of it.
 ///
 /// # Errors
 /// - EINVAL: `addr` is not a multiple of the page size; `len` wraps; or the kernel doesn't know the

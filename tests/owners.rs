@@ -4,7 +4,7 @@ use common::*;
 use rawmap::{
     Access, Advice, AsDescriptor, Backing, DualMapping, Errno, Error, Fd, Guarded, MapFlags,
     MapOptions, Mapping, Mode, MsyncFlags, PageAlloc, PageSize, Place, Prot, Purged, Raw, RawParts,
-    ReadOnly, ReadWrite, Refused, Reservation, Ring, Sealed, Sharing, Stack,
+    ReadOnly, ReadWrite, Refused, Reservation, Ring, Sealed, Sharing, Stack, StackPool,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use std::borrow::{Borrow, BorrowMut};
@@ -1585,3 +1585,43 @@ assert_not_impl_any!(DualMapping: Clone, Deref);
 assert_not_impl_any!(Stack: Clone, Deref);
 // The three kinds of access are all that there are.
 assert_not_impl_any!(u8: Access);
+
+/// Numbers that are what the caller gave, or said to be more; and limits that the kernel or Rust would hold to.
+#[test]
+fn errors_of_what_lies_behind_other_bytes_say_true_numbers() {
+    let file = file_of_pages(4);
+    let most = (isize::MAX as usize).next_multiple_of(page()) - page();
+    let of_file = |len, offset| {
+        MapOptions::new(len).file_raw(lent(&file), offset, Prot::READ, Sharing::Private)
+    };
+    let mut map = of_file(3 * page(), 1).unwrap();
+    let (at, granule) = (page(), page());
+    for (error, argument, value, limit) in [
+        (of_file(most, 100).unwrap_err(), "the length", most, most - 100),
+        (map.resize(most).unwrap_err(), "the length", most, most - 1),
+        (Stack::with_guard(1, usize::MAX).unwrap_err(), "the guard", usize::MAX, most),
+        (Stack::with_guard(most, page()).unwrap_err(), "the length", most, most - page()),
+        (
+            StackPool::new(1, most).unwrap_err(),
+            "the length",
+            most,
+            most - Stack::GUARD.next_multiple_of(page()),
+        ),
+        (
+            map.protect(at.., Prot::READ).unwrap_err(),
+            "the range's start, counted from the first granule,",
+            at + 1,
+            granule,
+        ),
+        (
+            map.split_off(at).unwrap_err(),
+            "the place, counted from the first granule,",
+            at + 1,
+            granule,
+        ),
+    ] {
+        assert_eq!(error.argument(), Some((argument, value, Some(limit))), "{error}");
+    }
+    // One less is no error of ours.
+    assert!(of_file(most - 100, 100).unwrap_err().call().is_some());
+}

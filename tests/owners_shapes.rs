@@ -130,12 +130,13 @@ fn lengths_that_can_not_be_are_refused() {
     let (max, most) = (isize::MAX as usize, most(page()));
     // A ring has two pages more while it is made.
     let ring = most / 2 / page() * page() - page();
+    let guarded = most - Stack::GUARD.next_multiple_of(page());
     for len in [max, usize::MAX - page(), usize::MAX] {
         let errors = [
             (Ring::new(len).unwrap_err(), "Ring::new", ring),
             (DualMapping::new(len).unwrap_err(), "DualMapping::new", most),
-            (Stack::new(len).unwrap_err(), "Stack::new", most),
-            (Stack::with_guard(1, len).unwrap_err(), "Stack::new", most),
+            (Stack::new(len).unwrap_err(), "Stack::new", guarded),
+            (Stack::with_guard(len, 0).unwrap_err(), "Stack::with_guard", most),
         ];
         for (error, operation, limit) in errors {
             assert_eq!(error.argument(), Some(("the length", len, Some(limit))), "{error}");

@@ -315,7 +315,9 @@ impl DualMapping {
     }
 
     /// Splits both views, as [`Mapping::split_off`] does one: this one keeps the first `at` bytes, and what
-    /// comes behind is one of its own, which may be kept longer.
+    /// comes behind is one of its own, which may be kept longer. Where the process has as many mappings as it may
+    /// have, one that is dropped between two others stays mapped; [`into_parts`](Self::into_parts) and
+    /// [`Mapping::unmap`] tell.
     ///
     /// No call.
     ///

@@ -9,7 +9,8 @@
 //! - **The kernel chose the place, or an owner holds it.** No safe function takes an address. The ground that
 //!   the main thread's stack may grow into is left alone (`process.rs`).
 //! - **A slice has a page behind each byte**, or the kernel's ordinary promise of one.
-//! - **What is given back is gone**, and what the kernel does not take back costs no memory (`place.rs`).
+//! - **What is given back is gone**, and what the kernel does not take back costs no memory, if it is
+//!   private (`place.rs`).
 //! - **A failed step undoes the earlier ones.** A refused `mremap` over a place may already have unmapped it:
 //!   the place is then nobody's until it is taken again by what replaces nothing.
 //!

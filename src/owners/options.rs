@@ -427,7 +427,7 @@ impl MapOptions {
     /// page, and the slice beginning where it was asked for. When the address alone does not tell that the
     /// file's pages are not huge, since it is a multiple of 64 KiB (one in sixteen is, and most of files that
     /// Linux aligns for transparent huge pages), one more, `fstat`, unless [`whole`](Self::whole) has asked, and
-    /// `fstatfs` where it has blocks that are larger than a page. After ENODEV, `fstat` says what the thing is. Of
+    /// `fstatfs` where its blocks are larger than a page, or smaller than 4096 bytes. After ENODEV, `fstat` says what the thing is. Of
     /// descriptors 0, 1 and 2, which safe code may give another file meanwhile, a duplicate is mapped:
     /// `fcntl(fd, F_DUPFD_CLOEXEC, 3)` and `close`.
     ///
@@ -686,7 +686,8 @@ impl MapOptions {
         let (_, own) = self.granule(operation)?;
         let (page, flags) = (page_size()?, own.union(sharing.flags()));
         let Some(plain) = Plain::new(len, page, prot, flags, fd, offset) else {
-            return Err(too_long(operation, len, page));
+            let head = offset as usize & (page.bytes() - 1);
+            return Err(too_long(operation, len, head, page));
         };
         // SAFETY: a new mapping, in place of nothing: the flags have no FIXED.
         let addr = match answer.unwrap_or_else(|| unsafe { plain.call.make() }) {

@@ -22,15 +22,32 @@ pub(super) fn rounded(
     len: usize,
     granule: PageSize,
 ) -> Result<usize, Error> {
-    match granule.round_up(len) {
+    rounded_behind(operation, len, 0, granule)
+}
+
+/// The same of `len` bytes and others that lie before them.
+#[inline]
+pub(super) fn rounded_behind(
+    operation: &'static str,
+    len: usize,
+    before: usize,
+    granule: PageSize,
+) -> Result<usize, Error> {
+    match before.checked_add(len).and_then(|all| granule.round_up(all)) {
         Some(rounded) if rounded <= isize::MAX as usize => Ok(rounded),
-        _ => Err(too_long(operation, len, granule)),
+        _ => Err(too_long(operation, len, before, granule)),
     }
 }
 
+/// That so many bytes, and those before them, are more than any Rust object may be.
 #[cold]
-pub(super) fn too_long(operation: &'static str, len: usize, granule: PageSize) -> Error {
-    let most = granule.round_down(isize::MAX as usize);
+pub(super) fn too_long(
+    operation: &'static str,
+    len: usize,
+    before: usize,
+    granule: PageSize,
+) -> Error {
+    let most = granule.round_down(isize::MAX as usize).saturating_sub(before);
     Error::wrong(operation, "the length", len, Wrong::TooLong, most)
 }
 
@@ -165,7 +182,7 @@ fn trimmed(mut slack: Mapping<Raw>, len: usize, align: usize) -> Result<Mapping<
     Ok(kept)
 }
 
-/// Unmaps a range. What the kernel doesn't take back costs no memory: where it refuses, since the process has
+/// Unmaps a range. What the kernel doesn't take back of private memory costs none: where it refuses, since the process has
 /// as many mappings as it may have (ENOMEM), or the range is part of a huge page (EINVAL), or is sealed
 /// (EPERM), private memory is freed. What is left are address space, page tables, and what was counted. (It
 /// stays accessible: a guard over it would cost page tables for all of it, 2 MiB for each GiB.)

@@ -4,7 +4,7 @@ use crate::owners::access::Raw;
 use crate::owners::error::{Error, Wrong};
 use crate::owners::mapping::{Mapping, RW};
 use crate::owners::options::{MapOptions, Sharing};
-use crate::owners::place::{check_alignment, purge_private, rounded};
+use crate::owners::place::{check_alignment, purge_private, rounded, rounded_behind};
 use crate::owners::process::page_size;
 use crate::owners::reservation::{Mode, Reservation};
 use crate::owners::stack::Stack;
@@ -51,8 +51,9 @@ impl Pool {
     pub fn new(count: usize, len: usize, align: usize) -> Result<Self, Error> {
         const OPERATION: &str = "Pool::new";
         check_alignment(OPERATION, align)?;
-        let len = rounded(OPERATION, len, page_size()?)?;
-        let (stride, all) = strides(OPERATION, count, len, align)?;
+        let rounded = rounded(OPERATION, len, page_size()?)?;
+        let (stride, all) = strides(OPERATION, count, (len, rounded), align)?;
+        let len = rounded;
         let space = Reservation::aligned(all, align, Mode::Overcommit)?;
         Ok(Self { space, len, stride, numbers: Numbers::new(count)? })
     }
@@ -175,13 +176,13 @@ impl StackPool {
     pub fn new(count: usize, len: usize) -> Result<Self, Error> {
         const OPERATION: &str = "StackPool::new";
         let page = page_size()?;
-        let (usable, guard) =
-            (rounded(OPERATION, len, page)?, rounded(OPERATION, Stack::GUARD, page)?);
-        if usable == 0 {
+        if len == 0 {
             return Err(Error::wrong(OPERATION, "the length", len, Wrong::TooSmall, 1));
         }
-        let each = rounded(OPERATION, usable + guard, page)?;
-        let (_, all) = strides(OPERATION, count, each, 1)?;
+        let guard = rounded(OPERATION, Stack::GUARD, page)?;
+        let each = rounded_behind(OPERATION, len, guard, page)?;
+        let usable = each - guard;
+        let (_, all) = strides(OPERATION, count, (len, each), 1)?;
         let all = MapOptions::new(all).noreserve().stack().raw(RW, Sharing::Private)?;
         Ok(Self { all, guard, len: usable, numbers: Numbers::new(count)?, guarded: bits(count)? })
     }
@@ -277,11 +278,12 @@ impl Drop for PooledStack<'_> {
     }
 }
 
-/// The distance of pieces of `len` bytes, aligned so, and the length of all of them.
+/// The distance of pieces of `len` bytes (as asked for, and what that takes), aligned so, and the length of all of
+/// them.
 fn strides(
     operation: &'static str,
     count: usize,
-    len: usize,
+    (asked, len): (usize, usize),
     align: usize,
 ) -> Result<(usize, usize), Error> {
     let limit = isize::MAX as usize;
@@ -294,7 +296,7 @@ fn strides(
     }
     let stride = len.checked_next_multiple_of(align).filter(|stride| *stride <= limit);
     let Some(stride) = stride else {
-        return Err(too_long("the length", len, limit - limit % align));
+        return Err(too_long("the length", asked, limit - limit % align));
     };
     match stride.checked_mul(count) {
         Some(all) if all <= limit => Ok((stride, all)),

@@ -277,8 +277,8 @@ impl Auxv {
     /// Where the ground begins that ends at `top`, and whether something that exec mapped stands there.
     fn ground(&self, top: usize) -> (usize, bool) {
         // Where addresses are given out upwards, the loader and the vDSO lie at a third of them, and stop nothing.
-        // A program that lies low is no sign of that.
-        let own = if self.own < top / 2 { 0 } else { self.own };
+        // A program that lies low is no sign of that, nor one that was loaded, which lies apart from what it maps.
+        let own = if self.loader != 0 || self.own < top / 2 { 0 } else { self.own };
         let mapped = [self.loader, self.vdso, own].into_iter().filter(|at| (1..top).contains(at));
         match mapped.max() {
             Some(fence) if fence >= top / 2 => (fence, true),
@@ -415,6 +415,8 @@ mod tests {
         let known = |own| Auxv { vdso: top - 9 * PAGE, own, ..Auxv::default() }.ground(top);
         assert_eq!(known(top - PAGE), (top - PAGE, true));
         assert_eq!(known(PAGE), (top - 9 * PAGE, true));
+        let loaded = Auxv { loader: top / 3, own: 2 * (top / 3), ..Auxv::default() };
+        assert_eq!(loaded.ground(top), (top - top / 8, false));
         assert_eq!(Auxv { own: PAGE, ..Auxv::default() }.ground(top), ground(0, top));
         let (limited, fenced) = ground(0, top);
         assert!(!fenced && top - top / 8 <= limited && limited <= top - (128 << 20));

@@ -88,19 +88,35 @@ impl Lent {
         range: impl RangeBounds<usize>,
     ) -> Result<Range<usize>, Error> {
         let bytes = within(operation, range, self.len)?;
-        let (start, end) = (self.head + bytes.start, self.head + bytes.end);
-        let unaligned = |argument, value| {
-            Error::wrong(operation, argument, value, Wrong::NotAMultiple, self.granule.bytes())
-        };
-        if bytes.start != 0 && bytes.start != self.len && !self.granule.is_aligned(start) {
-            Err(unaligned("the range's start", bytes.start))
-        } else if bytes.end != self.len && bytes.end != 0 && !self.granule.is_aligned(end) {
-            Err(unaligned("the range's end", bytes.end))
-        } else if bytes.is_empty() {
-            Ok(0..0)
-        } else {
-            Ok(self.granule.round_down(start)..self.end(bytes.end))
+        if bytes.start != 0 && bytes.start != self.len {
+            let names = ["the range's start", "the range's start, counted from the first granule,"];
+            self.check_granule(operation, names, bytes.start)?;
         }
+        if bytes.end != self.len && bytes.end != 0 {
+            let names = ["the range's end", "the range's end, counted from the first granule,"];
+            self.check_granule(operation, names, bytes.end)?;
+        }
+        if bytes.is_empty() {
+            return Ok(0..0);
+        }
+        Ok(self.granule.round_down(self.head + bytes.start)..self.end(bytes.end))
+    }
+
+    /// The error, if no granule begins at byte `at`. The second name is for bytes that begin within a granule, where
+    /// what must be a multiple is not what the caller gave.
+    #[inline]
+    pub(super) fn check_granule(
+        &self,
+        operation: &'static str,
+        names: [&'static str; 2],
+        at: usize,
+    ) -> Result<(), Error> {
+        let from_first = self.head + at;
+        if self.granule.is_aligned(from_first) {
+            return Ok(());
+        }
+        let name = names[usize::from(self.head != 0)];
+        Err(Error::wrong(operation, name, from_first, Wrong::NotAMultiple, self.granule.bytes()))
     }
 
     /// The largest range of whole granules that lies within the range, as bytes that are lent.

@@ -4,7 +4,7 @@ use crate::flags::MapFlags;
 use crate::owners::access::Raw;
 use crate::owners::error::{Error, Wrong};
 use crate::owners::mapping::{Mapping, RW};
-use crate::owners::place::{self, rounded};
+use crate::owners::place::{self, rounded_behind};
 use crate::owners::process::page_size;
 use core::ops::Range;
 
@@ -50,7 +50,7 @@ impl Stack {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn new(len: usize) -> Result<Self, Error> {
-        Self::with_guard(len, Self::GUARD)
+        Self::made("Stack::new", len, Self::GUARD)
     }
 
     /// The same with a guard of `guard` bytes, rounded up to whole pages. With 0 it has none, and nothing stops
@@ -67,15 +67,20 @@ impl Stack {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn with_guard(len: usize, guard: usize) -> Result<Self, Error> {
-        const OPERATION: &str = "Stack::new";
+        Self::made("Stack::with_guard", len, guard)
+    }
+
+    fn made(operation: &'static str, len: usize, guard: usize) -> Result<Self, Error> {
         let page = page_size()?;
-        let (usable, guard) = (rounded(OPERATION, len, page)?, rounded(OPERATION, guard, page)?);
-        if usable == 0 {
-            return Err(Error::wrong(OPERATION, "the length", len, Wrong::TooSmall, 1));
+        if len == 0 {
+            return Err(Error::wrong(operation, "the length", len, Wrong::TooSmall, 1));
         }
-        let total = rounded(OPERATION, usable + guard, page)?;
+        let most = page.round_down(isize::MAX as usize);
+        let wrong = || Error::wrong(operation, "the guard", guard, Wrong::TooLong, most);
+        let guard = page.round_up(guard).filter(|guard| *guard <= most).ok_or_else(wrong)?;
+        let total = rounded_behind(operation, len, guard, page)?;
         let all =
-            place::anonymous(OPERATION, total, RW, MapFlags::NORESERVE.union(MapFlags::STACK))?;
+            place::anonymous(operation, total, RW, MapFlags::NORESERVE.union(MapFlags::STACK))?;
         all.guard(..guard)?;
         Ok(Self { all, guard })
     }

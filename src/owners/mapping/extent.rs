@@ -6,7 +6,7 @@ use crate::call::Call;
 use crate::flags::MremapFlags;
 use crate::owners::access::{Access, Raw};
 use crate::owners::error::{Error, Refused, Wrong, issue};
-use crate::owners::place::{Room, give_back, not_null, rounded, unmerged};
+use crate::owners::place::{Room, give_back, not_null, rounded, rounded_behind, unmerged};
 use crate::owners::process::{grows_into_stack_ground, page_size};
 use core::mem::ManuallyDrop;
 use core::ptr::{NonNull, null_mut};
@@ -39,7 +39,7 @@ impl<A: Access> Mapping<A> {
     }
 
     /// Makes the mapping `len` bytes long, where it is or elsewhere, without copying. What a `&mut [u8]`
-    /// gains is zeroes; of other mappings the new granules are, and the rest of the last one is as it was.
+    /// gains is zeroes; of other memory the new granules are, and the rest of the last one is as it was.
     /// What it loses is unmapped, whole granules of it. At length 0, all of it is.
     ///
     /// A slice grows only if it is private anonymous memory on ordinary pages: of anything else the kernel
@@ -134,7 +134,7 @@ impl<A: Access> Mapping<A> {
         }
         let (head, old_len) = (self.lent().head, self.mapped_len());
         let all = head.saturating_add(len);
-        let new_len = rounded(operation, all, self.granule)?;
+        let new_len = rounded_behind(operation, len, head, self.granule)?;
         if new_len > old_len {
             self.grow(operation, old_len, new_len, flags)?;
         }
@@ -220,10 +220,11 @@ impl<A: Access> Mapping<A> {
             }
             return Ok(rest);
         }
-        if !self.granule.is_aligned(self.lent().head + at) {
-            let granule = self.granule.bytes();
-            return Err(Error::wrong(OPERATION, "the place", at, Wrong::NotAMultiple, granule));
-        }
+        self.lent().check_granule(
+            OPERATION,
+            ["the place", "the place, counted from the first granule,"],
+            at,
+        )?;
         // SAFETY: `at` is within the bytes, for all of which `start` may be used (4).
         let start = unsafe { self.start.add(at) };
         let len = self.len - at;

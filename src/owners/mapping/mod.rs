@@ -568,7 +568,7 @@ impl<A: Access> Default for Mapping<A> {
 impl<A: Access> Drop for Mapping<A> {
     /// Unmaps it: one call, `munmap(start, mapped_len)`. If the kernel refuses, private memory is freed all
     /// the same, by `madvise(start, mapped_len, MADV_DONTNEED)` (and `MADV_DONTNEED_LOCKED` if that is refused), and
-    /// costs address space only; [`unmap`](Self::unmap) tells.
+    /// costs address space only; shared memory stays. [`unmap`](Self::unmap) tells.
     #[inline]
     fn drop(&mut self) {
         if self.len != 0 {

@@ -102,8 +102,8 @@ impl<A: Access> Mapping<A> {
         unsafe { issue(Call::munlock(addr, len)) }.map(|_| ())
     }
 
-    /// Which pages are resident: a byte for each page of the granules that hold any of the range (of a huge page,
-    /// 512), whose lowest bit says so.
+    /// Which pages are resident: a byte for each page of the granules that hold any of the range (of a huge page
+    /// of 2 MiB, 512), whose lowest bit says so.
     ///
     /// One call: `mincore(start, len, pages)`.
     ///
