@@ -152,7 +152,7 @@ fn lengths_that_can_not_be_are_refused() {
     let none = [
         (Ring::new(0).map(drop), "Ring::new"),
         (Stack::new(0).map(drop), "Stack::new"),
-        (Stack::with_guard(0, 0).map(drop), "Stack::new"),
+        (Stack::with_guard(0, 0).map(drop), "Stack::with_guard"),
     ];
     for (refused, operation) in none {
         let error = refused.unwrap_err();
