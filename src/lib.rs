@@ -129,6 +129,15 @@
 //! | what another crate calls it | [`guide::coming_from`] |
 //! | tests under Miri | [`guide::miri`] |
 //!
+//! # Two words
+//! The *granule* of a mapping is the size of its pages: the page size, 4 KiB on most machines, or that of its huge
+//! pages. What is unmapped, protected, purged or cut off is whole granules.
+//!
+//! Memory is *counted* when the kernel has promised pages for it (the `Committed_AS` of /proc/meminfo), whether they
+//! are there yet or not. How much it promises depends on `vm.overcommit_memory`: nearly all that is asked for, or
+//! with 2 (strict accounting) no more than there is. What is mapped by `MAP_NORESERVE`, or inaccessible, is not
+//! counted.
+//!
 //! # When not to use it
 //! - You have `std` and want to read a file on any system: [memmap2](https://docs.rs/memmap2).
 //! - You need the rest of Linux too: [rustix](https://docs.rs/rustix).

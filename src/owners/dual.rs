@@ -71,8 +71,8 @@ impl DualMapping {
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap) (EINVAL for length 0; EACCES where the system forbids it),
-    /// [`mremap`](crate::mremap) and [`mprotect`](crate::mprotect); that the length is more than `isize::MAX`.
-    /// Nothing stays mapped.
+    /// [`mremap`](crate::mremap) and [`mprotect`](crate::mprotect). It also fails if the length is more than
+    /// `isize::MAX`. Nothing stays mapped.
     ///
     /// ```
     /// use rawmap::DualMapping;
@@ -170,7 +170,7 @@ impl DualMapping {
     /// Writes part of the code at `offset`. It may be run once it is [published](Self::publish). No call.
     ///
     /// # Errors
-    /// That it does not lie within the view; then nothing is written.
+    /// Fails if the code would not lie within the view; then nothing is written.
     ///
     /// ```
     /// use rawmap::DualMapping;
@@ -320,7 +320,7 @@ impl DualMapping {
     /// No call.
     ///
     /// # Errors
-    /// That `at` is more than the length, or is not whole pages. It is as it was.
+    /// Fails if `at` is more than the length, or is not whole pages; then nothing has changed.
     ///
     /// ```
     /// use rawmap::DualMapping;

@@ -39,8 +39,8 @@ impl Stack {
     /// bytes.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap) and [`Mapping::guard`]; that the length is 0, or with the guard more than
-    /// `isize::MAX`. Nothing stays mapped.
+    /// Those of [`mmap`](crate::mmap) and [`Mapping::guard`]. It also fails if the length is 0, or with the
+    /// guard more than `isize::MAX`. Nothing stays mapped.
     ///
     /// ```
     /// use rawmap::Stack;

@@ -173,7 +173,7 @@ impl<A: Access> Mapping<A> {
     /// Owns a mapping that was given up by [`into_raw_parts`](Self::into_raw_parts), or made otherwise.
     ///
     /// # Errors
-    /// That the granule is less than the page size, or that the granules of the bytes are more than
+    /// Fails if the granule is less than the page size, or if the granules that hold the bytes are more than
     /// `isize::MAX`; then nothing is owned.
     ///
     /// # Safety
@@ -326,7 +326,7 @@ impl<A: Access> Mapping<A> {
     /// kin take of it. Empty if there are none.
     ///
     /// # Errors
-    /// That the range does not lie within the mapping.
+    /// Fails if the range does not lie within the mapping.
     ///
     /// ```
     /// use rawmap::MapOptions;

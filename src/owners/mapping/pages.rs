@@ -108,7 +108,7 @@ impl<A: Access> Mapping<A> {
     /// One call: `mincore(start, len, pages)`.
     ///
     /// # Errors
-    /// Those of [`mincore`](crate::mincore); a range that does not lie within the mapping; that it lies on
+    /// Those of [`mincore`](crate::mincore). It also fails if the range does not lie within the mapping, or lies on
     /// more pages than `pages` has bytes.
     ///
     /// ```

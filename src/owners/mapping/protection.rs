@@ -165,8 +165,8 @@ impl Mapping<ReadOnly> {
     ///
     /// # Errors
     /// Those of [`mprotect`](crate::mprotect): ENOMEM where there is not so much memory. The mapping comes
-    /// back, and can be read; it is lost as [there](Mapping::make_read_only). That it is shared
-    /// memory, which others would see change; or of a file on huge pages, of which a write may find none.
+    /// back, and can be read; it is lost as [there](Mapping::make_read_only). It also fails for shared memory, which
+    /// others would see change, and for a file on huge pages, where a write may find none.
     ///
     /// ```
     /// use rawmap::MapOptions;

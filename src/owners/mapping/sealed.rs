@@ -55,8 +55,8 @@ impl<A: Access> Mapping<A> {
     /// One call: `mseal(start, mapped_len, 0)`.
     ///
     /// # Errors
-    /// Those of [`mseal`](crate::mseal): ENOSYS before Linux 6.10. That it is empty. The mapping comes back. If the kernel
-    /// holds it in several parts, some of them may be sealed.
+    /// Those of [`mseal`](crate::mseal): ENOSYS before Linux 6.10. It also fails if the mapping is empty. The
+    /// mapping comes back. If the kernel holds it in several parts, some of them may be sealed.
     ///
     /// ```
     /// use rawmap::MapOptions;
