@@ -129,7 +129,7 @@
 //! | what another crate calls it | [`guide::coming_from`] |
 //! | tests under Miri | [`guide::miri`] |
 //!
-//! # Two words
+//! # Granules, and what is counted
 //! The *granule* of a mapping is the size of its pages: the page size, 4 KiB on most machines, or that of its huge
 //! pages. What is unmapped, protected, purged or cut off is whole granules.
 //!

@@ -42,7 +42,7 @@ impl Front {
     }
 
     /// Makes it `len` bytes long. What it gains is zeroes; what it loses is given back, and no longer
-    /// [counted](crate#two-words).
+    /// [counted](crate#granules-and-what-is-counted).
     ///
     /// One call, if the number of pages changes: `mprotect(end, ..., PROT_READ|PROT_WRITE)`, or that of
     /// [`Reservation::decommit`].

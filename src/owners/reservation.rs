@@ -34,7 +34,7 @@ pub enum Mode {
     /// in full.
     Overcommit,
     /// Inaccessible until it is committed, and again when it is decommitted. What is committed is
-    /// [counted](crate#two-words): committing is ENOMEM over the limit of `vm.overcommit_memory` 2 or RLIMIT_DATA.
+    /// [counted](crate#granules-and-what-is-counted): committing is ENOMEM over the limit of `vm.overcommit_memory` 2 or RLIMIT_DATA.
     /// Each boundary between the two is one more of the process's mappings, of which it may have 65,530
     /// (`vm.max_map_count`).
     Strict,
@@ -269,7 +269,7 @@ impl Reservation {
     ///
     /// [`Overcommit`](Mode::Overcommit): one call, `madvise(start, len, MADV_DONTNEED)`.
     /// [`Strict`](Mode::Strict): one, `mmap(start, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1,
-    /// 0)`, after which they are no longer [counted](crate#two-words). Where that is ENOMEM, it is made once more, with
+    /// 0)`, after which they are no longer [counted](crate#granules-and-what-is-counted). Where that is ENOMEM, it is made once more, with
     /// `MAP_FIXED_NOREPLACE`, since a kernel before 6.12 may have unmapped the pages by then, and what that
     /// places elsewhere is unmapped. Where the kernel refuses both, since the process has as many mappings as it
     /// may have, their memory is freed as in the other mode, and they stay counted and accessible. In strict mode
