@@ -67,7 +67,8 @@
 //! let mut memory = rawmap::MapOptions::new(4096).anonymous()?;
 //! memory[..code.len()].copy_from_slice(code);
 //! let memory = memory.make_executable()?;
-//! // SAFETY: `code` is a C function without arguments that returns 42.
+//! // SAFETY: `code` is a C function without arguments that
+//! // returns 42.
 //! let answer: extern "C" fn() -> i32 = unsafe { std::mem::transmute(memory.as_ptr()) };
 //! assert_eq!(answer(), 42);
 //! # Ok::<(), rawmap::Error>(())
@@ -94,7 +95,8 @@
 //!
 //! ```
 //! use rawmap::{MapFlags, Prot, mmap_anonymous, mprotect, munmap};
-//! // SAFETY: a new mapping, which nothing else refers to, and which isn't used after munmap.
+//! // SAFETY: a new mapping, which nothing else refers to, and
+//! // which isn't used after munmap.
 //! unsafe {
 //!     let rw = Prot::READ | Prot::WRITE;
 //!     let memory = mmap_anonymous(core::ptr::null_mut(), 1 << 16, rw, MapFlags::PRIVATE)?;

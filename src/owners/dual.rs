@@ -53,7 +53,8 @@ use core::slice;
 /// code.write(0, load)?;
 /// code.write(load.len(), ret)?;
 /// code.publish(..load.len() + ret.len())?;
-/// // SAFETY: a C function without arguments was written there, and is published.
+/// // SAFETY: a C function without arguments was written there,
+/// // and is published.
 /// let compiled: extern "C" fn() -> i32 = unsafe { std::mem::transmute(code.run_ptr()) };
 /// assert_eq!(compiled(), 42);
 /// # Ok::<(), rawmap::Error>(())
@@ -155,7 +156,8 @@ impl DualMapping {
     /// ```
     /// use rawmap::DualMapping;
     /// let code = DualMapping::new(1 << 20)?;
-    /// // SAFETY: the fifth word of the view, aligned, and nobody runs it yet.
+    /// // SAFETY: the fifth word of the view, aligned, and nobody runs
+    /// // it yet.
     /// unsafe { code.write_ptr().cast::<u32>().add(4).write(0x1234_5678) };
     /// code.publish(16..20)?;
     /// // SAFETY: the same word; the view can be read.
@@ -220,7 +222,8 @@ impl DualMapping {
     /// // SAFETY: shorter than the view, which nothing borrows.
     /// unsafe { memory.write_ptr().copy_from(code.as_ptr(), code.len()) };
     /// memory.publish(..code.len())?; // else the processor may run what was there before
-    /// // SAFETY: `code` is a C function without arguments that returns 42.
+    /// // SAFETY: `code` is a C function without arguments that
+    /// // returns 42.
     /// assert_eq!(unsafe { transmute::<_, extern "C" fn() -> i32>(memory.run_ptr())() }, 42);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
@@ -275,7 +278,8 @@ impl DualMapping {
     ///
     /// ```
     /// use rawmap::{DualMapping, Mode, Reservation};
-    /// // 128 MiB: from any of it to any other is one jump, on each architecture.
+    /// // 128 MiB: from any of it to any other is one jump, on each
+    /// // architecture.
     /// let mut space = Reservation::new(128 << 20, Mode::Strict)?;
     /// let mut parts = Vec::new();
     /// for _ in 0..2 {

@@ -164,7 +164,8 @@ impl MapOptions {
     /// ```
     /// use rawmap::MapOptions;
     /// const HUGE: usize = 2 << 20;
-    /// // Aligned so, it can lie on transparent huge pages of 2 MiB to its ends.
+    /// // Aligned so, it can lie on transparent huge pages of 2 MiB to
+    /// // its ends.
     /// let heap = MapOptions::new(4 * HUGE).align(HUGE).anonymous()?;
     /// assert_eq!(heap.as_ptr().addr() % HUGE, 0);
     /// # Ok::<(), rawmap::Error>(())
@@ -234,7 +235,8 @@ impl MapOptions {
     /// ```
     /// use rawmap::MapOptions;
     /// let options = MapOptions::new(3 << 20);
-    /// // Two huge pages; or, where the system has none to give, ordinary ones.
+    /// // Two huge pages; or, where the system has none to give,
+    /// // ordinary ones.
     /// let heap = options.huge(2 << 20).anonymous().or_else(|_| options.anonymous())?;
     /// assert_eq!(heap.mapped_len() % heap.granule().bytes(), 0);
     /// # Ok::<(), rawmap::Error>(())
@@ -270,7 +272,8 @@ impl MapOptions {
     /// ```
     /// use rawmap::MapOptions;
     /// let options = MapOptions::new(64 << 20);
-    /// // On ordinary pages where the kernel has none that are transparent.
+    /// // On ordinary pages where the kernel has none that are
+    /// // transparent.
     /// let mut table =
     ///     options.transparent_huge().anonymous().or_else(|_| options.anonymous())?;
     /// table[0] = 1;

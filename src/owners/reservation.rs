@@ -150,7 +150,8 @@ impl Reservation {
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
-    /// // Address space for all that the heap may ever hold; inaccessible, and counted for nothing.
+    /// // Address space for all that the heap may ever hold;
+    /// // inaccessible, and counted for nothing.
     /// let heap = Reservation::new(1 << 30, Mode::Strict)?;
     /// assert_eq!(heap.len(), 1 << 30);
     /// # Ok::<(), rawmap::Error>(())
@@ -173,7 +174,8 @@ impl Reservation {
     /// use rawmap::{Mode, Reservation};
     /// const HEAP: usize = 4 << 20;
     /// let heap = Reservation::aligned(HEAP, HEAP, Mode::Overcommit)?;
-    /// // `free` finds a block's heap, and what it noted at the start of it, without a lookup.
+    /// // `free` finds a block's heap, and what it noted at the start
+    /// // of it, without a lookup.
     /// let block = heap.as_ptr().wrapping_add(1_234_560);
     /// assert_eq!(block.map_addr(|addr| addr & !(HEAP - 1)), heap.as_ptr());
     /// # Ok::<(), rawmap::Error>(())

@@ -249,7 +249,8 @@ impl<A: Access> Mapping<A> {
     /// use rawmap::MapOptions;
     /// let mut low = MapOptions::new(1 << 20).anonymous()?;
     /// let mut high = low.split_off(1 << 19)?;
-    /// // Free neighbours become one block again, in the order of their addresses.
+    /// // Free neighbours become one block again, in the order of
+    /// // their addresses.
     /// let low = high.try_unsplit(low).unwrap_err();
     /// let mut low = low;
     /// low.try_unsplit(high).unwrap();

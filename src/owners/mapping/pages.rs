@@ -246,7 +246,8 @@ impl<A: Access> Mapping<A> {
     /// use rawmap::{Advice, MapOptions};
     /// let mut seed = MapOptions::new(32).anonymous()?;
     /// seed.fill(7);
-    /// // SAFETY: the bytes change in a forked child only, whose one thread borrows none.
+    /// // SAFETY: the bytes change in a forked child only, whose one
+    /// // thread borrows none.
     /// unsafe { seed.advise_any(.., Advice::WIPEONFORK)? };
     /// assert_eq!(seed[0], 7); // 0 in a child, which must not draw the same random numbers
     /// # Ok::<(), rawmap::Error>(())

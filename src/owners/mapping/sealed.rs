@@ -63,7 +63,8 @@ impl<A: Access> Mapping<A> {
     /// let mut table = MapOptions::new(16).anonymous()?;
     /// table.fill(7);
     /// if let Ok(sealed) = table.make_read_only()?.seal() {
-    ///     // SAFETY: sixteen bytes that stay mapped, and read-only, until the process ends.
+    ///     // SAFETY: sixteen bytes that stay mapped, and read-only,
+    ///     // until the process ends.
     ///     let forever: &'static [u8; 16] = unsafe { &*sealed.as_ptr().cast() };
     ///     assert_eq!(forever, &[7; 16]);
     /// }
