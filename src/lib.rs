@@ -67,7 +67,8 @@
 //! let mut memory = rawmap::MapOptions::new(4096).anonymous()?;
 //! memory[..code.len()].copy_from_slice(code);
 //! let memory = memory.make_executable()?;
-//! // SAFETY: `code` is a C function without arguments that returns 42.
+//! // SAFETY: `code` is a C function without arguments that
+//! // returns 42.
 //! let answer: extern "C" fn() -> i32 = unsafe { std::mem::transmute(memory.as_ptr()) };
 //! assert_eq!(answer(), 42);
 //! # Ok::<(), rawmap::Error>(())
@@ -94,7 +95,8 @@
 //!
 //! ```
 //! use rawmap::{MapFlags, Prot, mmap_anonymous, mprotect, munmap};
-//! // SAFETY: a new mapping, which nothing else refers to, and which isn't used after munmap.
+//! // SAFETY: a new mapping, which nothing else refers to, and
+//! // which isn't used after munmap.
 //! unsafe {
 //!     let rw = Prot::READ | Prot::WRITE;
 //!     let memory = mmap_anonymous(core::ptr::null_mut(), 1 << 16, rw, MapFlags::PRIVATE)?;
@@ -128,6 +130,15 @@
 //! | files that shrink, directories, /proc | [`guide::files`] |
 //! | what another crate calls it | [`guide::coming_from`] |
 //! | tests under Miri | [`guide::miri`] |
+//!
+//! # Granules, and what is counted
+//! The *granule* of a mapping is the size of its pages: the page size, 4 KiB on most machines, or that of its huge
+//! pages. What is unmapped, protected, purged or cut off is whole granules.
+//!
+//! Memory is *counted* when the kernel has promised pages for it (the `Committed_AS` of /proc/meminfo), whether they
+//! are there yet or not. How much it promises depends on `vm.overcommit_memory`: nearly all that is asked for, or
+//! with 2 (strict accounting) no more than there is. What is mapped by `MAP_NORESERVE`, or inaccessible, is not
+//! counted.
 //!
 //! # When not to use it
 //! - You have `std` and want to read a file on any system: [memmap2](https://docs.rs/memmap2).

@@ -45,7 +45,8 @@ fn unit(ret: Word) -> Result<(), Errno> {
 /// ```
 /// use rawmap::{MapFlags, NO_FD, Prot, mmap, munmap};
 /// let flags = MapFlags::PRIVATE | MapFlags::ANONYMOUS;
-/// // SAFETY: a new mapping, which nothing else refers to, and whose last use is before munmap.
+/// // SAFETY: a new mapping, which nothing else refers to, and
+/// // whose last use is before munmap.
 /// unsafe {
 ///     let page = mmap(core::ptr::null_mut(), 4096, Prot::READ | Prot::WRITE, flags, NO_FD, 0)?;
 ///     page.write(42);
@@ -199,7 +200,8 @@ pub unsafe fn mmap_anonymous(
 ///
 /// ```
 /// use rawmap::{Errno, munmap};
-/// // SAFETY: an address that is not a multiple of the page size unmaps nothing.
+/// // SAFETY: an address that is not a multiple of the page size
+/// // unmaps nothing.
 /// assert_eq!(unsafe { munmap(core::ptr::without_provenance_mut(1), 1) }, Err(Errno::EINVAL));
 /// ```
 ///
@@ -338,7 +340,8 @@ pub unsafe fn msync(addr: *mut u8, len: usize, flags: MsyncFlags) -> Result<(), 
 /// use rawmap::{MapFlags, MremapFlags, PageSize, Prot, mmap_anonymous, mremap, munmap};
 /// use core::ptr::null_mut;
 /// let page = PageSize::find()?.bytes();
-/// // SAFETY: a new mapping, which nothing else refers to; after mremap only the new one is used.
+/// // SAFETY: a new mapping, which nothing else refers to; after
+/// // mremap only the new one is used.
 /// unsafe {
 ///     let old = mmap_anonymous(null_mut(), page, Prot::READ | Prot::WRITE, MapFlags::PRIVATE)?;
 ///     old.write(7);
@@ -677,7 +680,8 @@ pub unsafe fn mlockall(flags: MlockAllFlags) -> Result<(), Errno> {
 ///
 /// ```
 /// use rawmap::munlockall;
-/// // SAFETY: unlocking changes no memory, and no part of this program relies on a lock.
+/// // SAFETY: unlocking changes no memory, and no part of this
+/// // program relies on a lock.
 /// unsafe { munlockall() }?;
 /// # Ok::<(), rawmap::Errno>(())
 /// ```

@@ -180,7 +180,8 @@ impl Write for Queue {
 /// ```
 /// use rawmap::{MapFlags, Prot, mmap_file, munmap};
 /// let file = std::fs::File::open("/proc/self/exe")?;
-/// // SAFETY: a new mapping, which nothing else refers to; a running program's file isn't written.
+/// // SAFETY: a new mapping, which nothing else refers to; a
+/// // running program's file isn't written.
 /// unsafe {
 ///     let map = mmap_file(core::ptr::null_mut(), 4, Prot::READ, MapFlags::PRIVATE, &file, 0)?;
 ///     assert_eq!(map.cast::<[u8; 4]>().read(), *b"\x7fELF");

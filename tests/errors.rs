@@ -597,6 +597,7 @@ fn msync_of_what_is_not_mapped_is_enomem_and_so_is_a_length_that_wraps_after_rou
 
 #[test]
 fn msync_to_invalidate_what_is_locked_is_ebusy() {
+    need_lockable!(64 << 10);
     let map = anonymous(page(), RW);
     // SAFETY: neither call changes memory.
     unsafe {
@@ -705,6 +706,7 @@ fn mremap_over_the_limit_of_the_address_space_is_enomem() {
 
 #[test]
 fn mremap_of_locked_memory_over_the_limit_is_eagain() {
+    need_lockable!(64 << 10);
     as_a_user_who_may_lock(page(), || {
         // SAFETY: a new mapping, which nothing refers to.
         unsafe {
@@ -747,6 +749,7 @@ fn madvise_of_an_unaligned_address_or_a_length_that_wraps_is_einval() {
 
 #[test]
 fn madvise_to_discard_locked_pages_is_einval() {
+    need_lockable!(64 << 10);
     let map = anonymous(page(), RW);
     // SAFETY: locking changes nothing.
     unsafe { mlock(map, page()) }.unwrap();
@@ -939,6 +942,7 @@ fn mincore_into_a_vector_that_cannot_be_written_is_efault() {
 
 #[test]
 fn mlock_and_munlock_of_what_is_not_mapped_are_enomem() {
+    need_lockable!(64 << 10);
     alone(|| {
         let map = holed();
         // SAFETY: locking changes no memory.
@@ -957,6 +961,7 @@ fn mlock_and_munlock_of_what_is_not_mapped_are_enomem() {
 
 #[test]
 fn mlock_of_pages_that_cannot_be_made_resident_is_enomem() {
+    need_lockable!(64 << 10);
     let none = anonymous(page(), Prot::NONE);
     let behind = map(&file_of_pages(1), 2 * page(), RW, SHARED, 0).unwrap();
     // SAFETY: locking changes no memory.
@@ -968,6 +973,7 @@ fn mlock_of_pages_that_cannot_be_made_resident_is_enomem() {
 
 #[test]
 fn mlock_and_munlock_of_a_length_that_wraps_are_einval_unless_it_rounds_to_nothing() {
+    need_lockable!(64 << 10);
     let map = anonymous(page(), RW);
     // SAFETY: locking changes no memory.
     unsafe {
@@ -1027,6 +1033,7 @@ fn locking_without_the_right_to_lock_anything_is_eperm() {
 
 #[test]
 fn locking_over_the_limit_is_eagain_for_mmap_and_enomem_for_mlock_and_mlockall() {
+    need_lockable!(64 << 10);
     as_a_user_who_may_lock(page(), || {
         let map = anonymous(2 * page(), RW);
         // SAFETY: locking changes no memory.
@@ -1153,6 +1160,7 @@ fn use_up_the_mappings() {
 
 #[test]
 fn at_the_limit_of_mappings_what_would_split_one_is_enomem_and_eagain_for_madvise() {
+    need_lockable!(64 << 10);
     alone(|| {
         let map = anonymous(3 * page(), RW);
         let locked = anonymous(3 * page(), RW);

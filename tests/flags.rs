@@ -161,6 +161,7 @@ fn above4g_is_placed_above_4_gib() {
 
 #[test]
 fn locked_memory_is_resident_at_once_and_is_accounted_as_locked() {
+    need_lockable!(64 << 10);
     need_smaps!();
     let map = memory(4, PRIVATE | MapFlags::LOCKED);
     assert_eq!(resident(map, 4), [true; 4]);
@@ -372,6 +373,7 @@ fn hugetlb_memory_comes_from_the_pool_and_is_enomem_where_it_has_none() {
 
 #[test]
 fn droppable_memory_is_wiped_in_a_forked_child_and_not_dumped() {
+    need_lockable!(64 << 10);
     need_smaps!();
     // SAFETY: a new mapping, which nothing else refers to.
     let map = unsafe { mmap_anonymous(null_mut(), page(), RW, MapFlags::DROPPABLE) };
@@ -559,6 +561,7 @@ fn mremap_of_no_bytes_of_shared_memory_maps_it_a_second_time() {
 
 #[test]
 fn mlock_makes_resident_every_page_with_a_byte_of_the_range_and_one_munlock_undoes_two() {
+    need_lockable!(64 << 10);
     need_smaps!();
     let map = anonymous(3 * page(), RW);
     // SAFETY: locking changes no memory.
@@ -575,6 +578,7 @@ fn mlock_makes_resident_every_page_with_a_byte_of_the_range_and_one_munlock_undo
 
 #[test]
 fn mlock2_onfault_locks_each_page_once_it_is_touched() {
+    need_lockable!(64 << 10);
     need_smaps!();
     let map = anonymous(2 * page(), RW);
     // SAFETY: locking changes no memory.
@@ -591,6 +595,7 @@ fn mlock2_onfault_locks_each_page_once_it_is_touched() {
 
 #[test]
 fn mlock2_without_a_flag_is_mlock() {
+    need_lockable!(64 << 10);
     let map = anonymous(2 * page(), RW);
     // SAFETY: locking changes no memory.
     match unsafe { mlock2(map, 2 * page(), MlockFlags::default()) } {
@@ -759,6 +764,7 @@ fn dontneed_drops_private_pages_and_leaves_shared_ones() {
 
 #[test]
 fn dontneed_locked_drops_locked_pages_too() {
+    need_lockable!(64 << 10);
     let map = written(2);
     // SAFETY: locking changes no memory.
     unsafe { mlock(map, 2 * page()) }.unwrap();

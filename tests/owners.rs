@@ -107,6 +107,7 @@ fn an_unmapped_mapping_is_gone_at_once() {
 
 #[test]
 fn an_empty_mapping_owns_nothing_and_every_method_says_so() {
+    need_lockable!(64 << 10);
     alone(|| {
         let mut space = Space::new();
         let before = space.bytes();
@@ -503,6 +504,7 @@ fn advice_that_changes_contents_or_takes_memory_from_a_child_is_not_offered() {
 
 #[test]
 fn locking_and_unlocking_show_in_smaps() {
+    need_lockable!(64 << 10);
     if emulator().is_some() {
         skip!("the emulator's smaps are not the program's");
         return;
@@ -616,6 +618,7 @@ fn a_range_to_the_end_is_whole_pages_wherever_the_end_lies() {
 
 #[test]
 fn purged_locked_memory_is_zeroes_too() {
+    need_lockable!(64 << 10);
     let mut map = anon(2);
     map.lock(..page()).unwrap();
     map.fill(7);
@@ -644,6 +647,7 @@ fn purged_shared_memory_is_zeroes_in_every_process() {
 
 #[test]
 fn purging_locked_shared_memory_is_an_error_and_keeps_it() {
+    need_lockable!(64 << 10);
     let mut map = shared(1);
     set(&map, 0, 7);
     map.lock(..).unwrap();
@@ -654,6 +658,7 @@ fn purging_locked_shared_memory_is_an_error_and_keeps_it() {
 
 #[test]
 fn a_purged_copy_of_a_file_reads_as_the_file() {
+    need_lockable!(64 << 10);
     let file = file_of_pages(2);
     // SAFETY: nobody else has the file.
     let mut map = unsafe { MapOptions::new(2 * page()).file_copy(lent(&file), 0) }.unwrap();
@@ -785,6 +790,7 @@ fn a_mapping_in_several_parts_does_not_grow_and_stays() {
 
 #[test]
 fn parts_that_are_alike_again_grow_as_one_where_the_kernel_joins_them() {
+    need_lockable!(64 << 10);
     // Between inaccessible pages: the kernel would join it with a neighbour that was touched, and with that
     // what is touched here is never one again.
     let mut before = Reservation::new(5 * page(), Mode::Strict).unwrap();
@@ -1026,6 +1032,7 @@ fn an_installed_guard_splits_no_mapping_and_can_be_removed() {
 
 #[test]
 fn a_guard_by_protection_is_undone_by_protection() {
+    need_lockable!(64 << 10);
     let map = raw(2);
     map.lock(..).unwrap();
     assert_eq!(map.guard(..page()).unwrap(), Guarded::Protected, "locked memory has no other");
@@ -1347,6 +1354,7 @@ const METHODS: [Method<'static>; 13] = [
 
 #[test]
 fn every_method_takes_a_range_of_bytes_as_a_slice_does() {
+    need_lockable!(64 << 10);
     for (name, method) in &METHODS {
         let mut map = shared(4);
         let size = map.len();

@@ -115,6 +115,7 @@ fn a_mapping_costs_one_call_to_make_and_one_to_drop() {
 
 #[test]
 fn each_method_of_a_mapping_costs_the_calls_that_it_names() {
+    need_lockable!(64 << 10);
     type Map = Mapping<ReadWrite>;
     let n = 4 * page();
     assert_eq!(calls_on!(anon(4), |map: &mut Map| map.resize(64 * n).unwrap()), ["mremap"]);
@@ -191,6 +192,7 @@ fn conversions_cost_one_call_or_two_to_a_reservation_that_is_committed() {
 
 #[test]
 fn a_purge_of_locked_memory_costs_one_call_more() {
+    need_lockable!(64 << 10);
     let locked = || {
         let map = anon(2);
         map.lock(..page()).unwrap();
@@ -285,6 +287,7 @@ fn alignment_costs_one_call_for_each_end_that_is_too_much() {
 /// the length that is trimmed.
 #[test]
 fn what_is_used_at_once_is_aligned_by_a_move() {
+    need_lockable!(64 << 10);
     let aligned = MapOptions::new(3 * page()).align(8 * MIB);
     for options in [aligned.populate(), aligned.locked()] {
         let calls = moved!(move || options.anonymous().unwrap());

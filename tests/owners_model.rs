@@ -1218,6 +1218,7 @@ fn refused_steps(numbers: &mut Seeded) {
 /// No step of one thread, refused or not, takes memory that is another's.
 #[test]
 fn no_thread_loses_a_mapping_to_another() {
+    need_lockable!(64 << 10);
     if emulator().is_some() {
         return skip!("QEMU moves mappings that threads share the room of in several steps");
     }

@@ -36,6 +36,7 @@ fn at_place(options: MapOptions, place: Place) -> Result<Mapping<Raw>, Error> {
 
 #[test]
 fn options_are_a_value_that_can_be_kept_compared_and_used_again() {
+    need_lockable!(64 << 10);
     const OPTIONS: MapOptions = MapOptions::new(100).populate().noreserve().locked().stack();
     let mut options = MapOptions::new(100);
     for chosen in [MapOptions::populate, MapOptions::noreserve] {
@@ -122,6 +123,7 @@ fn an_alignment_that_is_no_power_of_two_is_refused() {
 
 #[test]
 fn every_alignment_is_honoured_and_nothing_but_the_mapping_stays() {
+    need_lockable!(64 << 10);
     alone(|| {
         let file = file_of_pages(4);
         let mut space = Space::new();
@@ -276,6 +278,7 @@ fn a_file_lies_at_an_exact_address_and_is_what_its_flags_say() {
 
 #[test]
 fn memory_at_an_address_takes_the_options_flags_too() {
+    need_lockable!(64 << 10);
     let map = at_place(MapOptions::new(page()).locked().noreserve(), Place::Hint(at(0))).unwrap();
     assert!(has_flag(map.as_ptr(), "lo") && has_flag(map.as_ptr(), "nr"));
     let whole = at_place(MapOptions::whole(), Place::Hint(at(0)));
@@ -336,6 +339,7 @@ fn any_protection_can_be_asked_for() {
 
 #[test]
 fn populated_and_locked_memory_is_resident() {
+    need_lockable!(64 << 10);
     for options in [MapOptions::new(4 * page()).populate(), MapOptions::new(4 * page()).locked()] {
         let map = options.anonymous().unwrap();
         let mut room = [0; 4];
@@ -697,6 +701,7 @@ fn huge_pages_at_an_address_are_told_by_their_size() {
 /// Where one thing mends a refusal most often, the error says it.
 #[test]
 fn a_refusal_says_what_may_mend_it() {
+    need_lockable!(64 << 10);
     let (path, _file) = named_temp_file();
     std::fs::write(&path, vec![7; page()]).unwrap();
     let open = |write: bool| File::options().read(!write).write(write).open(&path).unwrap();

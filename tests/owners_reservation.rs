@@ -122,6 +122,7 @@ fn decommitted_memory_is_zeroes_when_it_is_committed_again_and_the_rest_is_kept(
 
 #[test]
 fn purged_memory_is_zeroes_and_stays_committed_locked_or_not() {
+    need_lockable!(64 << 10);
     for mode in MODES {
         let it = new(4 * page(), mode);
         it.commit(..).unwrap();

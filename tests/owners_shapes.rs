@@ -468,6 +468,7 @@ fn a_guard_is_64_kib_unless_it_is_told() {
 
 #[test]
 fn a_reset_stack_is_zeroes_and_free_and_as_guarded_as_before() {
+    need_lockable!(64 << 10);
     for locked in [false, true] {
         let mut stack = Stack::new(4 * page()).unwrap();
         if locked {

@@ -351,6 +351,7 @@ fn line19_denywrite_rejects_no_write_to_the_file() {
 /// "Map_locked locks the ing region, which means the region will not be replaced (SWAp )": true.
 #[test]
 fn line20_locked_memory_is_resident_and_locked() {
+    need_lockable!(64 << 10);
     let map = new_page(ANON | MapFlags::LOCKED);
     assert_eq!(resident(map, 1), [true]);
     // The kernel tells that memory is locked by refusing to invalidate it.
@@ -525,6 +526,7 @@ fn line29_a_locked_file_is_mapped_all_the_same() {
 /// "Or too much memory is locked": true, without the right to lock without limit.
 #[test]
 fn line29_eagain_is_too_much_locked_memory() {
+    need_lockable!(64 << 10);
     alone(|| {
         give_up_rights();
         limit(libc::RLIMIT_MEMLOCK, page() as u64);

@@ -203,6 +203,7 @@ fn failure_07_trim_arithmetic_with_an_unrounded_tail() {
 /// locked pages. It says what the range reads as, and that is true.
 #[test]
 fn failure_08_a_purge_that_silently_frees_nothing() {
+    need_lockable!(64 << 10);
     let mut locked = MapOptions::new(page()).locked().anonymous().unwrap();
     locked[0] = 7;
     assert_eq!(locked.purge(..), Ok(Purged::Zeroes));
@@ -352,6 +353,7 @@ fn failure_13_flag_lag() {
 /// about the owner's own memory.
 #[test]
 fn failure_14_process_wide_effects() {
+    need_lockable!(64 << 10);
     // What is asked once by prctl changes nothing, and is asked here.
     rawmap::prepare().unwrap();
     let child = || {

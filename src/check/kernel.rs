@@ -14,7 +14,8 @@ use core::ptr;
 ///
 /// ```
 /// use rawmap::{Arch, Call, Errno, Kernel, MapFlags, PageSize, Prot};
-/// // What would arm64 with pages of 16 KiB and addresses of 47 bits say?
+/// // What would arm64 with pages of 16 KiB and addresses of 47
+/// // bits say?
 /// const KERNEL: Kernel = Kernel::new(Arch::Aarch64, PageSize::new(16384).unwrap())
 ///     .address_space(1 << 47)
 ///     .version(6, 12);

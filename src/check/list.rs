@@ -132,7 +132,8 @@ impl Refusal {
     /// ```
     /// use rawmap::{Advice, Arch, Call, Kernel, PageSize};
     /// let kernel = Kernel::new(Arch::X86_64, PageSize::new(4096).unwrap());
-    /// // Refused, since it runs over the end; but heap and stack have been discarded by then.
+    /// // Refused, since it runs over the end; but heap and stack have
+    /// // been discarded by then.
     /// let call = Call::madvise(core::ptr::null_mut(), !0xfff, Advice::DONTNEED_LOCKED);
     /// assert!(!call.check(&kernel).unwrap_err().unchanged());
     /// ```

@@ -101,7 +101,8 @@ impl Call {
     /// ```
     /// use rawmap::{Arch, Call, Errno, Kernel, MapFlags, PageSize, Prot, Reason};
     /// const KERNEL: Kernel = Kernel::new(Arch::HOST, PageSize::new(4096).unwrap());
-    /// // No sharing and no file: which is it? The kernel looks for the file first.
+    /// // No sharing and no file: which is it? The kernel looks for
+    /// // the file first.
     /// let call = Call::mmap(core::ptr::null_mut(), 4096, Prot::READ, MapFlags::FILE, -1, 0);
     /// let refusal = call.check(&KERNEL).unwrap_err();
     /// assert_eq!((refusal.reason(), refusal.errno()), (Reason::NoFile { fd: -1 }, Errno::EBADF));

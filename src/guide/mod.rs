@@ -1,7 +1,17 @@
 //! Chapters: what concerns more than one item.
+//!
+//! - [`files`]: for whoever maps one. What goes wrong with it, then and later, and a program that maps what can be
+//!   mapped, and reads the rest.
+//! - [`jit`]: for compilers that run what they write.
+//! - [`no_libc`]: for programs without a libc, such as runtimes, loaders and the first program of a machine.
+//! - [`miri`]: for crates on top of this one whose tests run under Miri.
+//! - [`coming_from`]: for whoever knows rustix, libc, nix, memmap2, mmap-rs or region, and looks for a name.
 
 #[doc = include_str!("files.md")]
 pub mod files {}
+
+#[doc = include_str!("jit.md")]
+pub mod jit {}
 
 #[doc = include_str!("no_libc.md")]
 ///
@@ -15,11 +25,8 @@ pub mod files {}
 /// ```
 pub mod no_libc {}
 
-#[doc = include_str!("coming_from.md")]
-pub mod coming_from {}
-
-#[doc = include_str!("jit.md")]
-pub mod jit {}
-
 #[doc = include_str!("miri.md")]
 pub mod miri {}
+
+#[doc = include_str!("coming_from.md")]
+pub mod coming_from {}

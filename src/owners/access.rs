@@ -31,7 +31,8 @@ pub(super) mod sealed {
 /// use rawmap::{MapOptions, Mapping, Prot, Raw, Sharing};
 /// use std::sync::atomic::{AtomicU32, Ordering};
 /// let queue: Mapping<Raw> = MapOptions::new(4).raw(Prot::READ | Prot::WRITE, Sharing::Shared)?;
-/// // SAFETY: the first word of `queue`, which outlives it; whoever shares it uses atomics too.
+/// // SAFETY: the first word of `queue`, which outlives it;
+/// // whoever shares it uses atomics too.
 /// let tail = unsafe { AtomicU32::from_ptr(queue.as_ptr().cast()) };
 /// assert_eq!(tail.fetch_add(1, Ordering::Relaxed), 0);
 /// # Ok::<(), rawmap::Error>(())
@@ -82,7 +83,8 @@ pub enum ReadWrite {}
 /// let mut memory = MapOptions::new(4096).anonymous()?;
 /// memory[..code.len()].copy_from_slice(code);
 /// let memory: Mapping<Executable> = memory.make_executable()?;
-/// // SAFETY: `code` is a C function without arguments that returns 42, and `memory` outlives the call.
+/// // SAFETY: `code` is a C function without arguments that
+/// // returns 42, and `memory` outlives the call.
 /// let answer: extern "C" fn() -> i32 = unsafe { std::mem::transmute(memory.as_ptr()) };
 /// assert_eq!(answer(), 42);
 /// # Ok::<(), rawmap::Error>(())

@@ -53,7 +53,8 @@ use core::slice;
 /// code.write(0, load)?;
 /// code.write(load.len(), ret)?;
 /// code.publish(..load.len() + ret.len())?;
-/// // SAFETY: a C function without arguments was written there, and is published.
+/// // SAFETY: a C function without arguments was written there,
+/// // and is published.
 /// let compiled: extern "C" fn() -> i32 = unsafe { std::mem::transmute(code.run_ptr()) };
 /// assert_eq!(compiled(), 42);
 /// # Ok::<(), rawmap::Error>(())
@@ -71,8 +72,8 @@ impl DualMapping {
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap) (EINVAL for length 0; EACCES where the system forbids it),
-    /// [`mremap`](crate::mremap) and [`mprotect`](crate::mprotect); that the length is more than `isize::MAX`.
-    /// Nothing stays mapped.
+    /// [`mremap`](crate::mremap) and [`mprotect`](crate::mprotect). It also fails if the length is more than
+    /// `isize::MAX`. Nothing stays mapped.
     ///
     /// ```
     /// use rawmap::DualMapping;
@@ -155,7 +156,8 @@ impl DualMapping {
     /// ```
     /// use rawmap::DualMapping;
     /// let code = DualMapping::new(1 << 20)?;
-    /// // SAFETY: the fifth word of the view, aligned, and nobody runs it yet.
+    /// // SAFETY: the fifth word of the view, aligned, and nobody runs
+    /// // it yet.
     /// unsafe { code.write_ptr().cast::<u32>().add(4).write(0x1234_5678) };
     /// code.publish(16..20)?;
     /// // SAFETY: the same word; the view can be read.
@@ -170,7 +172,7 @@ impl DualMapping {
     /// Writes part of the code at `offset`. It may be run once it is [published](Self::publish). No call.
     ///
     /// # Errors
-    /// That it does not lie within the view; then nothing is written.
+    /// Fails if the code would not lie within the view; then nothing is written.
     ///
     /// ```
     /// use rawmap::DualMapping;
@@ -220,7 +222,8 @@ impl DualMapping {
     /// // SAFETY: shorter than the view, which nothing borrows.
     /// unsafe { memory.write_ptr().copy_from(code.as_ptr(), code.len()) };
     /// memory.publish(..code.len())?; // else the processor may run what was there before
-    /// // SAFETY: `code` is a C function without arguments that returns 42.
+    /// // SAFETY: `code` is a C function without arguments that
+    /// // returns 42.
     /// assert_eq!(unsafe { transmute::<_, extern "C" fn() -> i32>(memory.run_ptr())() }, 42);
     /// # Ok::<(), rawmap::Error>(())
     /// ```
@@ -275,7 +278,8 @@ impl DualMapping {
     ///
     /// ```
     /// use rawmap::{DualMapping, Mode, Reservation};
-    /// // 128 MiB: from any of it to any other is one jump, on each architecture.
+    /// // 128 MiB: from any of it to any other is one jump, on each
+    /// // architecture.
     /// let mut space = Reservation::new(128 << 20, Mode::Strict)?;
     /// let mut parts = Vec::new();
     /// for _ in 0..2 {
@@ -322,7 +326,7 @@ impl DualMapping {
     /// No call.
     ///
     /// # Errors
-    /// That `at` is more than the length, or is not whole pages. It is as it was.
+    /// Fails if `at` is more than the length, or is not whole pages; then nothing has changed.
     ///
     /// ```
     /// use rawmap::DualMapping;

@@ -9,8 +9,8 @@ use core::ops::{Deref, DerefMut, RangeBounds};
 use core::slice;
 
 /// Reserved address space of which the front is memory: a `&mut [u8]` that grows and shrinks at its end, and
-/// never moves. For growing tables and linear memories. (What hands out several borrows, as an arena does, is built on
-/// a [`Reservation`](crate::Reservation).)
+/// never moves. For growing tables and linear memories. It lends all of its bytes by one borrow; what lends several,
+/// as an arena does, is built on a [`Reservation`](crate::Reservation#an-arena).
 ///
 /// ```
 /// use rawmap::Front;
@@ -41,13 +41,14 @@ impl Front {
         Ok(Self { space: Reservation::new(most, Mode::Strict)?, len: 0 })
     }
 
-    /// Makes it `len` bytes long. What it gains is zeroes; what it loses is given back, and counted back.
+    /// Makes it `len` bytes long. What it gains is zeroes; what it loses is given back, and no longer
+    /// [counted](crate#granules-and-what-is-counted).
     ///
     /// One call, if the number of pages changes: `mprotect(end, ..., PROT_READ|PROT_WRITE)`, or that of
     /// [`Reservation::decommit`].
     ///
     /// # Errors
-    /// That `len` is more than what is reserved. ENOMEM: there is not so much memory. It is as it was: what was
+    /// Fails if `len` is more than what is reserved; ENOMEM if there is not so much memory. It is as it was: what was
     /// committed until then, where the reserved pages are several mappings to the kernel, is given back.
     ///
     /// ```

@@ -164,7 +164,8 @@ impl MapOptions {
     /// ```
     /// use rawmap::MapOptions;
     /// const HUGE: usize = 2 << 20;
-    /// // Aligned so, it can lie on transparent huge pages of 2 MiB to its ends.
+    /// // Aligned so, it can lie on transparent huge pages of 2 MiB to
+    /// // its ends.
     /// let heap = MapOptions::new(4 * HUGE).align(HUGE).anonymous()?;
     /// assert_eq!(heap.as_ptr().addr() % HUGE, 0);
     /// # Ok::<(), rawmap::Error>(())
@@ -234,7 +235,8 @@ impl MapOptions {
     /// ```
     /// use rawmap::MapOptions;
     /// let options = MapOptions::new(3 << 20);
-    /// // Two huge pages; or, where the system has none to give, ordinary ones.
+    /// // Two huge pages; or, where the system has none to give,
+    /// // ordinary ones.
     /// let heap = options.huge(2 << 20).anonymous().or_else(|_| options.anonymous())?;
     /// assert_eq!(heap.mapped_len() % heap.granule().bytes(), 0);
     /// # Ok::<(), rawmap::Error>(())
@@ -270,7 +272,8 @@ impl MapOptions {
     /// ```
     /// use rawmap::MapOptions;
     /// let options = MapOptions::new(64 << 20);
-    /// // On ordinary pages where the kernel has none that are transparent.
+    /// // On ordinary pages where the kernel has none that are
+    /// // transparent.
     /// let mut table =
     ///     options.transparent_huge().anonymous().or_else(|_| options.anonymous())?;
     /// table[0] = 1;
@@ -291,9 +294,9 @@ impl MapOptions {
     /// [`transparent_huge`](Self::transparent_huge) those that they cost.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap): EINVAL for length 0. That the length is more than `isize::MAX`, the
-    /// alignment or the size of the huge pages no power of two; that there is no huge page to be had. Nothing
-    /// stays mapped.
+    /// Those of [`mmap`](crate::mmap): EINVAL for length 0; ENOMEM if there is no huge page to be had. It also
+    /// fails if the length is more than `isize::MAX`, or if the alignment or the size of the huge pages is no power
+    /// of two. Nothing stays mapped.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -421,7 +424,8 @@ impl MapOptions {
         if self.is_transparent_huge() { mapping.advise(.., Advice::HUGEPAGE) } else { Ok(()) }
     }
 
-    /// Maps a file from byte `offset` on, as a `&[u8]`. The descriptor may be closed afterwards.
+    /// Maps a file from byte `offset` on, as a `&[u8]`. The descriptor may be closed afterwards. What can go wrong
+    /// with a file, then and later, and how to read it instead, says [the guide to files](crate::guide::files).
     ///
     /// One call: `mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, offset)`, with the offset rounded down to the
     /// page, and the slice beginning where it was asked for. When the address alone does not tell that the
@@ -433,8 +437,8 @@ impl MapOptions {
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap): EACCES if it is not open for reading; ENODEV, or what the thing is, if
-    /// it can't be mapped, as a directory or a pipe. That the length is more than `isize::MAX`; with
-    /// [`whole`](Self::whole), that the file ends before the offset. Nothing stays mapped, but of a file on huge
+    /// it can't be mapped, as a directory or a pipe. It also fails if the length is more than `isize::MAX`; and with
+    /// [`whole`](Self::whole), if the file ends before the offset. Nothing stays mapped, but of a file on huge
     /// pages where a filter refuses `fstat` or `fstatfs`.
     ///
     /// # Safety
@@ -487,9 +491,9 @@ impl MapOptions {
     /// [`file`](Self::file).
     ///
     /// # Errors
-    /// That it is not a memory file, not so sealed, on huge pages, or has fewer blocks than bytes; that it ends
-    /// before the range does; what `fcntl`, `fstat` and `fstatfs` answer; those of [`file`](Self::file); and those of
-    /// [`Mapping::populate_read`]: EINVAL before Linux 5.14.
+    /// Fails if it is not a memory file, not so sealed, on huge pages, or has fewer blocks than bytes, and if it ends
+    /// before the range does. Else what `fcntl`, `fstat` and `fstatfs` answer, those of [`file`](Self::file), and
+    /// those of [`Mapping::populate_read`]: EINVAL before Linux 5.14.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -729,9 +733,9 @@ impl MapOptions {
     /// with one more call. The options' own flags are added; [`align`](Self::align) is not looked at.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap); EEXIST if something is mapped at the exact place; that the flags have `MAP_HUGETLB`,
-    /// for which there is [`huge`](Self::huge). (To `MAP_SHARED_VALIDATE` of
-    /// a file at an exact place the kernel says EOPNOTSUPP always.)
+    /// Those of [`mmap`](crate::mmap); EEXIST if something is mapped at the exact place. It also fails if the
+    /// flags have `MAP_HUGETLB`, for which there is [`huge`](Self::huge). (To `MAP_SHARED_VALIDATE` of a file at an
+    /// exact place the kernel says EOPNOTSUPP always.)
     ///
     /// # Safety
     /// - `fd` is open, if `flags` are not `ANONYMOUS`, and not of a file on hugetlbfs, unless

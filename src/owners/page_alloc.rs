@@ -35,7 +35,8 @@ use core::ptr::null_mut;
 /// use rawmap::PageAlloc;
 /// use std::alloc::{GlobalAlloc, Layout};
 /// let layout = Layout::from_size_align(100_000, 1 << 20).unwrap();
-/// // SAFETY: the size isn't 0, and the block is freed with its own layout.
+/// // SAFETY: the size isn't 0, and the block is freed with its
+/// // own layout.
 /// unsafe {
 ///     let block = PageAlloc.alloc_zeroed(layout);
 ///     assert!(!block.is_null() && block.addr() % (1 << 20) == 0);

@@ -172,7 +172,7 @@ impl StackPool {
     /// Three calls: one `mmap` for all of them, and two for a bit of each.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap), of all stacks together; that the length is 0.
+    /// Those of [`mmap`](crate::mmap), of all stacks together. It also fails if the count or the length is 0.
     pub fn new(count: usize, len: usize) -> Result<Self, Error> {
         const OPERATION: &str = "StackPool::new";
         let page = page_size()?;
@@ -190,7 +190,7 @@ impl StackPool {
     /// A stack that nobody has.
     ///
     /// # Errors
-    /// That all are taken; those of [`Mapping::guard`], for a stack that is taken for the first time.
+    /// ENOMEM if all are taken. For a stack that is taken for the first time, those of [`Mapping::guard`].
     pub fn take(&self) -> Result<PooledStack<'_>, Error> {
         let Some(number) = self.numbers.take() else {
             let count = self.numbers.count;

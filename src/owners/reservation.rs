@@ -33,9 +33,10 @@ pub enum Mode {
     /// counted all the same, and fails at once where there is not so much; and it counts against RLIMIT_DATA
     /// in full.
     Overcommit,
-    /// Inaccessible until it is committed, which counts it (ENOMEM over the limit of `vm.overcommit_memory` 2
-    /// or RLIMIT_DATA), and again when it is decommitted, which counts it back. Each boundary between the two
-    /// is one more of the process's mappings, of which it may have 65,530 (`vm.max_map_count`).
+    /// Inaccessible until it is committed, and again when it is decommitted. What is committed is
+    /// [counted](crate#granules-and-what-is-counted): committing is ENOMEM over the limit of `vm.overcommit_memory` 2 or RLIMIT_DATA.
+    /// Each boundary between the two is one more of the process's mappings, of which it may have 65,530
+    /// (`vm.max_map_count`).
     Strict,
 }
 
@@ -61,7 +62,8 @@ impl Mode {
 ///   by [`Mapping::into_reservation`]. That is for what must lie side by side: images, guest memory, code near
 ///   other code.
 ///
-/// Ranges are of bytes, and must be whole pages.
+/// Ranges are of bytes, and must be whole pages. Nothing here takes a lock or memory from a heap, so that an allocator
+/// may be built on it, the program's global one too.
 ///
 /// | calls | [`Overcommit`](Mode::Overcommit) | [`Strict`](Mode::Strict) |
 /// |---|---|---|
@@ -78,6 +80,53 @@ impl Mode {
 /// low.fill(1); // half a GiB, and right behind it:
 /// assert_eq!(low.as_ptr_range().end, high.as_ptr());
 /// # Ok::<(), rawmap::Error>(())
+/// ```
+///
+/// # An arena
+/// It hands out zeroed values by `&self`, which live as long as it does, at addresses that they keep. Memory is
+/// committed as it grows, in steps, so that few allocations make a call.
+///
+/// ```
+/// use rawmap::{Error, Mode, Reservation};
+/// use std::cell::Cell;
+///
+/// struct Arena { space: Reservation, used: Cell<usize>, ready: Cell<usize> }
+///
+/// impl Arena {
+///     const STEP: usize = 64 << 10; // whole pages, of any size
+///
+///     fn new(most: usize) -> Result<Self, Error> {
+///         let most = most.next_multiple_of(Self::STEP);
+///         let space = Reservation::new(most, Mode::Strict)?;
+///         Ok(Self { space, used: Cell::new(0), ready: Cell::new(0) })
+///     }
+///
+///     fn words(&self, count: usize) -> Result<&mut [u64], Error> {
+///         let start = self.used.get();
+///         let end = start.saturating_add(count.saturating_mul(8));
+///         if end > self.ready.get() {
+///             let ready = end.checked_next_multiple_of(Self::STEP);
+///             let ready = ready.unwrap_or(usize::MAX);
+///             self.space.commit(self.ready.get()..ready)?;
+///             self.ready.set(ready);
+///         }
+///         self.used.set(end);
+///         // SAFETY: committed zeroes at a multiple of 8, which
+///         // are handed out once, and last as long as `self`.
+///         unsafe {
+///             let first = self.space.as_ptr().add(start).cast();
+///             Ok(std::slice::from_raw_parts_mut(first, count))
+///         }
+///     }
+/// }
+///
+/// let arena = Arena::new(1 << 30)?;
+/// let (first, second) = (arena.words(1000)?, arena.words(1 << 20)?);
+/// first[999] = 1;
+/// second[0] = first[999] + 1;
+/// assert_eq!((first[999], second[0]), (1, 2));
+/// assert!(arena.words(usize::MAX).is_err());
+/// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Reservation {
@@ -96,12 +145,13 @@ impl Reservation {
     /// also makes those of [`prepare`](crate::prepare).
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap); that the length is more than `isize::MAX`. In strict mode ENOMEM also
-    /// where there is only room into which the main thread's stack may grow.
+    /// Those of [`mmap`](crate::mmap). It also fails if the length is more than `isize::MAX`; and in strict mode,
+    /// by ENOMEM, if the only room that is left is where the main thread's stack may grow.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
-    /// // Address space for all that the heap may ever hold; inaccessible, and counted for nothing.
+    /// // Address space for all that the heap may ever hold;
+    /// // inaccessible, and counted for nothing.
     /// let heap = Reservation::new(1 << 30, Mode::Strict)?;
     /// assert_eq!(heap.len(), 1 << 30);
     /// # Ok::<(), rawmap::Error>(())
@@ -124,7 +174,8 @@ impl Reservation {
     /// use rawmap::{Mode, Reservation};
     /// const HEAP: usize = 4 << 20;
     /// let heap = Reservation::aligned(HEAP, HEAP, Mode::Overcommit)?;
-    /// // `free` finds a block's heap, and what it noted at the start of it, without a lookup.
+    /// // `free` finds a block's heap, and what it noted at the start
+    /// // of it, without a lookup.
     /// let block = heap.as_ptr().wrapping_add(1_234_560);
     /// assert_eq!(block.map_addr(|addr| addr & !(HEAP - 1)), heap.as_ptr());
     /// # Ok::<(), rawmap::Error>(())
@@ -220,7 +271,7 @@ impl Reservation {
     ///
     /// [`Overcommit`](Mode::Overcommit): one call, `madvise(start, len, MADV_DONTNEED)`.
     /// [`Strict`](Mode::Strict): one, `mmap(start, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1,
-    /// 0)`, which counts them back as well. Where that is ENOMEM, it is made once more, with
+    /// 0)`, after which they are no longer [counted](crate#granules-and-what-is-counted). Where that is ENOMEM, it is made once more, with
     /// `MAP_FIXED_NOREPLACE`, since a kernel before 6.12 may have unmapped the pages by then, and what that
     /// places elsewhere is unmapped. Where the kernel refuses both, since the process has as many mappings as it
     /// may have, their memory is freed as in the other mode, and they stay counted and accessible. In strict mode
@@ -317,7 +368,7 @@ impl Reservation {
     /// No call.
     ///
     /// # Errors
-    /// That `at` is more than the length, or is not whole pages. The reservation is as it was.
+    /// Fails if `at` is more than the length, or is not whole pages; then nothing has changed.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
@@ -381,14 +432,14 @@ impl Reservation {
     /// not all: `mremap(mapping, len, len + page, MREMAP_MAYMOVE, NULL)`, and `munmap` of that page.
     ///
     /// # Errors
-    /// That the mapping does not take up as many bytes as the place, or lies on huge pages; that the place lies
-    /// where the main thread's stack may grow. Those of [`mremap`](crate::mremap): EFAULT if the mapping's parts
-    /// differ, see [`Mapping::resize`], or if it is a driver's memory of more than a page; EINVAL if its driver
-    /// does not let it be moved. The mapping is as it was, but may lie elsewhere. The place comes back, without
-    /// what it held; but it is lost if the error does not tell whether the place was unmapped before, and
-    /// something is mapped there, be it the place still or what another thread has mapped since. So it is where
-    /// the process has as many mappings as it may have; there, or where a filter refuses `munmap`, the page that was
-    /// added to the mapping may stay mapped behind where it lay.
+    /// Fails if the mapping does not take up as many bytes as the place, if it lies on huge pages, or if the place
+    /// lies where the main thread's stack may grow. Else those of [`mremap`](crate::mremap): EFAULT if the
+    /// mapping's parts differ, see [`Mapping::resize`], or if it is a driver's memory of more than a page; EINVAL
+    /// if its driver does not let it be moved. The mapping is as it was, but may lie elsewhere. The place comes
+    /// back, without what it held; but it is lost if the error does not tell whether the place was unmapped before,
+    /// and something is mapped there, be it the place still or what another thread has mapped since. So it is where
+    /// the process has as many mappings as it may have; there, or where a filter refuses `munmap`, the page that
+    /// was added to the mapping may stay mapped behind where it lay.
     ///
     /// ```
     /// use rawmap::{MapOptions, Mode, Reservation};
@@ -492,10 +543,10 @@ impl<A: Access> Mapping<A> {
     /// PROT_READ|PROT_WRITE)`. Pages that were touched apart become one with their neighbours again.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap): ENOMEM where the process has as many mappings as it may have. That it
-    /// lies on huge pages, or where the main thread's stack may grow. The mapping comes back; but it is unmapped
-    /// if that mprotect is refused: under strict accounting (`vm.overcommit_memory` 2), over RLIMIT_DATA, with as
-    /// many mappings as there may be, or by a filter. Strict mode has no such step.
+    /// Those of [`mmap`](crate::mmap): ENOMEM where the process has as many mappings as it may have. It also fails
+    /// if the mapping lies on huge pages, or where the main thread's stack may grow. The mapping comes back; but it
+    /// is unmapped if that mprotect is refused: under strict accounting (`vm.overcommit_memory` 2), over
+    /// RLIMIT_DATA, with as many mappings as there may be, or by a filter. Strict mode has no such step.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};

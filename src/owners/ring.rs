@@ -56,8 +56,8 @@ impl Ring {
     /// A ring of `len` bytes, rounded up to whole pages: zeroes.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap) and [`mremap`](crate::mremap); that the length is 0, or that twice the
-    /// length is more than `isize::MAX`. Nothing stays mapped; but if another thread has mapped something since
+    /// Those of [`mmap`](crate::mmap) and [`mremap`](crate::mremap). It also fails if the length is 0, or twice
+    /// the length more than `isize::MAX`. Nothing stays mapped; but if another thread has mapped something since
     /// that mremap was refused, or a filter answers each mremap by an error that the kernel has for it (other
     /// than EPERM, EACCES and ENOSYS), half of the address space stays taken.
     ///
@@ -102,8 +102,8 @@ impl Ring {
     ///
     /// # Errors
     /// Those of [`MapOptions::file_raw`] (EINVAL for length 0; EACCES if it is not open for both reading and
-    /// writing) and [`Reservation::new`]. That the offset or the length is not whole pages; that twice the
-    /// length is more than `isize::MAX`; a file on huge pages. Nothing stays mapped, but that a
+    /// writing) and [`Reservation::new`]. It also fails if the offset or the length is not whole pages, if twice
+    /// the length is more than `isize::MAX`, or if the file lies on huge pages. Nothing stays mapped, but that a
     /// place may be lost as in [`Reservation::place`], which costs address space.
     ///
     /// # Safety

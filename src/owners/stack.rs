@@ -18,7 +18,8 @@ use core::ops::Range;
 /// ```
 /// use rawmap::Stack;
 /// let stack = Stack::new(64 << 10)?;
-/// // SAFETY: the topmost byte is below the top, and nobody runs on this stack.
+/// // SAFETY: the topmost byte is below the top, and nobody runs
+/// // on this stack.
 /// unsafe { stack.top().sub(1).write(1) };
 /// # Ok::<(), rawmap::Error>(())
 /// ```
@@ -39,8 +40,8 @@ impl Stack {
     /// bytes.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap) and [`Mapping::guard`]; that the length is 0, or with the guard more than
-    /// `isize::MAX`. Nothing stays mapped.
+    /// Those of [`mmap`](crate::mmap) and [`Mapping::guard`]. It also fails if the length is 0, or with the
+    /// guard more than `isize::MAX`. Nothing stays mapped.
     ///
     /// ```
     /// use rawmap::Stack;
@@ -61,7 +62,8 @@ impl Stack {
     ///
     /// ```
     /// use rawmap::Stack;
-    /// // No frame of up to 1 MiB can step over the guard, which takes address space.
+    /// // No frame of up to 1 MiB can step over the guard, which takes
+    /// // address space.
     /// let stack = Stack::with_guard(64 << 10, 1 << 20)?;
     /// assert_eq!(stack.len(), 64 << 10);
     /// # Ok::<(), rawmap::Error>(())
@@ -91,7 +93,8 @@ impl Stack {
     /// use rawmap::Stack;
     /// let stack = Stack::new(64 << 10)?;
     /// let sp = stack.top().cast::<usize>().wrapping_sub(2);
-    /// // SAFETY: two words below the top, aligned; nobody runs on this stack yet.
+    /// // SAFETY: two words below the top, aligned; nobody runs on
+    /// // this stack yet.
     /// unsafe { sp.write(0x1234) }; // where the first switch to it returns to
     /// assert_eq!(sp.addr() % 16, 0);
     /// # Ok::<(), rawmap::Error>(())
@@ -108,7 +111,8 @@ impl Stack {
     /// let stack = Stack::new(64 << 10)?;
     /// // SAFETY: within the usable part, on which nobody runs.
     /// unsafe { stack.top().sub(100).write(1) };
-    /// // SAFETY: all of it. What is still 0 at its lower end was never used.
+    /// // SAFETY: all of it. What is still 0 at its lower end was
+    /// // never used.
     /// let bytes = unsafe { std::slice::from_raw_parts(stack.bottom(), stack.len()) };
     /// assert_eq!(bytes.iter().position(|byte| *byte != 0), Some(stack.len() - 100));
     /// # Ok::<(), rawmap::Error>(())

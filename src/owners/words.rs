@@ -111,7 +111,7 @@ impl<W: Atomic> Words<W> {
     /// The words of a raw mapping, such as a file's, from its first byte on.
     ///
     /// # Errors
-    /// That its first byte does not lie at a multiple of the words' size; the mapping comes back.
+    /// Fails if its first byte does not lie at a multiple of the words' size; the mapping comes back.
     ///
     /// # Safety
     /// For as long as the result lives:

@@ -54,9 +54,9 @@ impl<A: Access> Mapping<A> {
     ///
     /// # Errors
     /// Those of [`mremap`](crate::mremap): EFAULT if the kernel holds the mapping in several parts, since
-    /// they differ in protection, lock, advice or name, or were joined; EINVAL or EFAULT on huge pages. That
-    /// the length is more than `isize::MAX`; that it is a slice or shared anonymous memory, which can't grow. The
-    /// mapping is as it was.
+    /// they differ in protection, lock, advice or name, or were joined; EINVAL or EFAULT on huge pages. It
+    /// also fails if the length is more than `isize::MAX`, and for what can't grow: shared anonymous memory, and
+    /// slices but of private anonymous memory on ordinary pages. The mapping is as it was.
     ///
     /// Parts that are alike again are one again only where the kernel joins them. Before Linux 6.16 it does
     /// not where just one of them had been touched meanwhile, as the locked part of an otherwise untouched
@@ -82,8 +82,8 @@ impl<A: Access> Mapping<A> {
     /// Makes the mapping `len` bytes long where it is; else as [`resize`](Self::resize).
     ///
     /// # Errors
-    /// As [`resize`](Self::resize); ENOMEM if something is mapped behind it; that the main thread's stack
-    /// may grow there.
+    /// As [`resize`](Self::resize); ENOMEM if something is mapped behind it. It also fails if the main thread's
+    /// stack may grow there.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -197,7 +197,8 @@ impl<A: Access> Mapping<A> {
     /// No call.
     ///
     /// # Errors
-    /// That `at` is more than the length, or does not lie where a granule begins. The mapping is as it was.
+    /// Fails if `at` is more than the length, or does not lie where a [granule](Self::granule) begins; then nothing
+    /// has changed.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -249,7 +250,8 @@ impl<A: Access> Mapping<A> {
     /// use rawmap::MapOptions;
     /// let mut low = MapOptions::new(1 << 20).anonymous()?;
     /// let mut high = low.split_off(1 << 19)?;
-    /// // Free neighbours become one block again, in the order of their addresses.
+    /// // Free neighbours become one block again, in the order of
+    /// // their addresses.
     /// let low = high.try_unsplit(low).unwrap_err();
     /// let mut low = low;
     /// low.try_unsplit(high).unwrap();

@@ -109,7 +109,8 @@ unsafe impl<A: Access> Sync for Mapping<A> {}
 /// ```
 /// use rawmap::{MapOptions, Mapping, ReadWrite};
 /// let parts = MapOptions::new(1 << 20).anonymous()?.into_raw_parts();
-/// // SAFETY: these are the parts of a mapping that could be written, and they are used once.
+/// // SAFETY: these are the parts of a mapping that could be
+/// // written, and they are used once.
 /// let memory: Mapping<ReadWrite> = unsafe { Mapping::from_raw_parts(parts)? };
 /// assert_eq!(memory[(1 << 20) - 1], 0);
 /// # Ok::<(), rawmap::Error>(())
@@ -173,7 +174,7 @@ impl<A: Access> Mapping<A> {
     /// Owns a mapping that was given up by [`into_raw_parts`](Self::into_raw_parts), or made otherwise.
     ///
     /// # Errors
-    /// That the granule is less than the page size, or that the granules of the bytes are more than
+    /// Fails if the granule is less than the page size, or if the granules that hold the bytes are more than
     /// `isize::MAX`; then nothing is owned.
     ///
     /// # Safety
@@ -197,7 +198,8 @@ impl<A: Access> Mapping<A> {
     /// let new = unsafe { mmap_anonymous(null_mut(), 1 << 20, Prot::NONE, MapFlags::PRIVATE) };
     /// let start = NonNull::new(new.unwrap()).unwrap();
     /// let parts = RawParts { start, len: 1 << 20, granule, backing: Backing::Anonymous };
-    /// // SAFETY: mapped just now, on ordinary pages, private and anonymous.
+    /// // SAFETY: mapped just now, on ordinary pages, private and
+    /// // anonymous.
     /// let space: Mapping<Raw> = unsafe { Mapping::from_raw_parts(parts)? };
     /// assert_eq!(space.len(), 1 << 20); // and unmapped here
     /// # Ok::<(), rawmap::Error>(())
@@ -326,13 +328,14 @@ impl<A: Access> Mapping<A> {
     /// kin take of it. Empty if there are none.
     ///
     /// # Errors
-    /// That the range does not lie within the mapping.
+    /// Fails if the range does not lie within the mapping.
     ///
     /// ```
     /// use rawmap::MapOptions;
     /// let mut heap = MapOptions::new(1 << 20).anonymous()?;
     /// let page = heap.granule().bytes();
-    /// // A block of the heap that was freed, and the pages that nothing else lies on.
+    /// // A block of the heap that was freed, and the pages that
+    /// // nothing else lies on.
     /// let pages = heap.inwards(100..3 * page + 100)?;
     /// assert_eq!(pages, page..3 * page);
     /// heap.purge(pages)?;
@@ -400,7 +403,8 @@ impl Mapping<Raw> {
     /// ```
     /// use rawmap::{MapOptions, Prot, Sharing};
     /// let block = MapOptions::new(64).raw(Prot::READ | Prot::WRITE, Sharing::Private)?;
-    /// // SAFETY: the first eight bytes, aligned as a page is, which nothing borrows.
+    /// // SAFETY: the first eight bytes, aligned as a page is, which
+    /// // nothing borrows.
     /// unsafe { block.as_ptr().cast::<u64>().write(7) };
     /// # Ok::<(), rawmap::Error>(())
     /// ```
@@ -440,7 +444,8 @@ impl Mapping<Raw> {
     /// ```
     /// use rawmap::{MapOptions, Mapping, Prot, ReadOnly, Sharing};
     /// let rom = MapOptions::new(16).raw(Prot::READ, Sharing::Private)?;
-    /// // SAFETY: private memory that can be read, and that nobody writes.
+    /// // SAFETY: private memory that can be read, and that nobody
+    /// // writes.
     /// let rom: Mapping<ReadOnly> = unsafe { rom.assume() };
     /// assert_eq!(rom[..], [0; 16]);
     /// # Ok::<(), rawmap::Error>(())

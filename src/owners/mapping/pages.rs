@@ -108,7 +108,7 @@ impl<A: Access> Mapping<A> {
     /// One call: `mincore(start, len, pages)`.
     ///
     /// # Errors
-    /// Those of [`mincore`](crate::mincore); a range that does not lie within the mapping; that it lies on
+    /// Those of [`mincore`](crate::mincore). It also fails if the range does not lie within the mapping, or lies on
     /// more pages than `pages` has bytes.
     ///
     /// ```
@@ -246,7 +246,8 @@ impl<A: Access> Mapping<A> {
     /// use rawmap::{Advice, MapOptions};
     /// let mut seed = MapOptions::new(32).anonymous()?;
     /// seed.fill(7);
-    /// // SAFETY: the bytes change in a forked child only, whose one thread borrows none.
+    /// // SAFETY: the bytes change in a forked child only, whose one
+    /// // thread borrows none.
     /// unsafe { seed.advise_any(.., Advice::WIPEONFORK)? };
     /// assert_eq!(seed[0], 7); // 0 in a child, which must not draw the same random numbers
     /// # Ok::<(), rawmap::Error>(())

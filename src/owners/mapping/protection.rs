@@ -20,7 +20,8 @@ use core::sync::atomic::{AtomicU8, Ordering};
 /// use rawmap::{MapOptions, Prot, Sharing};
 /// let slots = MapOptions::new(1 << 20).raw(Prot::READ | Prot::WRITE, Sharing::Private)?;
 /// let page = slots.granule().bytes();
-/// // The kernel has guards or not, so the first tells what all others of this memory cost.
+/// // The kernel has guards or not, so the first tells what all
+/// // others of this memory cost.
 /// assert_eq!(slots.guard(..page)?, slots.guard(page..2 * page)?);
 /// # Ok::<(), rawmap::Error>(())
 /// ```
@@ -135,7 +136,8 @@ impl Mapping<Executable> {
     /// let mut code = memory.make_executable()?;
     /// Reservation::new(1 << 16, Mode::Strict)?.place(&mut code)?;
     /// code.publish(..bytes.len())?;
-    /// // SAFETY: `bytes` is a C function without arguments that returns 42, published where it lies now.
+    /// // SAFETY: `bytes` is a C function without arguments that
+    /// // returns 42, published where it lies now.
     /// let answer: extern "C" fn() -> i32 = unsafe { std::mem::transmute(code.as_ptr()) };
     /// assert_eq!(answer(), 42);
     /// # Ok::<(), rawmap::Error>(())
@@ -165,8 +167,8 @@ impl Mapping<ReadOnly> {
     ///
     /// # Errors
     /// Those of [`mprotect`](crate::mprotect): ENOMEM where there is not so much memory. The mapping comes
-    /// back, and can be read; it is lost as [there](Mapping::make_read_only). That it is shared
-    /// memory, which others would see change; or of a file on huge pages, of which a write may find none.
+    /// back, and can be read; it is lost as [there](Mapping::make_read_only). It also fails for shared memory, which
+    /// others would see change, and for a file on huge pages, where a write may find none.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -353,7 +355,8 @@ impl Mapping<Raw> {
     /// let image = MapOptions::new(1 << 20).raw(Prot::NONE, Sharing::Private)?;
     /// let page = image.granule().bytes();
     /// let (prot, flags) = (Prot::READ, MapFlags::PRIVATE);
-    /// // SAFETY: an open program, not on hugetlbfs, which has no reason to refuse a private view.
+    /// // SAFETY: an open program, not on hugetlbfs, which has no
+    /// // reason to refuse a private view.
     /// unsafe { image.overlay(..page, prot, flags, file.as_raw_fd(), 0)? };
     /// // SAFETY: four bytes of ours, which can be read now.
     /// assert_eq!(unsafe { image.as_ptr().cast::<[u8; 4]>().read() }, *b"\x7fELF");

@@ -55,15 +55,16 @@ impl<A: Access> Mapping<A> {
     /// One call: `mseal(start, mapped_len, 0)`.
     ///
     /// # Errors
-    /// Those of [`mseal`](crate::mseal): ENOSYS before Linux 6.10. That it is empty. The mapping comes back. If the kernel
-    /// holds it in several parts, some of them may be sealed.
+    /// Those of [`mseal`](crate::mseal): ENOSYS before Linux 6.10. It also fails if the mapping is empty. The
+    /// mapping comes back. If the kernel holds it in several parts, some of them may be sealed.
     ///
     /// ```
     /// use rawmap::MapOptions;
     /// let mut table = MapOptions::new(16).anonymous()?;
     /// table.fill(7);
     /// if let Ok(sealed) = table.make_read_only()?.seal() {
-    ///     // SAFETY: sixteen bytes that stay mapped, and read-only, until the process ends.
+    ///     // SAFETY: sixteen bytes that stay mapped, and read-only,
+    ///     // until the process ends.
     ///     let forever: &'static [u8; 16] = unsafe { &*sealed.as_ptr().cast() };
     ///     assert_eq!(forever, &[7; 16]);
     /// }
