@@ -140,7 +140,7 @@ pub mod nr {
     pub const CLOSE: usize = 57;
     /// `read(2)`, of the auxiliary vector on kernels before 6.4, and of `vm.overcommit_memory`.
     #[doc(alias("__NR_read", "SYS_read"))]
-    pub const READ: usize = 63;
+    pub const PREAD64: usize = 67;
     /// `fstat(2)`: how long a file is, and what it is.
     #[doc(alias("__NR_fstat", "SYS_fstat"))]
     pub const FSTAT: usize = 80;

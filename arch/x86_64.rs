@@ -111,7 +111,7 @@ pub mod nr {
 
     /// `read(2)`, of the auxiliary vector on kernels before 6.4, and of `vm.overcommit_memory`.
     #[doc(alias("__NR_read", "SYS_read"))]
-    pub const READ: usize = 0;
+    pub const PREAD64: usize = 17;
     /// `close(2)`.
     #[doc(alias("__NR_close", "SYS_close"))]
     pub const CLOSE: usize = 3;

@@ -156,7 +156,9 @@
 //! filter), the owners read `/proc/self/auxv`, if it is on a file system of that kind, or an emulator's. Whoever
 //! opens such a door answers for what comes through it, [as with the standard library][std]. `/proc/self/fd` is
 //! one for a moment: where `mremap` is refused, a ring or a dual mapping is made of a memory file, and who opens
-//! that by its number and maps it, before it is sealed, keeps what he has mapped.
+//! that by its number and maps it, before it is sealed, keeps what he has mapped. An emulator answers for itself:
+//! QEMU's user mode before 11 says of most advice that it was done, and so locked memory is not zeroes after it
+//! was purged, reset or decommitted.
 //!
 //! [std]: https://doc.rust-lang.org/std/os/unix/io/index.html#procselfmem-and-similar-os-features
 //!

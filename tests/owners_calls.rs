@@ -401,7 +401,7 @@ fn a_ring_costs_three_calls_and_thirteen_more_where_mremap_is_refused() {
     let names: Vec<_> = seen.iter().map(Seen::name).collect();
     // Whether its half is as it was is asked by mremap too, which needs room for a page; and by mmap.
     let given_back = ["mmap", "mremap", "munmap", "mremap", "munmap", "mmap", "munmap", "munmap"];
-    // Beside `openat` and `read`, which are not watched.
+    // Beside `openat` and `pread64`, which are not watched.
     let of_a_file = ["prlimit64", "fstatfs", "close", "memfd_create", "ftruncate"];
     let twice = ["mmap", "munmap", "mmap", "fcntl", "fstat", "close"];
     assert_eq!((end, names), (OK, [&given_back[..], &of_a_file, &twice].concat().map_to_owned()));
@@ -411,7 +411,7 @@ fn a_ring_costs_three_calls_and_thirteen_more_where_mremap_is_refused() {
 fn a_dual_mapping_costs_three_calls_and_twelve_where_one_of_them_is_refused() {
     let three = ["mmap", "mremap", "mprotect"];
     assert_eq!(calls!(|| DualMapping::new(MIB).unwrap()), three);
-    // Beside `openat` and `read`, which are not watched.
+    // Beside `openat` and `pread64`, which are not watched.
     let of_a_file = ["prlimit64", "fstatfs", "close", "memfd_create", "ftruncate"];
     let twice = ["mmap", "mmap", "fcntl", "fstat", "close"];
     for n in 0..3 {

@@ -212,3 +212,46 @@ fn the_file_is_used_by_no_number_that_safe_code_can_give_another_file() {
     let changes = ["ftruncate", "fcntl", "fstat"].into_iter().flat_map(named);
     assert!(changes.into_iter().all(|call| 3 <= call.args[0]), "{seen:?}");
 }
+
+/// Who has a copy of a descriptor moves the offset that both have: what is read of `/proc` is read from its start.
+#[test]
+fn what_is_read_of_proc_is_read_from_its_start() {
+    let shared = MapOptions::new(page()).raw(RW, Sharing::Shared).unwrap();
+    // SAFETY: the first word of memory that the child shares, which both use as an atomic.
+    let pid = unsafe { AtomicI32::from_ptr(shared.as_ptr().cast()) };
+    let child = || {
+        // SAFETY: a plain call.
+        pid.store(unsafe { libc::getpid() }, Ordering::SeqCst);
+        watch();
+        let ring = Ring::new(LEN);
+        unwatch();
+        ring.unwrap();
+    };
+    let mut moved = false;
+    let judge = |_: usize, seen: &Seen| {
+        if seen.name() == "fstatfs" {
+            // SAFETY: plain calls; the descriptors are new, and closed.
+            unsafe {
+                let process = libc::syscall(libc::SYS_pidfd_open, pid.load(Ordering::SeqCst), 0);
+                let copy = libc::syscall(libc::SYS_pidfd_getfd, process, seen.args[0], 0);
+                moved = libc::lseek(copy as i32, 2, libc::SEEK_SET) == 2;
+                libc::close(copy as i32);
+                libc::close(process as i32);
+            }
+        }
+        (seen.name() == "mremap").then_some(Err(Errno::EPERM))
+    };
+    let Some((end, seen)) = supervise(child, judge) else {
+        return skip!("calls can't be refused here: no seccomp");
+    };
+    assert_eq!(end, OK, "{seen:?}");
+    if !moved {
+        return skip!("descriptors of a child can't be had here");
+    }
+    if std::fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap().trim() == "2" {
+        return skip!("vm.overcommit_memory is 2, as it is taken to be where it can't be read");
+    }
+    let names: Vec<_> = seen.iter().map(Seen::name).collect();
+    let made = names.iter().position(|name| name == "memfd_create").unwrap();
+    assert_eq!(names[made - 2..made], ["fstatfs", "close"], "memory is not tried out first");
+}

@@ -36,7 +36,8 @@ pub(super) fn fstatfs(fd: RawFd) -> Result<(usize, usize), Errno> {
 /// Reads the first bytes of a small file of `/proc`, and says whether it is the kernel's: it is not in a folder that
 /// somebody made to `chroot` to, nor under an emulator that makes such a file itself.
 ///
-/// Four calls: `openat`, `fstatfs`, `read` and `close`.
+/// Four calls: `openat`, `fstatfs`, `pread64` and `close`. (Not `read`, which begins where another thread may have set
+/// the file's offset meanwhile, by a copy of the descriptor.)
 ///
 /// # Safety
 /// `size` bytes from `start` on may be written.
@@ -44,7 +45,7 @@ pub(super) unsafe fn read_proc(path: &CStr, start: Word, size: Word) -> Result<b
     let fd = opened(path)?;
     let kind = fstatfs(fd);
     // SAFETY: the kernel writes at most that many bytes there, by the caller's promise.
-    let read = unsafe { arch::syscall3(Word::signed(fd), start, size, nr::READ) };
+    let read = unsafe { arch::syscall4(Word::signed(fd), start, size, Word::ZERO, nr::PREAD64) };
     close(fd);
     Errno::decode(read)?;
     Ok(kind?.0 == PROC_SUPER_MAGIC)

@@ -312,7 +312,7 @@ impl MemoryFile {
     /// A file of `len` bytes: zeroes.
     ///
     /// Seven calls: `prlimit64(RLIMIT_FSIZE)`, since to make a file longer than that is a signal (whoever lowers
-    /// that limit just then, or turns strict accounting on later, is not considered); `openat`, `fstatfs`, `read`
+    /// that limit just then, or turns strict accounting on later, is not considered); `openat`, `fstatfs`, `pread64`
     /// and `close` of `vm.overcommit_memory`; `memfd_create("rawmap", MFD_CLOEXEC|MFD_ALLOW_SEALING)` and
     /// `ftruncate`. For each of the numbers 0, 1 and 2 that the program has closed, it is two more: `openat` or
     /// `memfd_create` again, and `close`. Under strict accounting a page that can't be counted when it is touched

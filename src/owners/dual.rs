@@ -25,7 +25,7 @@ use core::slice;
 /// `mremap(start, 0, len, MREMAP_MAYMOVE, NULL)`, which maps the same pages again, and `mprotect(second, len,
 /// PROT_READ|PROT_WRITE)`. No view gains the right to be run, so it works where the system forbids that
 /// (`PR_SET_MDWE`). Where one of the three is refused, by a filter, a security module or an emulator, twelve
-/// others map a memory file twice: `prlimit64`, `openat`, `fstatfs`, `read` and `close` (of
+/// others map a memory file twice: `prlimit64`, `openat`, `fstatfs`, `pread64` and `close` (of
 /// `vm.overcommit_memory`), `memfd_create`, `ftruncate`, `mmap` twice, `fcntl`, `fstat`, `close`. The file is
 /// sealed before it is used, so that a thread that has opened it meanwhile, by its number in `/proc/self/fd`,
 /// can neither write it nor make it shorter (to have mapped it by then is [outside of the

@@ -270,7 +270,7 @@ fn remedy(operation: Operation, errno: Errno) -> Option<&'static str> {
             Some("is the file open for writing?")
         }
         (Operation::Mmap { flags, .. }, Errno::ENOMEM) if flags.contains(MapFlags::HUGETLB) => {
-            Some("so many huge pages are not free (vm.nr_hugepages)")
+            Some("are so many huge pages free (vm.nr_hugepages)?")
         }
         (Operation::Mmap { flags, .. }, Errno::EAGAIN) if flags.contains(MapFlags::LOCKED) => {
             Some("more than this user may lock (ulimit -l)")

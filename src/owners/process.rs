@@ -95,7 +95,7 @@ pub(super) fn known_page_size() -> Option<PageSize> {
 ///
 /// A program whose filter kills it for an unexpected call does this before it sets the filter; after
 /// it, the owners make only the calls that their documentation lists. The calls are those of
-/// [`page_size`]; `prctl(PR_GET_AUXV)`, or before Linux 6.4 `openat`, `fstatfs`, `read` and `close` of
+/// [`page_size`]; `prctl(PR_GET_AUXV)`, or before Linux 6.4 `openat`, `fstatfs`, `pread64` and `close` of
 /// `/proc/self/auxv`; and where nothing below the stack would stop it, `prlimit64` twice, and `msync`.
 ///
 /// # The main thread's stack

@@ -22,7 +22,7 @@ use core::slice;
 /// MAP_SHARED|MAP_ANONYMOUS, -1, 0)`; `mremap(start, 0, len, MREMAP_MAYMOVE|MREMAP_FIXED, start + len)`, which
 /// maps the first half's pages over the second; and `munmap` of the two pages, by which it is known whose the
 /// second half is if that is refused. Where it is refused, by a filter or an emulator, these are unmapped, and
-/// thirteen more map the pages of a memory file twice: `prlimit64`, `openat`, `fstatfs`, `read` and `close` (of
+/// thirteen more map the pages of a memory file twice: `prlimit64`, `openat`, `fstatfs`, `pread64` and `close` (of
 /// `vm.overcommit_memory`), `memfd_create`, `ftruncate`, `mmap` of twice the length, `munmap` of the half
 /// behind the file's end, `mmap` there, `fcntl`, `fstat`, `close`. The file is sealed before it is used, so
 /// that a thread that has opened it meanwhile, by its number in `/proc/self/fd`, can neither write it nor make

@@ -431,7 +431,8 @@ impl Mapping<Raw> {
     /// For as long as the result lives, and what becomes of it by safe conversions:
     /// - Each of its bytes can be read at any time and by any thread, and for [`ReadWrite`] written: none is
     ///   guarded, nor under a protection key that a thread lacks.
-    /// - The bytes change through the result only: nobody else writes them, by a mapping or by a call, and the
+    /// - The bytes change through the result only: nobody else writes them, by a mapping or by a call (as
+    ///   [`purge`](Self::purge) and [`punch_hole`](Self::punch_hole) of another owner of shared memory do), and the
     ///   kernel does not drop them (`MAP_DROPPABLE`, `MADV_FREE`). For [`ReadWrite`] nobody else reads them by a
     ///   mapping either. A forked child is somebody else, if the memory is shared with it. So is a second place
     ///   in the mapping itself: no byte lies in it twice, as each does in a ring's views.
