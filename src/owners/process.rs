@@ -124,7 +124,8 @@ pub fn prepare() -> Result<(), Error> {
 ///
 /// # Safety
 /// `auxv` must point to the auxiliary vector that the kernel gave this process: pairs of words, of
-/// which the last one's first word is 0.
+/// which the last one's first word is 0. It is told at the program's start, before its stack has grown far: what is
+/// mapped up to its limit then is an emulator's stack, which does not grow.
 ///
 /// ```
 /// // A static program finds it behind its environment, at the
@@ -202,6 +203,8 @@ struct Auxv {
     /// Where this code's own data lies, which is there for as long as the code can run: a static program's, which
     /// may have holes between its parts, into which the kernel maps what fits.
     own: usize,
+    /// Whether a kernel has answered, and not an emulator: then the stack grows, however it looks.
+    grows: bool,
 }
 
 impl Auxv {
@@ -246,7 +249,7 @@ impl Auxv {
         // An emulator writes such a file itself, and has a stack that can be told.
         if is_the_kernels || is_mapped_to_its_limit(known.program_name) {
             // The page size is known from the kernel's own answers.
-            Ok(Self { page_size: 0, ..known })
+            Ok(Self { page_size: 0, grows: is_the_kernels, ..known })
         } else {
             Ok(Self::default())
         }
@@ -284,7 +287,7 @@ impl Auxv {
             Some(fence) if fence >= top / 2 => (fence, true),
             // So far up nothing is mapped before all below is used up.
             Some(_) => (top - top / 8, false),
-            None if is_mapped_to_its_limit(top) => (usize::MAX, false),
+            None if !self.grows && is_mapped_to_its_limit(top) => (usize::MAX, false),
             None => (top - stack_reach(top), false),
         }
     }
@@ -305,7 +308,7 @@ impl Auxv {
 }
 
 /// Whether the stack that ends at `top` is an emulator's, which is mapped as a whole, above an inaccessible page:
-/// the kernel's own never ends at another mapping, but at one that it has grown down to.
+/// the kernel's own never ends at another mapping, but at one that it has grown down to, which can be made so.
 ///
 /// Three calls: `prlimit64(RLIMIT_STACK)`; `msync` of all that the stack may take up and a page more, which is
 /// ENOMEM where there is nothing yet; and `prlimit64` of no limit, which is EFAULT if that page can't be read.
@@ -391,6 +394,28 @@ mod tests {
         ] {
             assert_eq!(grows_into_stack_ground(end, new_end), Ok(does), "{end:#x} {new_end:#x}");
         }
+    }
+
+    #[test]
+    fn only_where_no_kernel_has_answered_may_a_stack_be_an_emulators() {
+        let page = page_size().unwrap();
+        let len = page.round_down(stack_limit());
+        if len > 1 << 40 {
+            std::eprintln!("skipped: process: the stack's limit is more than can be mapped here");
+            return;
+        }
+        let flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
+        let (rw, all) = (Prot::READ.union(Prot::WRITE), len + page.bytes());
+        // SAFETY: a new mapping, in place of nothing.
+        let start = unsafe { issue(Call::mmap_anonymous(null_mut(), all, rw, flags)) }.unwrap();
+        // SAFETY: its first page, which nobody uses.
+        unsafe { issue(Call::mprotect(start, page.bytes(), Prot::NONE)) }.unwrap();
+        let top = start.addr() + all;
+        let ground = |grows| Auxv { grows, ..Auxv::default() }.ground(top);
+        assert_eq!(ground(false), (usize::MAX, false));
+        assert_eq!(ground(true), (top - stack_reach(top), false));
+        // SAFETY: mapped above.
+        unsafe { issue(Call::munmap(start, all)) }.unwrap();
     }
 
     #[test]
