@@ -175,8 +175,8 @@ pub mod nr {
     /// `close(2)`.
     #[doc(alias("__NR_close", "SYS_close"))]
     pub const CLOSE: usize = 57;
-    /// `read(2)`, of the auxiliary vector on kernels before 6.4, and of `vm.overcommit_memory`.
-    #[doc(alias("__NR_read", "SYS_read"))]
+    /// `pread64(2)`, of the auxiliary vector on kernels before 6.4, and of `vm.overcommit_memory`.
+    #[doc(alias("__NR_pread64", "SYS_pread64"))]
     pub const PREAD64: usize = 67;
     /// `fstat(2)`: how long a file is, and what it is.
     #[doc(alias("__NR_fstat", "SYS_fstat"))]

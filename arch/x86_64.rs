@@ -109,8 +109,8 @@ pub mod nr {
 
     // What the owners ask beyond the family; each says in its documentation which of these it makes.
 
-    /// `read(2)`, of the auxiliary vector on kernels before 6.4, and of `vm.overcommit_memory`.
-    #[doc(alias("__NR_read", "SYS_read"))]
+    /// `pread64(2)`, of the auxiliary vector on kernels before 6.4, and of `vm.overcommit_memory`.
+    #[doc(alias("__NR_pread64", "SYS_pread64"))]
     pub const PREAD64: usize = 17;
     /// `close(2)`.
     #[doc(alias("__NR_close", "SYS_close"))]

@@ -76,12 +76,13 @@ fn unit(ret: Word) -> Result<(), Errno> {
 /// Source: mmap(2), `mm/mmap.c`.
 ///
 /// # Safety
-/// With `FIXED`, the kernel unmaps whatever was in the range: no Rust reference may point into it,
-/// and nothing else may rely on it. The memory that comes back is shared with every other mapping
-/// of the same file or shared memory, in this process and in others. References to it are sound
-/// only while nobody writes to it; where somebody may, use atomics or raw pointers. With `GROWSDOWN`, nothing
-/// that is inaccessible now and accessible later may lie below it, however far: the mapping grows until it
-/// comes to that.
+/// With `FIXED`, the kernel unmaps whatever was in the range: no Rust reference may point into it, and nothing
+/// else may rely on it. At a place that was not the kernel's choice, neither may the main thread's stack grow
+/// ([`prepare`](crate::prepare)), nor may it border on where a stack is: what comes to lie right below a stack,
+/// it overflows into. The memory that comes back is shared with every other mapping of the same file or shared
+/// memory, in this process and in others. References to it are sound only while nobody writes to it; where
+/// somebody may, use atomics or raw pointers. With `GROWSDOWN`, nothing that is inaccessible now and accessible
+/// later may lie below it, however far: the mapping grows until it comes to that.
 ///
 /// # Errors
 /// - EBADF: `fd` is not an open file, and `flags` has no [`ANONYMOUS`](MapFlags::ANONYMOUS). The
@@ -372,9 +373,9 @@ pub unsafe fn msync(addr: *mut u8, len: usize, flags: MsyncFlags) -> Result<(), 
 /// show more of shared memory or of a file, or the same once more (an `old_len` of 0), that is shared with
 /// whoever has it, as [`mmap`] says; an owner that is made of it may purge it. What grows in place must not
 /// grow to where the main thread's stack may ([`prepare`](crate::prepare)). With `FIXED`, nothing may use what
-/// was mapped in the new range, even if the call fails: the kernel unmaps that first. Nor may another thread
-/// map anything there meanwhile, if the old range may be merged (`MADV_MERGEABLE`): a signal makes the kernel
-/// begin the call anew.
+/// was mapped in the new range, even if the call fails: the kernel unmaps that first; and for its place holds
+/// what [`mmap`] says. Nor may another thread map anything there meanwhile, if the old range may be merged
+/// (`MADV_MERGEABLE`): a signal makes the kernel begin the call anew.
 ///
 /// # Errors
 /// - EINVAL: one of these.
