@@ -32,16 +32,19 @@ fn count(code: &[u8], architecture: Architecture) -> usize {
     }
 }
 
-/// The functions of an object, and the names of those in it that each calls.
+/// The functions of an object, and the names of those that each calls.
 fn functions<'a>(file: &File<'a>, all: &mut HashMap<&'a str, Function<'a>>) {
     let functions = || file.symbols().filter(|it| it.kind() == SymbolKind::Text && it.size() > 0);
-    // A relocation names the function or its section, which has one function.
-    let called = |it: object::Relocation| match it.target() {
-        RelocationTarget::Symbol(index) => {
-            let section = file.symbol_by_index(index).ok()?.section_index()?;
-            functions().find(|it| it.section_index() == Some(section))?.name().ok()
+    // A relocation names the function or its section, which has one function; or one of another object.
+    let called = |it: object::Relocation| {
+        let RelocationTarget::Symbol(index) = it.target() else { return None };
+        let target = file.symbol_by_index(index).ok()?;
+        match target.section_index() {
+            Some(section) => {
+                functions().find(|it| it.section_index() == Some(section))?.name().ok()
+            }
+            None => target.name().ok(),
         }
-        _ => None,
     };
     for symbol in functions() {
         let section = file.section_by_index(symbol.section_index().unwrap()).unwrap();
