@@ -39,27 +39,30 @@ pub const ROWS: [Row; 8] = [
 fn raw_calls(row: &str) {
     use {rustix::mm, syscalls::Sysno};
     let (prot, flags) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY, of all of them: a new mapping, to which nothing refers.
     race(
         row,
         0,
         1,
         &mut [
+            // SAFETY: a new mapping, to which nothing refers.
             ("rawmap", &mut || unsafe {
                 let (prot, flags) = (rawmap::Prot::READ, rawmap::MapFlags::PRIVATE);
                 let page = rawmap::mmap_anonymous(null_mut(), PAGE, prot, flags).unwrap();
                 rawmap::munmap(page, PAGE).unwrap();
             }),
+            // SAFETY: a new mapping, to which nothing refers.
             ("rustix", &mut || unsafe {
                 let (prot, flags) = (mm::ProtFlags::READ, mm::MapFlags::PRIVATE);
                 let page = mm::mmap_anonymous(null_mut(), PAGE, prot, flags).unwrap();
                 mm::munmap(page, PAGE).unwrap();
             }),
+            // SAFETY: a new mapping, to which nothing refers.
             ("syscalls", &mut || unsafe {
                 let page =
                     syscalls::syscall6(Sysno::mmap, 0, PAGE, 1, 0x22, usize::MAX, 0).unwrap();
                 syscalls::syscall2(Sysno::munmap, page, PAGE).unwrap();
             }),
+            // SAFETY: a new mapping, to which nothing refers.
             ("libc", &mut || unsafe {
                 let page = libc::mmap(null_mut(), PAGE, prot, flags, -1, 0);
                 assert_eq!(libc::munmap(page, PAGE), 0);
@@ -92,20 +95,22 @@ fn anonymous(row: &str) {
 
 fn file(row: &str) {
     let file = File::open("/proc/self/exe").unwrap();
-    // SAFETY, of all of them: a program's file isn't written while it runs.
     race(
         row,
         0,
         1,
         &mut [
             ("rawmap", &mut || {
+                // SAFETY: a program's file isn't written while it runs.
                 black_box(unsafe { MapOptions::new(PAGE).file(&file, 0) }.unwrap()[0]);
             }),
             ("memmap2", &mut || {
+                // SAFETY: a program's file isn't written while it runs.
                 black_box(unsafe { memmap2::MmapOptions::new().len(PAGE).map(&file) }.unwrap()[0]);
             }),
             ("mmap rs", &mut || {
                 let options = mmap_rs::MmapOptions::new(PAGE).unwrap();
+                // SAFETY: a program's file isn't written while it runs.
                 black_box(unsafe { options.with_file(&file, 0) }.map().unwrap()[0]);
             }),
         ],
@@ -187,27 +192,30 @@ fn read_file(row: &str) {
     let mut buffer = vec![0; 64 * KIB];
     for len in [4, 16, 64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10].map(|it| it * KIB) {
         let file = by_hand::file(len);
-        // SAFETY, of all of them: nobody else has the file.
         race(
             row,
             len,
             1,
             &mut [
                 ("rawmap", &mut || {
+                    // SAFETY: nobody else has the file.
                     black_box(sum(&unsafe { MapOptions::new(len).file(&file, 0) }.unwrap()));
                 }),
                 ("rawmap SEQUENTIAL", &mut || {
+                    // SAFETY: nobody else has the file.
                     let map = unsafe { MapOptions::new(len).file(&file, 0) }.unwrap();
                     map.advise(.., Advice::SEQUENTIAL).unwrap();
                     black_box(sum(&map));
                 }),
                 ("rawmap populate", &mut || {
                     let options = MapOptions::new(len).populate();
+                    // SAFETY: nobody else has the file.
                     black_box(sum(&unsafe { options.file(&file, 0) }.unwrap()));
                 }),
                 ("memmap2", &mut || {
                     black_box(sum(
-                        &unsafe { memmap2::MmapOptions::new().len(len).map(&file) }.unwrap()
+                        // SAFETY: nobody else has the file.
+                        &unsafe { memmap2::MmapOptions::new().len(len).map(&file) }.unwrap(),
                     ));
                 }),
                 ("pread by 64 KiB", &mut || {
