@@ -35,7 +35,7 @@ What is exact:
   decides which way is taken.
 - *bytes* are those of the function that does the job, without what it calls.
 - *faults* are page faults, as getrusage counts them; *mappings* are lines of /proc/self/maps more while what was made
-  is held; *peak KiB* is the most memory that a program had. The kernel rounds these: less than 256 KiB and 5 %, or 16
+  is held; *peak KiB* is the most memory that a program had. The kernel rounds these: less than 256 KiB and 8 %, or 16
   faults and 2 %, apart is the same.
 ";
 

@@ -48,11 +48,13 @@ pub fn growth(folder: &Path, all: &[Time], row: &str, title: &str, is_bytes: boo
     let path = folder.join(format!("{row}.svg"));
     let area = SVGBackend::new(&path, (820, 460)).into_drawing_area();
     area.fill(&WHITE)?;
-    let across = (first as f64..last as f64).log_scale();
-    let up = (least / 1.5..most * 1.5).log_scale();
+    let across = (first as f64..last as f64).log_scale().base(if is_bytes { 4.0 } else { 10.0 });
+    let decade = |it: f64| 10_f64.powf(it);
+    let up = (decade(least.log10().floor())..decade(most.log10().ceil())).log_scale();
     let mut chart = ChartBuilder::on(&area)
         .caption(title, ("sans-serif", 18))
         .margin(12)
+        .margin_right(36)
         .x_label_area_size(30)
         .y_label_area_size(70)
         .build_cartesian_2d(across, up)?;

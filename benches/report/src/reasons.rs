@@ -38,7 +38,7 @@ pub const REASONS: &[Reason] = &[
     of(
         "aarch64",
         reason(
-            &["call munmap", "call mprotect", "call msync", "call madvise"],
+            &["call munmap", "call mprotect", "call mremap", "call msync", "call madvise"],
             &["instructions"],
             "The stub is a function of its own, since the kernel destroys the vector state of SVE, which a caller into \
              which it were inlined could be using; the head of `arch/aarch64.rs` has the proof. rustix inlines it.",
@@ -47,17 +47,10 @@ pub const REASONS: &[Reason] = &[
     of(
         "aarch64",
         reason(
-            &["call mprotect", "call msync", "call madvise"],
+            &["call munmap", "call mprotect", "call msync", "call madvise"],
             &["bytes"],
             "As above: the frame by which the stub is called.",
         ),
-    ),
-    reason(
-        &["file", "whole"],
-        &["instructions"],
-        "Beside mapping, it is found out on what pages the file lies (of hugetlbfs whole ones must be unmapped; the \
-         address tells, but for one in 16, which costs a call), address 0 is refused, a descriptor that safe code may \
-         replace meanwhile is duplicated, and the whole call is kept for the error. memmap2 does none of it.",
     ),
     reason(
         &["anonymous", "file"],
@@ -74,58 +67,58 @@ pub const REASONS: &[Reason] = &[
             "aligned_small",
             "aligned_large",
             "aligned_memory",
+            "aligned_memory_large",
             "page_alloc_aligned",
             "page_alloc_aligned_large",
         ],
         &["instructions"],
         "What is done by hand looks at no error, and doesn't keep away from where the main thread's stack may grow. \
-         Between calls, of which the kernel's part is thousands of instructions each, they are 30 to 300 more.",
+         Between calls, of which the kernel's part is thousands of instructions each, they are 50 to 340 more for each.",
     ),
     reason(
         &["aligned_pool"],
         &["instructions"],
-        "A `Pool` keeps a bit for each chunk: some 50 instructions for each, in place of four calls.",
+        "A `Pool` keeps a bit for each chunk: some 70 instructions for each, in place of four calls to the kernel.",
     ),
     reason(
         &["page_alloc_aligned"],
         &["calls"],
-        "glibc cuts small aligned blocks out of larger mappings, and leaves both ends mapped (twice the address space, and \
-         a page touched for its header). `PageAlloc` maps what is asked for; blocks as long as their alignment take one \
-         call as a rule.",
+        "glibc maps 2 MiB more than what was asked for and leaves both ends mapped, and two pages touched. `PageAlloc` keeps \
+         what was asked for, and unmaps both ends; a block as long as its alignment takes one call as a rule.",
     ),
     reason(
         &["page_alloc_reuse"],
         &["calls", "faults"],
-        "`PageAlloc` keeps nothing, and has no state: it is the floor under allocators that do. `Heap` keeps blocks, and \
-         takes none of either.",
+        "`PageAlloc` keeps nothing, and has no state: it is the floor under allocators that do, as `examples/allocator` is, \
+         which takes none of either.",
     ),
     reason(
         &["grow"],
         &["calls"],
-        "glibc has blocks below 128 KiB on its heap, and once one was freed larger ones too; each doubling of `PageAlloc`'s \
-         is one `mremap`.",
+        "glibc has blocks below 128 KiB on its heap, and larger ones too once one was freed; each doubling of `PageAlloc`'s is \
+         an `mremap`.",
     ),
     reason(
         &["ring", "two_views", "commit"],
         &["instructions"],
-        "What is done by hand looks at no error. Two to twenty calls to the kernel are saved by it.",
+        "What is done by hand looks at no error; it makes 2 to 32 calls to the kernel more.",
     ),
     reason(
-        &["buffers", "btreemap", "index", "phases"],
+        &["buffers", "btreemap", "phases"],
         &["peak KiB"],
-        "Blocks of a class lie in runs of 64 KiB of their own, a block is up to a fifth larger than what was asked for, \
-         and 4 bytes for each say what was freed; glibc packs blocks of all sizes together.",
+        "A thread keeps up to 2 MiB of small free blocks for itself, and sizes are rounded up to 16 bytes, of which glibc \
+         needs 8 beside the block; mimalloc has no header.",
     ),
     reason(
-        &["phases", "index", "json"],
+        &["btreemap", "hashmap", "phases", "index", "json"],
         &["faults"],
-        "Free memory that another class takes over, and large blocks beyond the 64 MiB that are kept, go back to the \
-         system, and come back page by page; mimalloc keeps them.",
+        "dlmalloc gives back to the system what is free at the end of what it has, and blocks from 1 MiB on are unmapped; \
+         what comes back comes page by page. mimalloc keeps more.",
     ),
     reason(
         &["vec"],
         &["faults"],
-        "Blocks above 64 MiB are unmapped when they are freed; dlmalloc keeps the whole gigabyte.",
+        "A block of that size is a mapping, unmapped when it is freed; dlmalloc as a program's allocator keeps 2 GiB.",
     ),
 ];
 

@@ -92,6 +92,7 @@ impl Drop for Freed {
     }
 }
 
+// memmap2's functions are each called once only: LTO inlines those.
 rows! {
     munmap CODE "`munmap`, with its own `Result`" {
         rawmap(g) -> Result<(), rawmap::Errno> { rawmap::munmap(g.page, PAGE) }
@@ -207,6 +208,12 @@ rows! {
         }
         by_hand(_g) -> [Held; 20] { from_fn(|_| by_hand::aligned(64 * KIB, 2 * MIB)) }
     }
+    aligned_memory_large JOB "20 mappings of 4 MiB at multiples of 4 MiB, kept, then given back" {
+        rawmap(_g) -> [Mapping<ReadWrite>; 20] {
+            from_fn(|_| MapOptions::new(4 * MIB).align(4 * MIB).anonymous().unwrap())
+        }
+        by_hand(_g) -> [Held; 20] { from_fn(|_| by_hand::aligned(4 * MIB, 4 * MIB)) }
+    }
     aligned_pool JOB "20 chunks of 64 KiB at multiples of 2 MiB, of what is made for them" {
         rawmap(_g) -> () {
             let pool = Pool::new(20, 64 * KIB, 2 * MIB).unwrap();
@@ -290,14 +297,6 @@ rows! {
         }
         rawmap_transparent_huge(_g) -> () {
             let mut map = MapOptions::new(64 * MIB).transparent_huge().anonymous().unwrap();
-            touch(map.as_mut_ptr(), 64 * MIB);
-        }
-        memmap2(_g) -> () {
-            let mut map = memmap2::MmapMut::map_anon(64 * MIB).unwrap();
-            touch(map.as_mut_ptr(), 64 * MIB);
-        }
-        memmap2_populate(_g) -> () {
-            let mut map = memmap2::MmapOptions::new().len(64 * MIB).populate().map_anon().unwrap();
             touch(map.as_mut_ptr(), 64 * MIB);
         }
         by_hand(_g) -> () { touch(by_hand::memory(64 * MIB).0, 64 * MIB) }

@@ -31,7 +31,7 @@ pub const ROWS: [Row; 8] = [
     ),
     (
         "publish_code",
-        "code written, made executable, and writable again; `DualMapping` does without the calls",
+        "code written, made executable (by hand and in memmap2 by `mprotect` alone: nothing serializes the processor) and writable again; `DualMapping` writes and publishes, without a call",
         publish_code,
     ),
 ];
@@ -248,7 +248,10 @@ fn publish_code(row: &str) {
                     writable.copy_from_slice(&code);
                     map = Some(writable.make_executable().unwrap().make_writable().unwrap());
                 }),
-                ("rawmap DualMapping", &mut || dual.write(0, &code).unwrap()),
+                ("rawmap DualMapping", &mut || {
+                    dual.write(0, &code).unwrap();
+                    dual.publish(..len).unwrap();
+                }),
                 ("memmap2", &mut || {
                     let mut writable = other.take().unwrap();
                     writable.copy_from_slice(&code);
