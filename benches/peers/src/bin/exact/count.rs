@@ -1,7 +1,7 @@
 //! How what a job does is counted.
 
 use super::{Given, Job};
-use peers::{PAGE, says};
+use peers::{MIB, PAGE, says};
 use std::fs::File;
 use std::hint::black_box;
 use std::ptr::null_mut;
@@ -39,14 +39,23 @@ fn does_nothing(_: &Given) {
     black_box(());
 }
 
-/// A page that can be read, the lowest one, and such that what is mapped next, below it, is not at a multiple of 64 KiB
-/// by chance.
+/// A page that can be read, 32 KiB above a multiple of 8 MiB, with nothing below it: so what is mapped next lies at the
+/// same distance from a boundary always, and is neither aligned nor on a multiple of 64 KiB by chance.
 fn page() -> *mut u8 {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: new mappings.
-    let map = || unsafe { libc::mmap(null_mut(), PAGE, libc::PROT_READ, flags, -1, 0) };
-    let mut pages = std::iter::repeat_with(map);
-    pages.find(|it| it.addr() & 0xffff == 0x8000).expect("a page").cast()
+    let map = |at: *mut u8, len, flags| {
+        // SAFETY: a new mapping, in place of nothing.
+        unsafe { libc::mmap(at.cast(), len, libc::PROT_READ, flags, -1, 0) }.cast::<u8>()
+    };
+    loop {
+        let probe = map(null_mut(), PAGE, flags);
+        let below = probe.wrapping_sub((probe.addr() - 0x8000) % (8 * MIB));
+        let fixed = flags | libc::MAP_FIXED_NOREPLACE;
+        // Where the probe has only filled a gap, the next one does.
+        if below == probe || map(below, probe.addr() - below.addr(), fixed) == below {
+            return below;
+        }
+    }
 }
 
 /// How often a forked child stops that does the job once, by this ptrace request.

@@ -234,9 +234,14 @@ fn read_file(row: &str) {
 fn publish_code(row: &str) {
     for len in [64, 4 * KIB, 64 * KIB, MIB, 4 * MIB] {
         let code = vec![0xc3; len];
+        // With a page between them, lest the kernel joins and splits them.
+        let apart = || by_hand::reserved(PAGE);
+        let _first = apart();
         let mut map = Some(MapOptions::new(len).anonymous().unwrap());
+        let _second = apart();
         let mut dual = DualMapping::new(len).unwrap();
         let mut other = Some(memmap2::MmapMut::map_anon(len).unwrap());
+        let _third = apart();
         let hand = by_hand::memory(len.next_multiple_of(PAGE));
         race(
             row,
