@@ -22,11 +22,15 @@ pub fn here() -> Texts {
     let huge = huge.split(['[', ']']).nth(1).unwrap_or("none");
     let memory: u64 =
         line_of("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse().unwrap_or(0);
+    let load = read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("unknown");
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     [
         ("compiler", format!("{}, {host}", rustc.lines().next().unwrap_or("unknown"))),
         ("system", format!("Linux {kernel}, transparent huge pages: {huge}")),
         ("processor", format!("{cores} of {}", line_of("/proc/cpuinfo", "model name"))),
+        // Times of a machine that has more to do than this are worth less.
+        ("load", format!("{load} when it began, of {cores}")),
         ("memory", format!("{} GiB", (memory + (1 << 19)) >> 20)),
     ]
     .map(|(name, text)| (name.into(), text))

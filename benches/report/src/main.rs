@@ -125,7 +125,7 @@ fn report(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let mut text = String::from(ABOUT);
     text.push('\n');
-    for name in ["compiler", "system", "processor", "memory", "seconds"] {
+    for name in ["compiler", "system", "processor", "memory", "load", "seconds"] {
         writeln!(text, "- {name}: {}", texts.get(name).map_or("unknown", String::as_str))?;
     }
     text += EXACT;
