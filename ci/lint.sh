@@ -57,7 +57,7 @@ document() { # ARCH FEATURE
 # Crates of their own, with their own lock files, for this machine.
 formatting() {
   local folder
-  for folder in . fuzz ci/kernel; do run cargo fmt --manifest-path "$folder/Cargo.toml" --check -- --color never; done
+  for folder in . fuzz ci/kernel benches; do run cargo fmt --all --manifest-path "$folder/Cargo.toml" --check -- --color never; done
 }
 lint_others() {
   local target=$ROOT/target/others
@@ -65,6 +65,9 @@ lint_others() {
   run cargo-clippy clippy --locked --manifest-path fuzz/Cargo.toml --target-dir "$target" -- -D warnings
   run cargo-clippy clippy --locked --manifest-path ci/kernel/Cargo.toml --target-dir "$target" --release -- -D warnings
   run cargo-clippy clippy --locked --manifest-path examples/tour/Cargo.toml --target-dir "$target" -- -D warnings
+  # Without the allocators that a C compiler builds for minutes.
+  run cargo-clippy clippy --locked --manifest-path benches/Cargo.toml --target-dir "$target" --all-targets -- -D warnings
+  run cargo-clippy clippy --locked --manifest-path benches/Cargo.toml --target-dir "$target" -p sites --release -- -D warnings
 }
 
 # With the feature and without; the tests need a newer one, since what they depend on does.
@@ -197,7 +200,7 @@ for arch in "${arches[@]}"; do
     check "$(with "documentation for $arch" "$feature")" document "$arch" "$feature"
   done
 done
-check 'clippy for fuzz, ci/kernel and the tour alone' lint_others
+check 'clippy for fuzz, ci/kernel, benches and the tour alone' lint_others
 check 'the oldest Rust' oldest_rust
 check 'what must not compile' must_not_compile
 check 'examples compile as they are shown' ci/shown.sh
