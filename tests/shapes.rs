@@ -3,12 +3,13 @@ mod common;
 use common::supervised::{Seen, supervise, unwatch, watch};
 use common::*;
 use rawmap::{
-    DualMapping, Errno, Error, Fd, HugePages, MapOptions, Mode, MremapFlags, Operation, Prot,
-    Queue, Reservation, Ring, Sharing, Words,
+    Advice, DualMapping, Errno, Error, Fd, HugePages, MapOptions, Mode, MremapFlags, Operation,
+    Prot, Queue, Reservation, Ring, Sharing, Words,
 };
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn lent(file: &File) -> Fd<'_> {
@@ -795,7 +796,6 @@ macro_rules! need_populate {
 
 #[test]
 fn a_sealed_file_is_a_slice_in_one_line() {
-    need_populate!();
     let bytes: Vec<u8> = (0..3 * page() + 100).map(|n| (n % 251) as u8).collect();
     let file = sealed(&bytes);
     assert_eq!(MapOptions::whole().file_sealed(lent(&file), 0).unwrap()[..], bytes);
@@ -876,7 +876,6 @@ fn a_sealed_file_with_holes_is_no_slice() {
 /// A sealed file that another process made, which can be written by nobody.
 #[test]
 fn nobody_changes_what_is_sealed() {
-    need_populate!();
     let file = memfd(0);
     // SAFETY: a file of the test's own.
     assert_eq!(unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, 4 * page() as i64) }, 0);
@@ -925,11 +924,33 @@ fn a_sealed_file_on_huge_pages_is_no_slice() {
 fn a_sealed_file_whose_pages_are_refused_leaves_nothing() {
     let file = sealed(&[7; 100]);
     let mapped = || MapOptions::whole().file_sealed(lent(&file), 0);
-    if emulator().is_none() && kernel() < (5, 14) {
-        assert_eq!(mapped().unwrap_err().errno(), Errno::EINVAL);
-    }
+    assert_eq!(leaves_nothing!([], mapped), ["fcntl", "fstatfs", "mmap", "fallocate"]);
+    // By a descriptor that can't write, it can't be had either.
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let read_only = File::open(path).unwrap();
+    let refused = MapOptions::whole().file_sealed(lent(&read_only), 0).unwrap_err();
+    assert_eq!(refused.errno(), Errno::EBADF);
+    assert!(refused.to_string().ends_with("is it open for writing too?"), "{refused}");
+}
+
+/// Pages that a sender only ever read are there, and may be dropped: then a later read would need memory.
+#[test]
+fn a_sealed_file_keeps_pages_that_were_only_ever_read() {
     need_populate!();
-    assert_eq!(leaves_nothing!([], mapped), ["fcntl", "fstatfs", "mmap", "madvise"]);
+    const LEN: usize = 1 << 20;
+    let file = memfd(LEN as u64);
+    let options = MapOptions::new(LEN);
+    let read = options.file_raw(lent(&file), 0, Prot::READ, Sharing::Private).unwrap();
+    read.populate_read(..).unwrap();
+    drop(read);
+    seal(&file, SEALS).unwrap();
+    let map = options.file_sealed(lent(&file), 0).unwrap();
+    if emulator().is_some() {
+        return skip!("no emulator drops pages by advice");
+    }
+    map.advise(.., Advice::PAGEOUT).unwrap();
+    assert_eq!(file.metadata().unwrap().blocks() * 512, LEN as u64);
+    assert!(map.iter().all(|byte| *byte == 0));
 }
 
 /// Answers one call of every later one of this thread with an error: by a filter, for a child of its own.

@@ -6,7 +6,7 @@ use crate::flags::MapFlags;
 use crate::owners::beyond::{
     PROC_SUPER_MAGIC, close, counts_strictly, file_size_limit, fstatfs, is_replaceable, lasting,
 };
-use crate::owners::error::{Error, Wrong};
+use crate::owners::error::{ALLOCATING, Error, Wrong};
 use crate::owners::mapping::RW;
 use crate::owners::place;
 use crate::page_size::PageSize;
@@ -298,6 +298,25 @@ fn huge_pages((kind, block): (usize, usize), page: PageSize) -> Result<PageSize,
     PageSize::new(block).ok_or_else(unknown)
 }
 
+/// Gives a memory file a page for each of so many bytes, and has it keep those that it has: the kernel drops what was
+/// only ever read (`mm/shmem.c`: `shmem_fallocate`).
+pub(super) fn allocate(fd: RawFd, offset: u64, len: usize) -> Result<(), Error> {
+    let refused = |errno| Err(Error::refused_of(ALLOCATING, fd, errno));
+    // A signal interrupts it, and undoes it.
+    for _ in 0..8 {
+        let (offset, len) = (Word::int(offset as usize), Word::int(len));
+        // SAFETY: it changes no byte.
+        let made =
+            unsafe { arch::syscall4(Word::signed(fd), Word::ZERO, offset, len, nr::FALLOCATE) };
+        match Errno::decode(made) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return refused(errno),
+        }
+    }
+    refused(Errno::EINTR)
+}
+
 /// A file in memory that has no name: closed when this is dropped, which leaves its mappings.
 ///
 /// While it is open it has a number, by which any thread may open it anew (`/proc/self/fd`), and keep that. So
@@ -373,7 +392,7 @@ impl MemoryFile {
             return Err(Error::wrong("memfd_create", what, size, Wrong::Differs, self.len));
         }
         if self.is_strict {
-            self.allocate()?;
+            allocate(self.fd, 0, self.len)?;
         }
         if blocks != 0 {
             // Somebody has written it; or it is locked, as all that is mapped is after `mlockall(MCL_FUTURE)`.
@@ -381,22 +400,6 @@ impl MemoryFile {
             unsafe { view.write_bytes(0, self.len) };
         }
         Ok(())
-    }
-
-    /// Gives the file a page for each byte.
-    fn allocate(&self) -> Result<(), Error> {
-        let (fd, all) = (Word::signed(self.fd), Word::int(self.len));
-        // A signal interrupts it, and undoes it.
-        for _ in 0..8 {
-            // SAFETY: it changes a file that is this crate's own.
-            let made = unsafe { arch::syscall4(fd, Word::ZERO, Word::ZERO, all, nr::FALLOCATE) };
-            match Errno::decode(made) {
-                Ok(_) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Error::refused_beyond("fallocate", errno)),
-            }
-        }
-        Err(Error::refused_beyond("fallocate", Errno::EINTR))
     }
 }
 

@@ -50,6 +50,8 @@ enum Kind {
 
 /// The call that names memory.
 pub(super) const NAMING: &str = "prctl(PR_SET_VMA_ANON_NAME)";
+/// The call by which a memory file keeps its pages.
+pub(super) const ALLOCATING: &str = "fallocate";
 
 /// What is wrong with an argument, beside its limit.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -219,6 +221,7 @@ impl fmt::Display for Error {
                     (NAMING, Errno::EINVAL) => {
                         f.write_str(": was this kernel built with names (CONFIG_ANON_VMA_NAME)?")
                     }
+                    (ALLOCATING, Errno::EBADF) => f.write_str(": is it open for writing too?"),
                     (NAMING, Errno::EBADF) => f.write_str(": only anonymous memory has a name"),
                     _ => Ok(()),
                 };

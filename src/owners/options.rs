@@ -6,7 +6,7 @@ use crate::flags::{Advice, MapFlags, Prot};
 use crate::owners::access::{Access, Raw, ReadOnly, ReadWrite};
 use crate::owners::beyond::is_replaceable;
 use crate::owners::descriptor::{
-    AsDescriptor, Kept, bytes_from, check_sealed, explained, granule, tells_granule,
+    AsDescriptor, Kept, allocate, bytes_from, check_sealed, explained, granule, tells_granule,
 };
 use crate::owners::error::{Error, Wrong, issue};
 use crate::owners::huge::transparent_size;
@@ -449,7 +449,8 @@ impl MapOptions {
     ///   them again at any time. A slice whose bytes change is undefined behaviour.
     /// - A file on hugetlbfs is not mapped with [`noreserve`](Self::noreserve), and its pages are there
     ///   (`fallocate`); nor has one on tmpfs a hole, since even to read it takes a page, which is SIGBUS where the
-    ///   file system is full.
+    ///   file system is full. What was only ever read there is a hole too: it is no hole once it was written, or
+    ///   `fallocate`d.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -481,19 +482,19 @@ impl MapOptions {
     /// mapped the file before goes on writing. The kernel adds `F_SEAL_WRITE` only when nobody has the file
     /// mapped for writing (EBUSY), and nobody takes a seal away.
     ///
-    /// All of it is made resident once. A hole of the file becomes memory then, for which this process pays: as
+    /// All of it is made the file's for good: what was only ever read, the kernel may drop and would need memory for
+    /// again. So the file must be open for writing too. A hole becomes memory then, for which this process pays: as
     /// many blocks as the file has bytes are asked for, which a careless sender has not, but which a hostile one
     /// can have behind its end. So who does not trust the sender gives a length that it can afford, rather than
     /// [`whole`](Self::whole).
     ///
     /// Six calls: `fcntl(fd, F_GET_SEALS)`, `fstatfs`, `fstat` twice, `mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd,
-    /// offset)`, and `madvise(start, len, MADV_POPULATE_READ)` (Linux 5.14); rarely one `fstat` more, as
-    /// [`file`](Self::file).
+    /// offset)`, and `fallocate(fd, 0, offset, len)`; rarely one `fstat` more, as [`file`](Self::file).
     ///
     /// # Errors
     /// Fails if it is not a memory file, not so sealed, on huge pages, or has fewer blocks than bytes, and if it ends
     /// before the range does. Else what `fcntl`, `fstat` and `fstatfs` answer, those of [`file`](Self::file), and
-    /// those of [`Mapping::populate_read`]: EINVAL before Linux 5.14.
+    /// of `fallocate`: EBADF if it is not open for writing, ENOSPC or ENOMEM where there is not so much memory.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -542,10 +543,10 @@ impl MapOptions {
         // SAFETY: nobody writes the bytes: not by a call, nor by a mapping, of which the seal says that there is
         // none that is shared and writable; this one is private. The file has all of them and keeps them, on
         // ordinary pages, and what the kernel owes of a memory file's page that is there it owes as for any
-        // memory; that all are there is seen to below, before any is lent.
+        // memory; that all are there, and stay, is seen to below, before any is lent.
         let mapping: Mapping<ReadOnly> =
             unsafe { options.of_file(OPERATION, fd, offset, Prot::READ, Sharing::Private) }?;
-        mapping.populate_read(..)?;
+        allocate(fd, offset, len)?;
         Ok(mapping)
     }
 

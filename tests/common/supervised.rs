@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd};
 use std::os::unix::net::UnixStream;
 
 /// Calls that are seen, and the names of those that are none of the family.
-const WATCHED: [(usize, &str); 22] = [
+const WATCHED: [(usize, &str); 23] = [
     (nr::MMAP, ""),
     (nr::MUNMAP, ""),
     (nr::MPROTECT, ""),
@@ -34,6 +34,7 @@ const WATCHED: [(usize, &str); 22] = [
     (nr::FSTATFS, "fstatfs"),
     (nr::MEMFD_CREATE, "memfd_create"),
     (nr::FTRUNCATE, "ftruncate"),
+    (nr::FALLOCATE, "fallocate"),
     (nr::CLOSE, "close"),
     (nr::PRLIMIT64, "prlimit64"),
     (nr::MEMBARRIER, "membarrier"),
