@@ -832,10 +832,31 @@ fn a_raw_mapping_of_a_file_shows_more_of_it() {
     let file = file_of_pages(3);
     let options = MapOptions::new(page());
     let mut map = options.file_raw(lent(&file), page() as u64 + 9, RW, Sharing::Shared).unwrap();
-    map.resize(2 * page() - 9).unwrap();
+    // SAFETY: nobody else has mapped the file.
+    unsafe { map.resize_file(2 * page() - 9) }.unwrap();
     assert_eq!((byte(&map, 0), byte(&map, 2 * page() - 10)), (2, 3));
-    map.resize(3 * page() - 9).unwrap();
+    // SAFETY: as above.
+    unsafe { map.resize_file(3 * page() - 9) }.unwrap();
     assert_eq!(reading(map.as_ptr().wrapping_add(2 * page() - 9)), BUS);
+    // SAFETY: it comes to show nothing.
+    let refused = unsafe { anon(1).into_raw().resize_file(2 * page()) }.unwrap_err();
+    assert!(refused.to_string().ends_with("it is no mapping of a file's own bytes; see resize"));
+}
+
+/// Of a file's bytes, one owner's end is another one's beginning.
+#[test]
+fn a_file_s_own_bytes_are_not_shown_to_who_had_a_part_of_them() {
+    let file = file_of_pages(2);
+    // SAFETY: the file is the test's own, and mapped here only.
+    let mut low = unsafe { MapOptions::whole().file_mut(lent(&file), 0) }.unwrap();
+    let high = low.split_off(page()).unwrap();
+    let mut low = low.into_raw();
+    for grown in [low.resize(2 * page()), low.resize_in_place(2 * page())] {
+        let said = grown.unwrap_err().to_string();
+        assert!(said.ends_with("may be another owner's there; see resize_file"), "{said}");
+    }
+    assert!(low.punch_hole(page()..).is_ok_and(|()| low.len() == page()));
+    assert_eq!(high[0], 2);
 }
 
 #[test]

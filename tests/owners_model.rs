@@ -505,17 +505,25 @@ impl World {
         let grows = mapping!(&owner.own, it, _Kind => !lent || it.backing() == Backing::Anonymous);
         let start = owner.own.start();
         // Whatever lies over parts of it.
-        let shared = mapping!(&owner.own, it, _Kind => it.backing() == Backing::SharedAnonymous);
-        if to > now && shared {
+        let backing = mapping!(&owner.own, it, _Kind => it.backing());
+        if to > now && matches!(backing, Backing::SharedAnonymous | Backing::SharedFile) {
             let refused = mapping!(&mut owner.own, it, _Kind => it.resize(len)).unwrap_err();
             assert!(refused.call().is_none(), "{refused}");
-            return None;
+            if backing == Backing::SharedAnonymous || lent || in_place {
+                return None;
+            }
         }
-        let (name, result) = mapping!(&mut owner.own, it, _Kind => match in_place {
-            _ if to < now => ("shrink", it.resize(len)),
-            true => ("grow in place", it.resize_in_place(len)),
-            false => ("grow", it.resize(len)),
-        });
+        let (name, result) = match &mut owner.own {
+            // SAFETY: the file's bytes are looked at by raw pointers only.
+            Own::Raw(it) if to > now && backing == Backing::SharedFile => unsafe {
+                ("grow", it.resize_file(len))
+            },
+            own => mapping!(own, it, _Kind => match in_place {
+                _ if to < now => ("shrink", it.resize(len)),
+                true => ("grow in place", it.resize_in_place(len)),
+                false => ("grow", it.resize(len)),
+            }),
+        };
         match result.map_err(|error| (error.errno(), name, error)) {
             Ok(()) => {
                 assert!(grows || len <= owner.len, "{owner:?}");

@@ -43,9 +43,9 @@ impl<A: Access> Mapping<A> {
     /// What it loses is unmapped, whole granules of it. At length 0, all of it is.
     ///
     /// A slice grows only if it is private anonymous memory on ordinary pages: of anything else the kernel
-    /// promises no page behind what is new. As a raw mapping a file shows more of itself, or SIGBUS behind its
-    /// end; and so does what was split off, whose end is another owner's beginning. Shared anonymous memory stays as
-    /// long as it was made.
+    /// promises no page behind what is new. As a raw mapping a private copy of a file shows more of the file, or
+    /// SIGBUS behind its end; of a file's own bytes, which may be another owner's there,
+    /// [`resize_file`](Mapping::resize_file) shows more. Shared anonymous memory stays as long as it was made.
     ///
     /// One call, if the number of granules changes: `munmap(end, ...)`, or `mremap(start, mapped_len, len,
     /// MREMAP_MAYMOVE, NULL)`. What would grow to where the main thread's stack may ([`prepare`](crate::prepare))
@@ -103,13 +103,19 @@ impl<A: Access> Mapping<A> {
 
     /// The error, if a mapping of this kind does not grow to this length.
     fn check_growth(&self, operation: &'static str, len: usize) -> Result<(), Error> {
-        // The kernel would show more of the same object: of a part that was split off, what belongs to another.
+        // The kernel would show more of the same object: where that is shared, what may be another owner's, as the
+        // bytes behind a part that was split off.
         let is_more = self.lent().head.saturating_add(len) > self.mapped_len();
-        if is_more && self.backing == Backing::SharedAnonymous {
-            let what = "shared anonymous memory is as long as it was made; map it longer";
-            return Err(Error::wrong(operation, what, len, Wrong::NotOffered, 0));
-        }
-        Ok(())
+        let what = match self.backing {
+            Backing::SharedAnonymous if is_more => {
+                "shared anonymous memory is as long as it was made; map it longer"
+            }
+            Backing::SharedFile if is_more && !A::LENT => {
+                "a file's own bytes may be another owner's there; see resize_file"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::wrong(operation, what, len, Wrong::NotOffered, 0))
     }
 
     /// The same, of any kind.
@@ -305,6 +311,50 @@ impl<A: Access> Mapping<A> {
 }
 
 impl Mapping<Raw> {
+    /// [Resizes](Self::resize) a mapping of a file's own bytes, which shows more of the file then, or SIGBUS behind
+    /// its end.
+    ///
+    /// The calls of [`resize`](Self::resize).
+    ///
+    /// # Errors
+    /// Those of [`resize`](Self::resize); and if it is no mapping of a file's own bytes.
+    ///
+    /// # Safety
+    /// Nobody relies on the bytes that it comes to show as they are, by a slice or another owner: from then on
+    /// safe methods of this one free them ([`punch_hole`](Self::punch_hole)), and whoever has its pointer writes them.
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Prot, Sharing};
+    /// # use std::os::fd::AsRawFd;
+    /// let path = std::env::temp_dir().join("log");
+    /// # let path = path.with_extension(std::process::id().to_string());
+    /// let mut options = std::fs::File::options();
+    /// options.read(true).write(true).create(true);
+    /// let file = options.open(&path)?;
+    /// # std::fs::remove_file(&path)?;
+    /// file.set_len(1 << 16)?;
+    /// # let owned = file;
+    /// # // SAFETY: `owned` stays open.
+    /// # let file = unsafe { rawmap::Fd::borrow_raw(owned.as_raw_fd()) };
+    /// let rw = Prot::READ | Prot::WRITE;
+    /// let mut log = MapOptions::new(1 << 16)
+    ///     .file_raw(&file, 0, rw, Sharing::Shared)?;
+    /// # let file = owned;
+    /// file.set_len(1 << 17)?;
+    /// // SAFETY: nobody else has mapped the file.
+    /// unsafe { log.resize_file(1 << 17)? };
+    /// assert_eq!(log.len(), 1 << 17);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub unsafe fn resize_file(&mut self, len: usize) -> Result<(), Error> {
+        const OPERATION: &str = "Mapping::resize_file";
+        if self.backing != Backing::SharedFile {
+            let what = "it is no mapping of a file's own bytes; see resize";
+            return Err(Error::wrong(OPERATION, what, len, Wrong::NotOffered, 0));
+        }
+        self.resize_by(OPERATION, len, MremapFlags::MAYMOVE)
+    }
+
     /// Lends the first `len` bytes of a new mapping, on whose last granule they end.
     #[inline]
     pub(in crate::owners) fn lend_first(&mut self, len: usize) {
