@@ -148,8 +148,9 @@
 //! # What is outside of the promise
 //! Some doors lead to all memory of a process, and no crate can shut them. Files of `/proc` open without
 //! `unsafe`: a write to `/proc/self/mem` changes any byte, so does one to what a name in
-//! `/proc/self/map_files` stands for, and to truncate that takes its pages away (SIGBUS). A tracer can do the same (`ptrace`, `process_vm_writev`), and so can
-//! a thread that registers memory with `userfaultfd`. A filter (seccomp) may refuse what it likes, by any error; but
+//! `/proc/self/map_files` stands for, and to truncate that takes its pages away (SIGBUS). A tracer can do the same
+//! (`ptrace`, `process_vm_writev`), and so can a thread that registers memory with `userfaultfd`, or a function that
+//! closes a descriptor by a number that it doesn't own. A filter (seccomp) may refuse what it likes, by any error; but
 //! one that answers "done" to what was not done speaks for the kernel, and so does one that answers EINVAL to
 //! `MADV_UNMERGEABLE`, as a kernel without KSM does, where memory is merged. So does whoever puts something in the
 //! place of `/proc`, by a mount, a link or a `chroot`: where `PR_GET_AUXV` is refused (before Linux 6.4, or by a
@@ -159,6 +160,11 @@
 //! that by its number and maps it, before it is sealed, keeps what he has mapped. An emulator answers for itself:
 //! QEMU's user mode before 11 says of most advice that it was done, and so locked memory is not zeroes after it
 //! was purged, reset or decommitted.
+//!
+//! Two things are taken for granted of Linux. Where nothing below the stack would stop it, as in some static
+//! programs, nobody raises the stack's limit later and then fills the address space ([`prepare`]). And a kernel
+//! before 6.12, which unmaps before it maps, does not run out of memory for its own bookkeeping just between the
+//! two, when part of a reservation is given back, while another thread maps something at that very place.
 //!
 //! [std]: https://doc.rust-lang.org/std/os/unix/io/index.html#procselfmem-and-similar-os-features
 //!

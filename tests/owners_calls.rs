@@ -89,7 +89,7 @@ fn has_guards() -> bool {
 /// What a guard costs, once it is known whether guards work.
 fn guard_calls() -> &'static [&'static str] {
     // Where the kernel refuses, part of the range may be guarded all the same, which is undone.
-    if has_guards() { &["madvise"] } else { &["madvise", "madvise", "mprotect"] }
+    if has_guards() { &["madvise"] } else { &["madvise", "mprotect", "madvise"] }
 }
 
 /// The calls of an over-long mapping that is trimmed: one for each end that is too much.
@@ -579,11 +579,38 @@ fn a_guard_that_is_not_there_is_made_by_protection() {
         return skip!("calls can't be answered here: no seccomp");
     };
     let names: Vec<_> = seen.iter().map(Seen::name).collect();
-    // Installed, looked at, undone, protected; and the second time protected at once.
+    // Installed, looked at, protected, undone; and the second time protected at once.
     assert_eq!(
         (end, names),
-        (OK, ["madvise", "madvise", "madvise", "mprotect", "mprotect"].map(str::to_owned).to_vec())
+        (OK, ["madvise", "madvise", "mprotect", "madvise", "mprotect"].map(str::to_owned).to_vec())
     );
+}
+
+/// A longer guard is refused, and what was guarded is so still.
+#[test]
+fn a_guard_that_stood_stays_where_a_longer_one_is_refused() {
+    if !has_guards() {
+        return skip!("there are no guards here");
+    }
+    let child = || {
+        let map = raw(4);
+        assert_eq!(map.guard(..page()), Ok(Guarded::Installed));
+        watch();
+        let refused = map.guard(..3 * page()).unwrap_err();
+        unwatch();
+        assert_eq!(refused.errno(), Errno::ENOMEM);
+        assert_eq!(map.populate_read(..page()).unwrap_err().errno(), Errno::EFAULT);
+    };
+    const GUARD_INSTALL: u64 = 102;
+    let judge = |_: usize, seen: &Seen| match &*seen.name() {
+        "madvise" if seen.args[2] == GUARD_INSTALL => Some(Err(Errno::EINVAL)),
+        "mprotect" => Some(Err(Errno::ENOMEM)),
+        _ => None,
+    };
+    match supervise(child, judge) {
+        Some((end, seen)) => assert_eq!(end, OK, "{seen:?}"),
+        None => skip!("calls can't be refused here: no seccomp"),
+    }
 }
 
 /// A slice on huge pages has them all, or is an error. The supervisor answers for the pool.

@@ -630,7 +630,7 @@ fn a_stack_leaves_nothing() {
     for run in runs.iter().filter(|run| run.refused().name() == "madvise") {
         // A guard that is refused is one by protection.
         assert_eq!(run.told.error, None, "{}", run.what());
-        assert_eq!(run.seen.last().unwrap().name(), "mprotect", "{}", run.what());
+        assert!(run.seen.iter().any(|call| call.name() == "mprotect"), "{}", run.what());
     }
 }
 
@@ -828,7 +828,7 @@ fn a_guard_falls_back_on_protection() {
         // Without MADV_GUARD_INSTALL, which came with Linux 6.13, there is nothing behind mprotect.
         let error = (run.refused().name() == "mprotect").then_some(run.errno);
         assert_eq!(run.told.error.map(|error| error.errno()), error, "{}", run.what());
-        assert_eq!(run.seen.last().unwrap().name(), "mprotect", "{}", run.what());
+        assert!(run.seen.iter().any(|call| call.name() == "mprotect"), "{}", run.what());
     }
 }
 

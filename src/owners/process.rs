@@ -299,9 +299,11 @@ impl Auxv {
         if cfg!(miri) {
             return (usize::MAX, usize::MAX);
         }
-        // A stack lies in their upper half, as does a program that may lie anywhere.
+        // A stack lies in their upper half, as does a program that may lie anywhere. (An address on the stack may carry
+        // a tag in its top byte, which is none of the address.)
         let here = 0_u8;
-        let known = (&raw const here).addr().max((&raw const PAGE_SIZE).addr());
+        let known =
+            ((&raw const here).addr() & (usize::MAX >> 8)).max((&raw const PAGE_SIZE).addr());
         let end = known.checked_next_power_of_two().unwrap_or(usize::MAX);
         (end.saturating_sub(stack_reach(end) + (16 << 30)).max(1), usize::MAX)
     }

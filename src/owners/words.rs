@@ -117,7 +117,7 @@ impl<W: Atomic> Words<W> {
     /// For as long as the result lives:
     /// - All of it can be read and written at any time and by any thread: none of it is guarded.
     /// - A page stands behind each byte, or the kernel's ordinary promise of one: huge pages are populated, and
-    ///   not `MAP_NORESERVE`; a file has the bytes, or it is SIGBUS, as it is where its file system is full and
+    ///   neither they nor shared memory are `MAP_NORESERVE`; a file has the bytes, or it is SIGBUS, as it is where its file system is full and
     ///   the byte has no block yet.
     /// - No byte lies in it twice, as each does in a ring's views.
     /// - Nobody uses the bytes but by atomics of this width, each at a multiple of it from the first byte on: no

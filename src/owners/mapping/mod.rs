@@ -438,8 +438,8 @@ impl Mapping<Raw> {
     ///   in the mapping itself: no byte lies in it twice, as each does in a ring's views.
     /// - They come from what [`backing`](Self::backing) says, all of them: nothing else was
     ///   [laid over](Self::overlay) them.
-    /// - A page stands behind each, or the kernel's ordinary promise of one: huge pages are populated, and not
-    ///   `MAP_NORESERVE`; of a file, what [`file`](crate::MapOptions::file) and
+    /// - A page stands behind each, or the kernel's ordinary promise of one: huge pages are populated, and
+    ///   neither they nor shared memory are `MAP_NORESERVE`; of a file, what [`file`](crate::MapOptions::file) and
     ///   [`file_mut`](crate::MapOptions::file_mut) ask for.
     ///
     /// ```

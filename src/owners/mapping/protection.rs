@@ -276,10 +276,10 @@ impl Mapping<Raw> {
     /// Makes every access to whole granules SIGSEGV. What they held may be lost.
     ///
     /// One call where the kernel has guards (Linux 6.13): `madvise(start, len, MADV_GUARD_INSTALL)`, which
-    /// splits no mapping. Where it refuses that, two more: `madvise(start, len, MADV_GUARD_REMOVE)`, since it may
-    /// have guarded the front, and `mprotect(start, len, PROT_NONE)`. The first time in a process that it does
-    /// not, one more: `madvise(start, page, MADV_POPULATE_READ)`, which fails if the guard is there. Emulators
-    /// say that they have guards, and guard nothing; then `MADV_GUARD_REMOVE` and `mprotect` as well, and later
+    /// splits no mapping. Where it refuses that, two more: `mprotect(start, len, PROT_NONE)`, and then
+    /// `madvise(start, len, MADV_GUARD_REMOVE)`, since it may have guarded the front. The first time in a process that
+    /// it does not, one more: `madvise(start, page, MADV_POPULATE_READ)`, which fails if the guard is there. Emulators
+    /// say that they have guards, and guard nothing; then `mprotect` and `MADV_GUARD_REMOVE` as well, and later
     /// `mprotect` alone.
     ///
     /// A guard so installed costs page tables, 8 bytes for each page: what is longer than 1 MiB is protected by
@@ -290,7 +290,7 @@ impl Mapping<Raw> {
     /// and the guard stays.
     ///
     /// # Errors
-    /// Those of [`protect`](Self::protect).
+    /// Those of [`protect`](Self::protect). What was guarded stays so, and the front of the range may be.
     ///
     /// ```
     /// use rawmap::{Advice, Guarded, MapOptions, Prot, Sharing};
@@ -312,15 +312,23 @@ impl Mapping<Raw> {
         }
         /// What longer guards would cost in page tables is more than a mapping does.
         const MOST: usize = 1 << 20;
+        let tried = len <= MOST && GUARDS.load(Ordering::Relaxed) != MISSING;
         // SAFETY: the range is ours (1), and of a raw mapping there are no references.
-        if len <= MOST && unsafe { install_guard(addr, len, self.granule.bytes()) } {
+        if tried && unsafe { install_guard(addr, len, self.granule.bytes()) } {
             return Ok(Guarded::Installed);
         }
         if self.is_stack_ground()? {
             return Err(Error::wrong(OPERATION, "the memory", addr.addr(), Wrong::StackGround, 0));
         }
         // SAFETY: as above, and not where a stack may come to lie (6).
-        unsafe { issue(Call::mprotect(addr, len, Prot::NONE)) }.map(|_| Guarded::Protected)
+        unsafe { issue(Call::mprotect(addr, len, Prot::NONE)) }?;
+        if tried {
+            // Part of it may be guarded the other way: what the kernel had done before it came to memory that can't
+            // be. Not before, so that what was guarded stays so where nothing else guards it.
+            // SAFETY: as above.
+            let _ = unsafe { issue(Call::madvise(addr, len, Advice::GUARD_REMOVE)) };
+        }
+        Ok(Guarded::Protected)
     }
 
     /// Replaces a range by new anonymous memory, or by part of a file where `fd` is one. By `&self`, so that
@@ -407,44 +415,28 @@ static GUARDS: AtomicU8 = AtomicU8::new(0);
 const WORK: u8 = 1;
 const MISSING: u8 = 2;
 
-/// Guards a range by `MADV_GUARD_INSTALL`, and says whether that is so.
+/// Guards a range by `MADV_GUARD_INSTALL`, and says whether all of it is. If not, part of it may be.
 ///
 /// # Safety
 /// The range belongs to the caller, whole granules, not of length 0, and nothing refers to its bytes.
-pub(in crate::owners) unsafe fn install_guard(addr: *mut u8, len: usize, granule: usize) -> bool {
-    let known = GUARDS.load(Ordering::Relaxed);
-    if known == MISSING {
+unsafe fn install_guard(addr: *mut u8, len: usize, granule: usize) -> bool {
+    // SAFETY: the caller's promise.
+    if unsafe { issue(Call::madvise(addr, len, Advice::GUARD_INSTALL)) }.is_err() {
         return false;
     }
-    // SAFETY: the caller's promise.
-    match unsafe { issue(Call::madvise(addr, len, Advice::GUARD_INSTALL)) } {
-        Ok(_) if known == WORK => true,
-        Ok(_) => {
-            // SAFETY: it changes no contents.
-            let seen = unsafe { issue(Call::madvise(addr, granule, Advice::POPULATE_READ)) };
-            // Anything else is no verdict: inaccessible memory can't be read, guard or no guard.
-            let works = match seen {
-                Err(error) if error.errno() == Errno::EFAULT => {
-                    GUARDS.store(WORK, Ordering::Relaxed);
-                    true
-                }
-                Err(_) => false,
-                Ok(_) => {
-                    GUARDS.store(MISSING, Ordering::Relaxed);
-                    false
-                }
-            };
-            if !works {
-                // SAFETY: as above.
-                let _ = unsafe { issue(Call::madvise(addr, len, Advice::GUARD_REMOVE)) };
-            }
-            works
+    if GUARDS.load(Ordering::Relaxed) == WORK {
+        return true;
+    }
+    // SAFETY: it changes no contents.
+    match unsafe { issue(Call::madvise(addr, granule, Advice::POPULATE_READ)) } {
+        Err(error) if error.errno() == Errno::EFAULT => {
+            GUARDS.store(WORK, Ordering::Relaxed);
+            true
         }
-        Err(_) => {
-            // Part of the range may be guarded that way already: what the kernel had done before it came to
-            // memory that can't be.
-            // SAFETY: as above.
-            let _ = unsafe { issue(Call::madvise(addr, len, Advice::GUARD_REMOVE)) };
+        // No verdict: inaccessible memory can't be read, guard or no guard.
+        Err(_) => false,
+        Ok(_) => {
+            GUARDS.store(MISSING, Ordering::Relaxed);
             false
         }
     }
