@@ -717,7 +717,7 @@ open! {
 bits!(MsyncFlags, &[]);
 
 open! {
-    /// How [`mremap`](crate::mremap) resizes or moves.
+    /// How [`mremap`](crate::mremap) resizes or moves. None of it, in place, is `MremapFlags::default()`.
     ///
     /// Bits without a name are EINVAL.
     ///

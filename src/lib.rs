@@ -46,7 +46,7 @@
 //!
 //! ```no_run
 //! #[global_allocator]
-//! static HEAP: rawmap::PageAlloc = rawmap::PageAlloc; // for few and large blocks
+//! static HEAP: rawmap::PageAlloc = rawmap::PageAlloc; // pages for each block
 //! # fn main() {}
 //! ```
 //!

@@ -218,7 +218,8 @@ pub unsafe fn mmap_anonymous(
 ///
 /// # Safety
 /// Nothing may use the range afterwards: no reference may point into it, no thread may run code in
-/// it or have its stack there.
+/// it or have its stack there, and no owner of it may be used or dropped
+/// ([`into_raw_parts`](crate::Mapping::into_raw_parts) gives one up).
 ///
 /// # Errors
 /// - EINVAL: `addr` is not a multiple of the page size; `len` is 0, or wraps when it is rounded up;

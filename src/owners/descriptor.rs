@@ -54,6 +54,10 @@ impl Fd<'_> {
 
 /// What lends a file descriptor. With the feature `std` it is all that is `AsFd`: `&File`, `OwnedFd`,
 /// `BorrowedFd` and the rest.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` lends no file descriptor",
+    note = "with rawmap's feature `std`, `&File` does, and all that is `AsFd`; without it, `Fd::borrow_raw`"
+)]
 pub trait AsDescriptor {
     /// The descriptor, lent for as long as this is.
     fn as_descriptor(&self) -> Fd<'_>;

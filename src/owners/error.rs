@@ -14,7 +14,8 @@ use core::fmt;
 ///
 /// It prints in one line what was asked, what was wrong with it, and, where [`Call::check`] can tell
 /// it from the words of the call, why the kernel refuses such a call, or else what mends it most often. Sizes
-/// are in bytes, and decimal; addresses are hexadecimal.
+/// are in bytes, and decimal; addresses are hexadecimal. Where a function makes raw calls as well, whose error is an
+/// [`Errno`], [`errno`](Self::errno) is what both have.
 ///
 /// ```
 /// use rawmap::MapOptions;
@@ -268,6 +269,9 @@ fn remedy(operation: Operation, errno: Errno) -> Option<&'static str> {
             } else {
                 Some("is the file open for reading?")
             }
+        }
+        (Operation::Mprotect { prot, .. }, Errno::EACCES) if prot.contains(Prot::EXEC) => {
+            Some("may what was written be run here (PR_SET_MDWE, SELinux)? see DualMapping")
         }
         (Operation::Mprotect { prot, .. }, Errno::EACCES) if prot.contains(Prot::WRITE) => {
             Some("is the file open for writing?")

@@ -155,7 +155,7 @@ pub(super) fn aligned(
     }
     // A smaller one, and a length below it, are together no more than `isize::MAX`.
     if align > isize::MAX as usize {
-        let most = isize::MAX as usize;
+        let most = 1 << (usize::BITS - 2);
         return Err(Error::wrong(operation, "the alignment", align, Wrong::TooLong, most));
     }
     let most = len + align - page.bytes();

@@ -96,11 +96,13 @@ impl Mode {
 ///     const STEP: usize = 64 << 10; // whole pages, of any size
 ///
 ///     fn new(most: usize) -> Result<Self, Error> {
-///         let most = most.next_multiple_of(Self::STEP);
+///         let steps = most.checked_next_multiple_of(Self::STEP);
+///         let most = steps.unwrap_or(usize::MAX);
 ///         let space = Reservation::new(most, Mode::Strict)?;
 ///         Ok(Self { space, used: Cell::new(0), ready: Cell::new(0) })
 ///     }
 ///
+///     #[allow(clippy::mut_from_ref)] // of memory handed out once
 ///     fn words(&self, count: usize) -> Result<&mut [u64], Error> {
 ///         let start = self.used.get();
 ///         let end = start.saturating_add(count.saturating_mul(8));
@@ -118,14 +120,24 @@ impl Mode {
 ///             Ok(std::slice::from_raw_parts_mut(first, count))
 ///         }
 ///     }
+///
+///     /// By `&mut`: nothing that was handed out is there now.
+///     fn reset(&mut self) -> Result<(), Error> {
+///         self.space.decommit(..self.ready.get())?;
+///         self.ready.set(0);
+///         self.used.set(0);
+///         Ok(())
+///     }
 /// }
 ///
-/// let arena = Arena::new(1 << 30)?;
+/// let mut arena = Arena::new(1 << 30)?;
 /// let (first, second) = (arena.words(1000)?, arena.words(1 << 20)?);
 /// first[999] = 1;
 /// second[0] = first[999] + 1;
 /// assert_eq!((first[999], second[0]), (1, 2));
 /// assert!(arena.words(usize::MAX).is_err());
+/// arena.reset()?;
+/// assert_eq!(arena.words(1000)?[999], 0);
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug)]

@@ -58,8 +58,8 @@ impl Ring {
     /// # Errors
     /// Those of [`mmap`](crate::mmap) and [`mremap`](crate::mremap). It also fails if the length is 0, or twice
     /// the length more than `isize::MAX`. Nothing stays mapped; but if another thread has mapped something since
-    /// that mremap was refused, or a filter answers each mremap by an error that the kernel has for it (other
-    /// than EPERM, EACCES and ENOSYS), half of the address space stays taken.
+    /// that mremap was refused, or has lowered RLIMIT_AS below what is mapped, or a filter answers each mremap by an
+    /// error that the kernel has for it (other than EPERM, EACCES and ENOSYS), half of it stays, which nobody owns.
     ///
     /// ```
     /// use rawmap::{Ring, page_size};

@@ -105,7 +105,7 @@ impl<A: Access> Mapping<A> {
     fn check_growth(&self, operation: &'static str, len: usize) -> Result<(), Error> {
         // The kernel would show more of the same object: where that is shared, what may be another owner's, as the
         // bytes behind a part that was split off.
-        let is_more = self.lent().head.saturating_add(len) > self.mapped_len();
+        let is_more = len > self.len && self.lent().head.saturating_add(len) > self.mapped_len();
         let what = match self.backing {
             Backing::SharedAnonymous if is_more => {
                 "shared anonymous memory is as long as it was made; map it longer"

@@ -351,10 +351,11 @@ impl Mapping<Raw> {
     ///   knows that the kernel unmaps nothing that it doesn't replace: a refusal that comes late (a file's own,
     ///   ENOMEM) leaves a hole, and before Linux 6.12 a signal may make the kernel begin a driver's mapping anew.
     ///   After a failure the mapping may be given up without dropping it.
-    /// - [`backing`](Self::backing) goes on saying what the mapping was made of. Where that is no longer so, the
-    ///   caller does not purge what would suffer from it, nor [assume](Self::assume) the bytes to be a slice, nor
-    ///   [places](crate::Reservation::place) the mapping elsewhere if private memory lies over shared, which may be
-    ///   merged (`MADV_MERGEABLE`).
+    /// - [`backing`](Self::backing) goes on saying what the mapping was made of. Where that is no longer so,
+    ///   the caller does not purge what would suffer from it, nor let it grow ([`resize`](Self::resize): a
+    ///   file's own bytes may be another owner's there), nor [assume](Self::assume) the bytes to be a slice,
+    ///   nor [places](crate::Reservation::place) the mapping elsewhere if private memory lies over shared,
+    ///   which may be merged (`MADV_MERGEABLE`).
     ///
     /// ```
     /// use rawmap::{MapFlags, MapOptions, Prot, Sharing};
