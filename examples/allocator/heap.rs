@@ -4,7 +4,7 @@
 //! | a block of | comes from |
 //! |---|---|
 //! | up to 1 KiB | the thread's own free blocks, of which it takes and gives back many at once |
-//! | up to 32 MiB | [dlmalloc](https://docs.rs/dlmalloc), behind a lock, on the crate's raw functions |
+//! | up to 1 MiB | [dlmalloc](https://docs.rs/dlmalloc), behind a lock, on the crate's raw functions |
 //! | more | [`PageAlloc`]: a mapping, which grows by `mremap` without a copy |
 //!
 //! Memory goes from any size to any other, and back to the system: dlmalloc joins free neighbours, and unmaps what is
@@ -39,7 +39,7 @@ impl Heap {
 const GRAIN: usize = 16;
 const CLASSES: usize = 64;
 /// From here on, a block is a mapping of its own.
-const LARGE: usize = 32 << 20;
+const LARGE: usize = 1 << 20;
 
 /// Where the block of a layout comes from. The answer is the same when it is freed.
 #[derive(Clone, Copy, PartialEq, Eq)]
