@@ -146,20 +146,21 @@
 //! - Your target is not Linux on one of the three architectures, or has 32 bits.
 //!
 //! # What is outside of the promise
-//! Some doors lead to all memory of a process, and no crate can shut them. Files of `/proc` open without
-//! `unsafe`: a write to `/proc/self/mem` changes any byte, so does one to what a name in
-//! `/proc/self/map_files` stands for, and to truncate that takes its pages away (SIGBUS). A tracer can do the same
-//! (`ptrace`, `process_vm_writev`), and so can a thread that registers memory with `userfaultfd`, or a function that
-//! closes a descriptor by a number that it doesn't own. A filter (seccomp) may refuse what it likes, by any error; but
-//! one that answers "done" to what was not done speaks for the kernel, and so does one that answers EINVAL to
-//! `MADV_UNMERGEABLE`, as a kernel without KSM does, where memory is merged. So does whoever puts something in the
-//! place of `/proc`, by a mount, a link or a `chroot`: where `PR_GET_AUXV` is refused (before Linux 6.4, or by a
-//! filter), the owners read `/proc/self/auxv`, if it is on a file system of that kind, or an emulator's. Whoever
-//! opens such a door answers for what comes through it, [as with the standard library][std]. `/proc/self/fd` is
-//! one for a moment: where `mremap` is refused, a ring or a dual mapping is made of a memory file, and who opens
-//! that by its number and maps it, before it is sealed, keeps what he has mapped. An emulator answers for itself:
-//! QEMU's user mode before 11 says of most advice that it was done, and so locked memory is not zeroes after it
-//! was purged, reset or decommitted.
+//! Some doors lead to all memory of a process, and no crate can shut them. Whoever opens one answers for what comes
+//! through it, [as with the standard library][std]:
+//! - Files of `/proc`, which open without `unsafe`: a write to `/proc/self/mem` changes any byte, so does one to what a
+//!   name in `/proc/self/map_files` stands for, and to truncate that takes its pages away (SIGBUS).
+//!   `/proc/self/fd` is one for a moment: where `mremap` is refused, a ring or a dual mapping is made of a memory file,
+//!   and who opens that by its number and maps it, before it is sealed, keeps what he has mapped.
+//! - A tracer (`ptrace`, `process_vm_writev`); a thread that registers memory with `userfaultfd`; a function that closes
+//!   a descriptor by a number that it doesn't own.
+//! - A filter (seccomp) that speaks for the kernel. It may refuse what it likes, by any error; but not answer "done" to
+//!   what was not done, nor EINVAL to `MADV_UNMERGEABLE`, as a kernel without KSM does, where memory is merged.
+//! - Something else in the place of `/proc`, by a mount, a link or a `chroot`: where `PR_GET_AUXV` is refused (before
+//!   Linux 6.4, or by a filter), the owners read `/proc/self/auxv`, if it is on a file system of that kind, or an
+//!   emulator's.
+//! - An emulator: QEMU's user mode before 11 says of most advice that it was done, and so locked memory is not zeroes
+//!   after it was purged, reset or decommitted.
 //!
 //! Two things are taken for granted of Linux. Where nothing below the stack would stop it, as in some static
 //! programs, nobody raises the stack's limit later and then fills the address space ([`prepare`]). And a kernel

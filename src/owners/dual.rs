@@ -24,15 +24,7 @@ use core::slice;
 /// Three calls, no file descriptor: `mmap(NULL, len, PROT_READ|PROT_EXEC, MAP_SHARED|MAP_ANONYMOUS, -1, 0)`,
 /// `mremap(start, 0, len, MREMAP_MAYMOVE, NULL)`, which maps the same pages again, and `mprotect(second, len,
 /// PROT_READ|PROT_WRITE)`. No view gains the right to be run, so it works where the system forbids that
-/// (`PR_SET_MDWE`). Where one of the three is refused, by a filter, a security module or an emulator, twelve
-/// others map a memory file twice: `prlimit64`, `openat`, `fstatfs`, `pread64` and `close` (of
-/// `vm.overcommit_memory`), `memfd_create`, `ftruncate`, `mmap` twice, `fcntl`, `fstat`, `close`. The file is
-/// sealed before it is used, so that a thread that has opened it meanwhile, by its number in `/proc/self/fd`,
-/// can neither write it nor make it shorter (to have mapped it by then is [outside of the
-/// promise](crate#what-is-outside-of-the-promise)); where a filter refuses that, or the kernel is older than
-/// Linux 5.1, there is no such mapping. Under strict accounting all of its memory is had at once, and where
-/// that is turned on later, a page of it that can't be counted is SIGBUS. Where another thread lowers
-/// RLIMIT_FSIZE between those calls, it is SIGXFSZ.
+/// (`PR_SET_MDWE`).
 ///
 /// Code is written in as many pieces as it comes in, and then published once: [`write`](Self::write),
 /// `write`, [`publish`](Self::publish). What is not published yet, the processor may not see. How a compiler
@@ -59,6 +51,17 @@ use core::slice;
 /// assert_eq!(compiled(), 42);
 /// # Ok::<(), rawmap::Error>(())
 /// ```
+///
+/// # Where a call is refused
+/// Where one of the three is refused, by a filter, a security module or an emulator, twelve
+/// others map a memory file twice: `prlimit64`, `openat`, `fstatfs`, `pread64` and `close` (of
+/// `vm.overcommit_memory`), `memfd_create`, `ftruncate`, `mmap` twice, `fcntl`, `fstat`, `close`. The file is
+/// sealed before it is used, so that a thread that has opened it meanwhile, by its number in `/proc/self/fd`,
+/// can neither write it nor make it shorter (to have mapped it by then is [outside of the
+/// promise](crate#what-is-outside-of-the-promise)); where a filter refuses that, or the kernel is older than
+/// Linux 5.1, there is no such mapping. Under strict accounting all of its memory is had at once, and where
+/// that is turned on later, a page of it that can't be counted is SIGBUS. Where another thread lowers
+/// RLIMIT_FSIZE between those calls, it is SIGXFSZ.
 #[derive(Debug)]
 pub struct DualMapping {
     // Beside the invariants of `Mapping`: both are equally long, whole pages of the page size, and the same

@@ -255,7 +255,7 @@ impl MapOptions {
     ///
     /// A transparent huge page is 2 MiB with ordinary pages of 4 KiB, 32 MiB with 16 KiB, 512 MiB with 64 KiB.
     /// Memory that is at least as long is aligned to that, as [`align`](Self::align) does it, since only what is
-    /// aligned lies on one; its end that is less lies on ordinary pages. Shorter memory is advised only: since
+    /// aligned lies on one. What is left over at its end lies on ordinary pages. Shorter memory is advised only: since
     /// Linux 6.8 there may be smaller sizes. The first write to a huge page clears all of it and makes all of it
     /// resident: with 64 KiB pages, half a GiB for a byte. Of a file there is the advice alone.
     ///
@@ -428,12 +428,14 @@ impl MapOptions {
     /// with a file, then and later, and how to read it instead, says [the guide to files](crate::guide::files).
     ///
     /// One call: `mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, offset)`, with the offset rounded down to the
-    /// page, and the slice beginning where it was asked for. When the address alone does not tell that the
-    /// file's pages are not huge, since it is a multiple of 64 KiB (one in sixteen is, and most of files that
-    /// Linux aligns for transparent huge pages), one more, `fstat`, unless [`whole`](Self::whole) has asked, and
-    /// `fstatfs` where its blocks are larger than a page, or smaller than 4096 bytes. After ENODEV, `fstat` says what the thing is. Of
-    /// descriptors 0, 1 and 2, which safe code may give another file meanwhile, a duplicate is mapped:
-    /// `fcntl(fd, F_DUPFD_CLOEXEC, 3)` and `close`.
+    /// page, and the slice beginning where it was asked for. Others are made only where they are needed:
+    /// - `fstat`, where the mapping's address is a multiple of 64 KiB, so that the file may lie on huge pages (of
+    ///   which whole ones must be unmapped): one mapping in sixteen, and most of files that Linux aligns for transparent
+    ///   huge pages. Not if [`whole`](Self::whole) has asked already. And `fstatfs`, where the file's blocks are larger
+    ///   than a page, or smaller than 4096 bytes.
+    /// - `fstat` after ENODEV, to say what the thing is.
+    /// - `fcntl(fd, F_DUPFD_CLOEXEC, 3)` and `close` of descriptors 0, 1 and 2, which safe code may give another file
+    ///   meanwhile: a duplicate is mapped.
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap): EACCES if it is not open for reading; ENODEV, or what the thing is, if
@@ -501,7 +503,7 @@ impl MapOptions {
     /// use std::fs::File;
     /// use std::io::Write;
     /// use std::os::fd::{AsRawFd, FromRawFd};
-    /// // SAFETY: a new descriptor.
+    /// // With the crate libc. SAFETY: a new descriptor.
     /// let mut memfd = unsafe {
     ///     let sealing = libc::MFD_ALLOW_SEALING;
     ///     File::from_raw_fd(libc::memfd_create(c"".as_ptr(), sealing))

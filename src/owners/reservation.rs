@@ -539,7 +539,7 @@ impl Reservation {
     /// read and written, which in the mode of overcommitment are all of them, are what [`assume`](Mapping::assume)
     /// asks for of [`ReadWrite`]: none is guarded, or dropped by the kernel (`MADV_FREE`, `MAP_DROPPABLE`). So are
     /// the others once they are committed. In strict mode it is not `MAP_NORESERVE`, and does not lie where the main
-    /// thread's stack may grow ([`prepare`](crate::prepare)); what a reservation made there does not.
+    /// thread's stack may grow ([`prepare`](crate::prepare)), as nothing does that a reservation has made.
     #[must_use]
     pub const unsafe fn from_raw(mapping: Mapping<Raw>, mode: Mode) -> Self {
         Self { all: mapping, mode }

@@ -21,15 +21,7 @@ use core::slice;
 /// Three calls, no file descriptor: `mmap(NULL, 2 * len + 2 * page, PROT_READ|PROT_WRITE,
 /// MAP_SHARED|MAP_ANONYMOUS, -1, 0)`; `mremap(start, 0, len, MREMAP_MAYMOVE|MREMAP_FIXED, start + len)`, which
 /// maps the first half's pages over the second; and `munmap` of the two pages, by which it is known whose the
-/// second half is if that is refused. Where it is refused, by a filter or an emulator, these are unmapped, and
-/// thirteen more map the pages of a memory file twice: `prlimit64`, `openat`, `fstatfs`, `pread64` and `close` (of
-/// `vm.overcommit_memory`), `memfd_create`, `ftruncate`, `mmap` of twice the length, `munmap` of the half
-/// behind the file's end, `mmap` there, `fcntl`, `fstat`, `close`. The file is sealed before it is used, so
-/// that a thread that has opened it meanwhile, by its number in `/proc/self/fd`, can neither write it nor make
-/// it shorter (to have mapped it by then is [outside of the promise](crate#what-is-outside-of-the-promise));
-/// where a filter refuses that, or the kernel is older than Linux 5.1, there is no such ring. Under strict
-/// accounting all of its memory is had at once, and where that is turned on later, a page of it that can't be
-/// counted is SIGBUS. Where another thread lowers RLIMIT_FSIZE between those calls, it is SIGXFSZ.
+/// second half is if that is refused.
 ///
 /// A forked child shares the buffer; whoever forks sees to it that only one of both uses it. Processes that
 /// have no parent in common share one by a file: [`over`](Self::over). [`Queue`](crate::Queue) keeps the
@@ -43,6 +35,17 @@ use core::slice;
 /// assert_eq!(ring.slice(0, 2), b"ap");
 /// # Ok::<(), rawmap::Error>(())
 /// ```
+///
+/// # Where mremap is refused
+/// A filter or an emulator may refuse it. Then what the first call has mapped is unmapped, and thirteen more
+/// map the pages of a memory file twice: `prlimit64`, `openat`, `fstatfs`, `pread64` and `close` (of
+/// `vm.overcommit_memory`), `memfd_create`, `ftruncate`, `mmap` of twice the length, `munmap` of the half
+/// behind the file's end, `mmap` there, `fcntl`, `fstat`, `close`. The file is sealed before it is used, so
+/// that a thread that has opened it meanwhile, by its number in `/proc/self/fd`, can neither write it nor make
+/// it shorter (to have mapped it by then is [outside of the promise](crate#what-is-outside-of-the-promise));
+/// where a filter refuses that, or the kernel is older than Linux 5.1, there is no such ring. Under strict
+/// accounting all of its memory is had at once, and where that is turned on later, a page of it that can't be
+/// counted is SIGBUS. Where another thread lowers RLIMIT_FSIZE between those calls, it is SIGXFSZ.
 #[derive(Debug)]
 pub struct Ring {
     // Beside the invariants of `Mapping`: `both` is twice `len` bytes that can be read and written, of memory

@@ -155,7 +155,7 @@ impl Stack {
     /// ```
     /// use rawmap::Stack;
     /// let mut stack = Stack::new(64 << 10)?;
-    /// stack.reset()?; // as who has its pointers knows, nobody runs on it
+    /// stack.reset()?; // nobody runs on it
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn reset(&mut self) -> Result<(), Error> {

@@ -55,8 +55,8 @@ impl<A: Access> Mapping<A> {
     /// # Errors
     /// Those of [`mremap`](crate::mremap): EFAULT if the kernel holds the mapping in several parts, since
     /// they differ in protection, lock, advice or name, or were joined; EINVAL or EFAULT on huge pages. It
-    /// also fails if the length is more than `isize::MAX`, and for what can't grow: shared anonymous memory, and
-    /// slices but of private anonymous memory on ordinary pages. The mapping is as it was.
+    /// also fails if the length is more than `isize::MAX`, and where what was said above can't grow. The mapping is as
+    /// it was.
     ///
     /// Parts that are alike again are one again only where the kernel joins them. Before Linux 6.16 it does
     /// not where just one of them had been touched meanwhile, as the locked part of an otherwise untouched
