@@ -43,12 +43,15 @@ pub(super) fn fstatfs(fd: RawFd) -> Result<(usize, usize), Errno> {
 /// `size` bytes from `start` on may be written.
 pub(super) unsafe fn read_proc(path: &CStr, start: Word, size: Word) -> Result<bool, Errno> {
     let fd = opened(path)?;
-    let kind = fstatfs(fd);
-    // SAFETY: the kernel writes at most that many bytes there, by the caller's promise.
-    let read = unsafe { arch::syscall4(Word::signed(fd), start, size, Word::ZERO, nr::PREAD64) };
+    // First: what is not known to be the kernel's is not read.
+    let read = fstatfs(fd).and_then(|(kind, _)| {
+        // SAFETY: the kernel writes at most that many bytes there, by the caller's promise.
+        let read =
+            unsafe { arch::syscall4(Word::signed(fd), start, size, Word::ZERO, nr::PREAD64) };
+        Errno::decode(read).map(|_| kind == PROC_SUPER_MAGIC)
+    });
     close(fd);
-    Errno::decode(read)?;
-    Ok(kind?.0 == PROC_SUPER_MAGIC)
+    read
 }
 
 /// Opens a file for reading, by a [lasting] number.

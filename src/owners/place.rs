@@ -312,7 +312,9 @@ pub(super) fn retaken(
             unsafe { give_back(stray, target.mapped_len(), Backing::Anonymous) };
             false
         }
-        Err(_) => changed_nothing(error),
+        // Something is there, and it was not touched. (Anything else says that nothing may be there, as below
+        // `vm.mmap_min_addr`, where the kernel refuses to map what it has unmapped.)
+        Err(again) => again.errno() == Errno::EEXIST && changed_nothing(error),
     };
     is_ours.then(|| ManuallyDrop::into_inner(target))
 }
@@ -410,7 +412,8 @@ impl Room {
             return Err(Error::wrong(operation, "the length", len, Wrong::TooLong, most));
         }
         if align > limit {
-            return Err(Error::wrong(operation, "the alignment", align, Wrong::TooLong, limit));
+            let most = 1 << limit.max(1).ilog2();
+            return Err(Error::wrong(operation, "the alignment", align, Wrong::TooLong, most));
         }
         let most = len + align + page;
         let flags = MapFlags::SHARED.union(MapFlags::NORESERVE);
