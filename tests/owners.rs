@@ -1330,7 +1330,8 @@ fn what_mends_it_most_often_is_said() {
     let said = |error: Error| error.to_string();
     let mut map = anon(1);
     let longer = said(map.resize(1 << 60).unwrap_err());
-    assert!(longer.starts_with("mremap(") && longer.ends_with("address space?"), "{longer}");
+    // Before 6.17 the kernel says ENOMEM, and the rules say why.
+    assert!(longer.starts_with("mremap(") && longer.contains(" address space"), "{longer}");
     let hole = said(raw(1).punch_hole(..).unwrap_err());
     assert!(
         hole.ends_with("EINVAL: invalid argument: is the memory private, or locked?"),

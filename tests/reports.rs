@@ -252,7 +252,8 @@ fn an_offset_of_more_than_32_bits_reaches_the_driver() {
 fn what_lies_behind_the_end_of_a_file_says_so_before_it_is_touched() {
     let file = memfd(page() as u64);
     let mut map = shared_of(&file, page(), 0).unwrap();
-    map.resize(2 * page()).unwrap();
+    // SAFETY: nobody else has mapped the file.
+    unsafe { map.resize_file(2 * page()) }.unwrap();
     refused!(EFAULT, map.populate_write(..).map_err(|it| it.errno()),
         qemu ..11 => Ok(()), "MADV_POPULATE_WRITE does nothing, and succeeds");
     file.set_len(2 * page() as u64).unwrap();
