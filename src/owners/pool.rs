@@ -51,11 +51,10 @@ impl Pool {
     pub fn new(count: usize, len: usize, align: usize) -> Result<Self, Error> {
         const OPERATION: &str = "Pool::new";
         check_alignment(OPERATION, align)?;
-        let rounded = rounded(OPERATION, len, page_size()?)?;
-        let (stride, all) = strides(OPERATION, count, (len, rounded), align)?;
-        let len = rounded;
+        let chunk = rounded(OPERATION, len, page_size()?)?;
+        let (stride, all) = strides(OPERATION, count, (len, chunk), align)?;
         let space = Reservation::aligned(all, align, Mode::Overcommit)?;
-        Ok(Self { space, len, stride, numbers: Numbers::new(count)? })
+        Ok(Self { space, len: chunk, stride, numbers: Numbers::new(count)? })
     }
 
     /// A chunk that nobody has; `None` if all are taken. No call.
@@ -346,24 +345,32 @@ impl Numbers {
         // A claim to one of those that were put back. Acquire: their bits are set.
         let less = |back: usize| back.checked_sub(1);
         self.number_back.fetch_update(Ordering::Acquire, Ordering::Relaxed, less).ok()?;
-        let words = self.back.len();
         // There are as many bits as claims, or more, but one may be set behind this, and another taken before it comes
         // there: then it goes through all of them again. That another one finds its bit goes on, so somebody does.
         loop {
-            let hint = self.hint.load(Ordering::Relaxed);
-            for at in (hint..words).chain(0..hint.min(words)) {
-                let word = &self.back[at];
-                let mut set = word.load(Ordering::Relaxed);
-                while set != 0 {
-                    let bit = set & set.wrapping_neg();
-                    // Acquire: what its last user did to the memory was before.
-                    set = word.fetch_and(!bit, Ordering::Acquire);
-                    if set & bit != 0 {
-                        return Some(at * 64 + bit.trailing_zeros() as usize);
-                    }
+            if let Some(number) = self.found() {
+                return Some(number);
+            }
+        }
+    }
+
+    /// A number whose bit was set, and is not any more, from where one was put into last.
+    fn found(&self) -> Option<usize> {
+        let words = self.back.len();
+        let hint = self.hint.load(Ordering::Relaxed);
+        for at in (hint..words).chain(0..hint.min(words)) {
+            let word = &self.back[at];
+            let mut set = word.load(Ordering::Relaxed);
+            while set != 0 {
+                let bit = set & set.wrapping_neg();
+                // Acquire: what its last user did to the memory was before.
+                set = word.fetch_and(!bit, Ordering::Acquire);
+                if set & bit != 0 {
+                    return Some(at * 64 + bit.trailing_zeros() as usize);
                 }
             }
         }
+        None
     }
 
     fn put_back(&self, number: usize) {
