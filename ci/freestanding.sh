@@ -65,7 +65,7 @@ counts() {
   return "$status"
 }
 
-# The program of the guide, whose mem* are the few that it needs itself.
+# The program that the guide shows.
 says_hello() { [[ $($runner "$CARGO_TARGET_DIR/$TRIPLE/$1/bare") == hello ]]; }
 
 refuses_a_missing_file() {

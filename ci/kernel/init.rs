@@ -13,6 +13,7 @@
 // Lest the compiler make a call of memcpy of the loop in memcpy.
 #![no_builtins]
 
+#[path = "../../src/guide/libc_parts.rs"]
 mod libc_parts;
 
 use core::arch::global_asm;

@@ -3,6 +3,8 @@
 // Lest the loop in memcpy become a call of memcpy.
 #![no_builtins]
 
+mod libc_parts;
+
 use core::arch::global_asm;
 use rawmap::{Error, MapOptions, Word, arch, set_auxv};
 
@@ -63,66 +65,3 @@ fn exit(status: usize) -> ! {
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     exit(101)
 }
-
-/// # Safety
-/// As C's memcpy.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
-    for n in 0..len {
-        // SAFETY: both are `len` bytes long.
-        unsafe { to.add(n).write(from.add(n).read()) };
-    }
-    to
-}
-
-/// # Safety
-/// As C's memset.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memset(to: *mut u8, byte: i32, len: usize) -> *mut u8 {
-    for n in 0..len {
-        // SAFETY: it is `len` bytes long.
-        unsafe { to.add(n).write(byte as u8) };
-    }
-    to
-}
-
-/// # Safety
-/// As C's memmove.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
-    if to.addr().wrapping_sub(from.addr()) >= len {
-        // SAFETY: what is written was read before.
-        return unsafe { memcpy(to, from, len) };
-    }
-    for n in (0..len).rev() {
-        // SAFETY: both are `len` bytes long.
-        unsafe { to.add(n).write(from.add(n).read()) };
-    }
-    to
-}
-
-/// # Safety
-/// As C's memcmp.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
-    for n in 0..len {
-        // SAFETY: both are `len` bytes long.
-        let (a, b) = unsafe { (a.add(n).read(), b.add(n).read()) };
-        if a != b {
-            return i32::from(a) - i32::from(b);
-        }
-    }
-    0
-}
-
-/// # Safety
-/// As C's bcmp.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
-    // SAFETY: the caller's promise.
-    unsafe { memcmp(a, b, len) }
-}
-
-// Debug builds name it, though nothing unwinds.
-#[unsafe(no_mangle)]
-extern "C" fn rust_eh_personality() {}

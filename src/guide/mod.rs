@@ -17,11 +17,15 @@ pub mod jit {}
 ///
 /// # A whole program
 /// With the `build.rs` above, `panic = "abort"` and nothing else but this crate, it says hello from memory that it
-/// maps. It is built and run on each architecture by `ci/freestanding.sh`, in the repository, where
+/// maps: `main.rs`, and below it `libc_parts.rs`, which every such program needs. It is built and run on each architecture by `ci/freestanding.sh`, in the repository, where
 /// `examples/freestanding` is a larger one, with an allocator, its arguments and a file.
 ///
 /// ```ignore (it is built with other flags, by ci/freestanding.sh)
 #[doc = include_str!("bare.rs")]
+/// ```
+///
+/// ```ignore (as above)
+#[doc = include_str!("libc_parts.rs")]
 /// ```
 pub mod no_libc {}
 

@@ -14,6 +14,7 @@
 
 extern crate alloc;
 
+#[path = "../../../src/guide/libc_parts.rs"]
 mod libc_parts;
 #[path = "../../talc/pages.rs"]
 mod pages;

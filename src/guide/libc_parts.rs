@@ -1,12 +1,12 @@
-//! What compiled code calls by name and otherwise comes from a libc, or from the unwinder. Short
-//! rather than fast.
+//! What compiled code calls by name and otherwise comes
+//! from a libc, or from the unwinder. Short, not fast.
 
 /// # Safety
 /// As C's memcpy.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
     for n in 0..len {
-        // SAFETY: the caller's promise: both are `len` bytes long.
+        // SAFETY: both are `len` bytes long.
         unsafe { to.add(n).write(from.add(n).read()) };
     }
     to
@@ -17,7 +17,7 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
     if to.addr().wrapping_sub(from.addr()) >= len {
-        // SAFETY: the caller's promise; no byte is written before it is read.
+        // SAFETY: no byte is written before it is read.
         return unsafe { memcpy(to, from, len) };
     }
     for n in (0..len).rev() {
@@ -32,7 +32,7 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memset(to: *mut u8, byte: i32, len: usize) -> *mut u8 {
     for n in 0..len {
-        // SAFETY: the caller's promise: it is `len` bytes long.
+        // SAFETY: it is `len` bytes long.
         unsafe { to.add(n).write(byte as u8) };
     }
     to
@@ -43,7 +43,7 @@ unsafe extern "C" fn memset(to: *mut u8, byte: i32, len: usize) -> *mut u8 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
     for n in 0..len {
-        // SAFETY: the caller's promise: both are `len` bytes long.
+        // SAFETY: both are `len` bytes long.
         let (a, b) = unsafe { (a.add(n).read(), b.add(n).read()) };
         if a != b {
             return i32::from(a) - i32::from(b);
@@ -65,18 +65,19 @@ unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(text: *const u8) -> usize {
     let mut len = 0;
-    // SAFETY: the caller's promise: a zero follows.
+    // SAFETY: a zero follows.
     while unsafe { text.add(len).read() } != 0 {
         len += 1;
     }
     len
 }
 
-/// Named by the unwinding tables that come with the prebuilt core and alloc. Nothing unwinds here.
+/// Named by the unwinding tables that come with the
+/// prebuilt core and alloc. Nothing unwinds here.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
-/// Named by the prebuilt alloc, where it would go on unwinding.
+/// Named by the prebuilt alloc, where it would go on.
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_Resume() -> ! {
     panic!("nothing unwinds here")
