@@ -125,9 +125,11 @@ fn given_back() {
     HEAP.trim();
     let after = resident();
     println!("resident: {} MiB, {} MiB, {} MiB", before >> 20, most >> 20, after >> 20);
-    if std::env::var_os("RAWMAP_EMULATOR").is_none() {
-        assert!(most < before + 3 * all && after < before + all / 2);
+    if std::env::var_os("RAWMAP_EMULATOR").is_some() {
+        println!("skipped: what is resident is the emulator's as well");
+        return;
     }
+    assert!(most < before + 3 * all && after < before + all / 2);
 }
 
 /// What the other threads were in the midst of does not stop the child.

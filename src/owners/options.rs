@@ -874,7 +874,7 @@ impl Plain {
     }
 }
 
-/// Why no anonymous memory was mapped.
+/// Why no anonymous memory was mapped. The call is written down again, so that nobody has to keep it while it is made.
 #[cold]
 fn unmapped(len: usize, flags: MapFlags, answer: Result<Word, Errno>) -> Error {
     let call = Call::mmap_anonymous(null_mut(), len, RW, flags.union(MapFlags::PRIVATE));
