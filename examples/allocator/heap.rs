@@ -7,8 +7,8 @@
 //! | up to 1 MiB | [dlmalloc](https://docs.rs/dlmalloc), behind a lock, on the crate's raw functions |
 //! | more | [`PageAlloc`]: a mapping, which grows by `mremap` without a copy |
 //!
-//! Memory goes from any size to any other, and back to the system: dlmalloc joins free neighbours, and unmaps what is
-//! free at the end of what it has. A thread's own blocks (2 MiB at most) go back when it ends.
+//! Memory goes from any size to any other: dlmalloc joins free neighbours. What goes back to the system is blocks from
+//! 1 MiB on, at once, and of the rest what happens to be free at the end of what dlmalloc has. A thread's own blocks (2 MiB at most) go back when it ends.
 //!
 //! To be as fast as mimalloc with small blocks, it would have to be another allocator: one that finds from a block's
 //! address the page that it lies in, has a free list for each page, and each page for one thread, so that neither a
