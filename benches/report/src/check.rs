@@ -18,8 +18,9 @@ pub fn check(
     texts: &Texts,
     now: &[Exact],
     here: &Texts,
-    mut skipped: usize,
+    skipped_before: usize,
 ) -> bool {
+    let mut skipped = skipped_before;
     let same = |it: &&Exact, other: &Exact| {
         (&it.build, &it.row, &it.peer, &it.measure)
             == (&other.build, &other.row, &other.peer, &other.measure)
@@ -40,6 +41,16 @@ pub fn check(
                 ));
             }
         }
+    }
+    // A row that is gone would never be compared again.
+    let gone =
+        before.iter().filter(|it| is_ours(&it.peer) && !now.iter().any(|new| same(&new, it)));
+    if skipped_before == 0 {
+        failed.extend(gone.map(|Exact { build, row, peer, measure, .. }| {
+            format!(
+                "{build}, {row}, {peer}: nobody measures its {measure} any more; run ci/bench.sh"
+            )
+        }));
     }
     // What was measured now, and of the rest what the report says.
     let old = before.iter().filter(|it| !now.iter().any(|new| comparable(new) && same(&new, it)));
