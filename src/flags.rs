@@ -368,8 +368,11 @@ impl fmt::Display for ParseFlagsError {
         match self.why {
             Why::Unknown => {
                 write!(f, "unknown word {word:?} for {of}")?;
-                let is_number = word.starts_with(|first: char| first.is_ascii_digit());
-                if is_number { f.write_str(" (a number is written as 0x…)") } else { Ok(()) }
+                f.write_str(match word.bytes().next() {
+                    Some(b'0'..=b'9') => " (a number is written as 0x…)",
+                    Some(_) if !word.contains('_') => " (a name is C's, with its prefix)",
+                    _ => "",
+                })
             }
             Why::Contradicts => write!(f, "word {word:?} for {of} contradicts one before it"),
         }

@@ -130,7 +130,7 @@ fn every_reason() -> Vec<(&'static str, Call, Errno, &'static str)> {
             "UnknownHugeSize",
             map(0, 1, PRIVATE | MapFlags::huge(22), 0),
             E::EINVAL,
-            "there are no huge pages of 2^22 bytes with pages of 4096",
+            "there are no huge pages of 4194304 bytes with pages of 4096",
         ),
         (
             "NotHugetlbfs",

@@ -2,9 +2,10 @@
 mod common;
 use common::*;
 use rawmap::{
-    Access, Advice, AsDescriptor, Backing, DualMapping, Errno, Error, Fd, Guarded, MapFlags,
-    MapOptions, Mapping, Mode, MsyncFlags, PageAlloc, PageSize, Place, Prot, Purged, Raw, RawParts,
-    ReadOnly, ReadWrite, Refused, Reservation, Ring, Sealed, Sharing, Stack, StackPool,
+    Access, Advice, AsDescriptor, Backing, DualMapping, Errno, Error, Fd, Front, Guarded, MapFlags,
+    MapOptions, Mapping, Mode, MsyncFlags, PageAlloc, PageSize, Place, Pool, Prot, Purged, Raw,
+    RawParts, ReadOnly, ReadWrite, Refused, Reservation, Ring, Sealed, Sharing, Stack, StackPool,
+    Words,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use std::borrow::{Borrow, BorrowMut};
@@ -14,6 +15,7 @@ use std::io::{Read, Seek, Write};
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::ops::{Deref, DerefMut};
 use std::os::fd::AsRawFd;
+use std::sync::atomic::AtomicU64;
 
 fn anon(pages: usize) -> Mapping {
     MapOptions::new(pages * page()).anonymous().unwrap()
@@ -1617,6 +1619,64 @@ assert_not_impl_any!(Stack: Clone, Deref);
 assert_not_impl_any!(u8: Access);
 
 /// Numbers that are what the caller gave, or said to be more; and limits that the kernel or Rust would hold to.
+#[test]
+fn a_wrong_argument_is_of_the_method_that_was_called() {
+    fn is_of<T>(method: &str, result: Result<T, impl Into<Error>>) {
+        let error: Error = result.map(drop).map_err(Into::into).unwrap_err();
+        assert!(error.argument().is_some() && error.call().is_none(), "{error}");
+        assert!(error.to_string().starts_with(&format!("{method}: ")), "not of {method}: {error}");
+    }
+    let (most, far, no_name) = (usize::MAX, 1 << 40.., c"[");
+    let words = Words::new(1).unwrap();
+    is_of("Words::new", Words::new(most));
+    is_of("Words::of_width", Words::<AtomicU64>::of_width(most));
+    is_of("Words::lock", words.lock(far.clone()));
+    is_of("Words::advise", words.advise(.., Advice::FREE));
+    is_of("Words::name", words.name(.., no_name));
+    let mut reservation = Reservation::new(page(), Mode::Strict).unwrap();
+    is_of("Reservation::new", Reservation::new(most, Mode::Strict));
+    is_of("Reservation::aligned", Reservation::aligned(1, 3, Mode::Strict));
+    is_of("Reservation::commit", reservation.commit(1..));
+    is_of("Reservation::decommit", reservation.decommit(1..));
+    is_of("Reservation::purge", reservation.purge(1..));
+    is_of("Reservation::advise", reservation.advise(.., Advice::DONTNEED));
+    is_of("Reservation::name", reservation.name(.., no_name));
+    is_of("Reservation::split_off", reservation.split_off(1));
+    is_of("Reservation::place", reservation.place(&mut anon(2)));
+    let mut front = Front::reserve(1).unwrap();
+    is_of("Front::reserve", Front::reserve(most));
+    is_of("Front::resize", front.resize(most));
+    is_of("Front::advise", front.advise(far.clone(), Advice::COLD));
+    is_of("Front::name", front.name(.., no_name));
+    is_of("Pool::new", Pool::new(1, most, 1));
+    is_of("Pool::new", Pool::new(most, 1, 1));
+    is_of("Pool::new", Pool::new(1, 1, 3));
+    is_of("Pool::name", Pool::new(1, 1, 1).unwrap().name(no_name));
+    is_of("Stack::new", Stack::new(0));
+    is_of("Stack::with_guard", Stack::with_guard(1, most));
+    let stacks = StackPool::new(1, 1).unwrap();
+    let _taken = stacks.take().unwrap();
+    is_of("StackPool::new", StackPool::new(most, 1));
+    is_of("StackPool::take", stacks.take());
+    is_of("StackPool::name", stacks.name(no_name));
+    is_of("Ring::new", Ring::new(most));
+    // SAFETY: nothing is mapped.
+    is_of("Ring::over", unsafe { Ring::over(lent(&file_of_pages(1)), 1, page()) });
+    if emulator().is_none() {
+        let directory = File::open("/").unwrap();
+        // SAFETY: as above.
+        is_of("Ring::over", unsafe { Ring::over(lent(&directory), 0, page()) });
+    }
+    is_of("DualMapping::new", DualMapping::new(most));
+    let mut code = DualMapping::new(2 * page()).unwrap();
+    let place = || Reservation::new(page(), Mode::Strict).unwrap();
+    is_of("DualMapping::write", code.write(most, &[1]));
+    is_of("DualMapping::publish", code.publish(far));
+    is_of("DualMapping::split_off", code.split_off(1));
+    is_of("DualMapping::place_run", code.place_run(place()));
+    is_of("DualMapping::place_written", code.place_written(place()));
+}
+
 #[test]
 fn errors_of_what_lies_behind_other_bytes_say_true_numbers() {
     let file = file_of_pages(4);

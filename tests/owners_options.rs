@@ -700,6 +700,34 @@ fn huge_pages_at_an_address_are_told_by_their_size() {
 
 /// Where one thing mends a refusal most often, the error says it.
 #[test]
+fn a_lack_of_memory_names_the_limits() {
+    if emulator().is_some() {
+        skip!("QEMU applies no RLIMIT_AS");
+    }
+    alone(|| {
+        let says = |error: Error, hint: &str| {
+            assert_eq!(error.errno(), Errno::ENOMEM, "{error}");
+            assert!(error.to_string().ends_with(hint), "{error}");
+        };
+        let mut small = MapOptions::new(page()).anonymous().unwrap();
+        let limit = libc::rlimit { rlim_cur: page() as u64, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: a limit of this process alone.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+        let (large, counted) =
+            (MapOptions::new(16 * page()), "allow? see Reservation and noreserve");
+        says(large.anonymous().unwrap_err(), counted);
+        says(large.raw(Prot::READ, Sharing::Shared).unwrap_err(), counted);
+        let uncounted = "ulimit -v allows, or are there vm.max_map_count mappings?";
+        says(large.noreserve().anonymous().unwrap_err(), uncounted);
+        says(Reservation::new(16 * page(), Mode::Strict).unwrap_err(), uncounted);
+        says(
+            small.resize(16 * page()).unwrap_err(),
+            "vm.overcommit_memory, ulimit -v or -d allow?",
+        );
+    });
+}
+
+#[test]
 fn a_refusal_says_what_may_mend_it() {
     need_lockable!(64 << 10);
     let (path, _file) = named_temp_file();
@@ -724,6 +752,10 @@ fn a_refusal_says_what_may_mend_it() {
         let error = refused.unwrap_err();
         assert_eq!(error.errno(), Errno::EACCES, "{error}");
         assert!(error.to_string().ends_with(says), "{error}");
+    }
+    if !qemu_before(11) {
+        let error = hidden[0].populate_write(..).unwrap_err();
+        assert!(error.to_string().ends_with("Linux 5.14 or newer?"), "{error}");
     }
     if !has_right(CAP_IPC_LOCK) {
         let (error, most) = (MapOptions::new(1 << 30).locked().anonymous(), "(ulimit -l)");

@@ -56,7 +56,7 @@ reasons! {
     /// Flags that are not known, with `MAP_SHARED_VALIDATE` on a file.
     UnknownMapFlags { flags: MapFlags } = "MAP_SHARED_VALIDATE, and {:#x} is not known", flags.bits();
     /// No such huge pages exist on this architecture.
-    UnknownHugeSize { log2: u32, page: u64 } = "there are no huge pages of 2^{log2} bytes with pages of {page}";
+    UnknownHugeSize { log2: u32, page: u64 } = "there are no huge pages of {} bytes with pages of {page}", 1_u64.checked_shl(log2).unwrap_or(0);
     /// `MAP_HUGETLB` on a file that is not on hugetlbfs.
     NotHugetlbfs = "MAP_HUGETLB, and the file is not on hugetlbfs";
     /// The file can't be so long.

@@ -256,7 +256,8 @@ pub(super) fn bytes_from(
 /// The error that the kernel gave for mapping `fd`, or one that says more.
 #[cold]
 pub(super) fn explained(operation: &'static str, fd: RawFd, error: Error) -> Error {
-    if error.errno() != Errno::ENODEV {
+    // Where it is not open for what is asked, the kernel says that first.
+    if !matches!(error.errno(), Errno::ENODEV | Errno::EACCES) {
         return error;
     }
     match Status::of(fd) {

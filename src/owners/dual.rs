@@ -295,7 +295,7 @@ impl DualMapping {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn place_run(&mut self, place: Reservation) -> Result<(), Refused<Reservation>> {
-        place.place(&mut self.run)
+        place.place(&mut self.run).map_err(Refused::of("DualMapping::place_run"))
     }
 
     /// Moves the view that is written to a place in reserved address space: at a distance from the other one
@@ -318,7 +318,7 @@ impl DualMapping {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn place_written(&mut self, place: Reservation) -> Result<(), Refused<Reservation>> {
-        place.place(&mut self.written)
+        place.place(&mut self.written).map_err(Refused::of("DualMapping::place_written"))
     }
 
     /// Splits both views, as [`Mapping::split_off`] does one: this one keeps the first `at` bytes, and what
@@ -343,7 +343,7 @@ impl DualMapping {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn split_off(&mut self, at: usize) -> Result<Self, Error> {
-        let run = self.run.split_off(at)?;
+        let run = self.run.split_off(at).map_err(Error::of("DualMapping::split_off"))?;
         match self.written.split_off(at) {
             Ok(written) => Ok(Self { written, run }),
             Err(error) => {

@@ -14,8 +14,8 @@ use core::fmt;
 ///
 /// It prints in one line what was asked, what was wrong with it, and, where [`Call::check`] can tell
 /// it from the words of the call, why the kernel refuses such a call, or else what mends it most often. Sizes
-/// are in bytes, and decimal; addresses are hexadecimal. Where a function makes raw calls as well, whose error is an
-/// [`Errno`], [`errno`](Self::errno) is what both have.
+/// are in bytes, and decimal; addresses are hexadecimal. In a function whose error is [`Errno`], that of the raw
+/// calls, `?` turns it into [its number](Self::errno).
 ///
 /// ```
 /// use rawmap::MapOptions;
@@ -109,6 +109,16 @@ impl Error {
         limit: usize,
     ) -> Self {
         Self(Kind::Argument { operation, argument, value, limit, wrong })
+    }
+
+    /// The same of an operation that another owner's does the work of: a wrong argument was that operation's.
+    pub(super) fn of(operation: &'static str) -> impl Fn(Self) -> Self {
+        move |mut error| {
+            if let Kind::Argument { operation: named, .. } = &mut error.0 {
+                *named = operation;
+            }
+            error
+        }
     }
 
     /// The error as a number: the kernel's where it was asked; else ENOMEM for a length that no
@@ -279,6 +289,22 @@ fn remedy(operation: Operation, errno: Errno) -> Option<&'static str> {
         (Operation::Mmap { flags, .. }, Errno::ENOMEM) if flags.contains(MapFlags::HUGETLB) => {
             Some("are so many huge pages free (vm.nr_hugepages)?")
         }
+        (Operation::Mmap { prot, flags, .. }, Errno::ENOMEM) if is_counted(prot, flags) => Some(
+            "is it more than vm.overcommit_memory, ulimit -v or -d allow? see Reservation and noreserve",
+        ),
+        (Operation::Mmap { .. }, Errno::ENOMEM) => {
+            Some("is it more than ulimit -v allows, or are there vm.max_map_count mappings?")
+        }
+        (Operation::Mremap { old_len, new_len, .. }, Errno::ENOMEM) if new_len > old_len => {
+            Some("is it more than vm.overcommit_memory, ulimit -v or -d allow?")
+        }
+        (Operation::Mprotect { prot, .. }, Errno::ENOMEM) if prot.contains(Prot::WRITE) => Some(
+            "is it more than vm.overcommit_memory allows, or are there vm.max_map_count mappings?",
+        ),
+        (
+            Operation::Mprotect { .. } | Operation::Munmap { .. } | Operation::Mremap { .. },
+            Errno::ENOMEM,
+        ) => Some("are there vm.max_map_count mappings?"),
         (Operation::Mmap { flags, .. }, Errno::EAGAIN) if flags.contains(MapFlags::LOCKED) => {
             Some("more than this user may lock (ulimit -l)")
         }
@@ -296,11 +322,27 @@ fn remedy(operation: Operation, errno: Errno) -> Option<&'static str> {
         (Operation::Mremap { old_len, new_len, .. }, Errno::EINVAL) if new_len > old_len => {
             Some("is there so much address space?")
         }
+        (Operation::Madvise { advice: Advice::POPULATE_WRITE, .. }, Errno::EINVAL) => {
+            Some("can it be written, and is the kernel Linux 5.14 or newer?")
+        }
+        (
+            Operation::Madvise { advice: Advice::POPULATE_READ | Advice::POPULATE_WRITE, .. },
+            Errno::EFAULT,
+        ) => Some("does the file end before it, or is it guarded?"),
         (Operation::Madvise { advice: Advice::REMOVE, .. }, Errno::EINVAL) => {
             Some("is the memory private, or locked?")
         }
         _ => None,
     }
+}
+
+/// Whether the kernel counts such a mapping against what all may have, unless vm.overcommit_memory is 1
+/// (`mm/vma.c`: `accountable_mapping`; all shared anonymous memory, `mm/shmem.c`).
+const fn is_counted(prot: Prot, flags: MapFlags) -> bool {
+    let private = flags.contains(MapFlags::PRIVATE);
+    let anonymous = flags.contains(MapFlags::ANONYMOUS);
+    !flags.contains(MapFlags::NORESERVE)
+        && (private && prot.contains(Prot::WRITE) || !private && anonymous)
 }
 
 impl fmt::Debug for Error {
@@ -311,6 +353,31 @@ impl fmt::Debug for Error {
 }
 
 impl core::error::Error for Error {}
+
+impl From<Error> for Errno {
+    /// Its [number](Error::errno), where the function makes raw calls as well.
+    ///
+    /// ```
+    /// use rawmap::{Errno, MapOptions, MsyncFlags};
+    /// fn written(text: &[u8]) -> Result<(), Errno> {
+    ///     let mut memory = MapOptions::new(4096).anonymous()?; // an Error
+    ///     memory[..text.len()].copy_from_slice(text);
+    ///     // SAFETY: it changes no memory.
+    ///     unsafe { rawmap::msync(memory.as_mut_ptr(), 4096, MsyncFlags::SYNC) } // an Errno
+    /// }
+    /// assert_eq!(written(b"text"), Ok(()));
+    /// ```
+    fn from(error: Error) -> Self {
+        error.errno()
+    }
+}
+
+impl<T> From<Refused<T>> for Errno {
+    /// The error's [number](Error::errno).
+    fn from(refused: Refused<T>) -> Self {
+        refused.error.errno()
+    }
+}
 
 /// An operation that takes its owner by value failed: the error, and the owner as it was.
 ///
@@ -337,6 +404,11 @@ pub struct Refused<T> {
 impl<T> Refused<T> {
     pub(super) const fn new(owner: T, error: Error) -> Self {
         Self { error, owner: Some(owner) }
+    }
+
+    /// The same of an operation that another owner's does the work of.
+    pub(super) fn of(operation: &'static str) -> impl Fn(Self) -> Self {
+        move |Self { error, owner }| Self { error: Error::of(operation)(error), owner }
     }
 
     /// The owner could not be put back, and was given up.

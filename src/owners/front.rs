@@ -38,7 +38,8 @@ impl Front {
     /// # Errors
     /// Those of [`Reservation::new`].
     pub fn reserve(most: usize) -> Result<Self, Error> {
-        Ok(Self { space: Reservation::new(most, Mode::Strict)?, len: 0 })
+        let space = Reservation::new(most, Mode::Strict).map_err(Error::of("Front::reserve"))?;
+        Ok(Self { space, len: 0 })
     }
 
     /// Makes it `len` bytes long. What it gains is zeroes; what it loses is given back, and no longer
@@ -100,7 +101,7 @@ impl Front {
     /// # Errors
     /// Those of [`Mapping::advise`](crate::Mapping::advise).
     pub fn advise(&self, range: impl RangeBounds<usize>, advice: Advice) -> Result<(), Error> {
-        self.space.advise(range, advice)
+        self.space.advise(range, advice).map_err(Error::of("Front::advise"))
     }
 
     /// Names pages, as [`Mapping::name`](crate::Mapping::name) does; of all that is reserved.
@@ -108,7 +109,7 @@ impl Front {
     /// # Errors
     /// Those of [`Mapping::name`](crate::Mapping::name).
     pub fn name(&self, range: impl RangeBounds<usize>, name: &CStr) -> Result<(), Error> {
-        self.space.name(range, name)
+        self.space.name(range, name).map_err(Error::of("Front::name"))
     }
 
     fn page(&self) -> PageSize {

@@ -74,7 +74,7 @@ impl Pool {
     /// # Errors
     /// Those of [`Mapping::name`].
     pub fn name(&self, name: &CStr) -> Result<(), Error> {
-        self.space.name(.., name)
+        self.space.name(.., name).map_err(Error::of("Pool::name"))
     }
 }
 
@@ -220,7 +220,7 @@ impl StackPool {
     /// # Errors
     /// Those of [`Mapping::name`].
     pub fn name(&self, name: &CStr) -> Result<(), Error> {
-        self.all.name(.., name)
+        self.all.name(.., name).map_err(Error::of("StackPool::name"))
     }
 }
 
@@ -299,7 +299,7 @@ fn strides(
     };
     match stride.checked_mul(count) {
         Some(all) if all <= limit => Ok((stride, all)),
-        _ => Err(too_long("the number of pieces", count, limit / stride)),
+        _ => Err(too_long("the count", count, limit / stride)),
     }
 }
 

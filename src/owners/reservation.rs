@@ -353,7 +353,7 @@ impl Reservation {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn advise(&self, range: impl RangeBounds<usize>, advice: Advice) -> Result<(), Error> {
-        self.all.advise(range, advice)
+        self.all.advise(range, advice).map_err(Error::of("Reservation::advise"))
     }
 
     /// Names pages, as [`Mapping::name`] does.
@@ -361,7 +361,7 @@ impl Reservation {
     /// # Errors
     /// Those of [`Mapping::name`].
     pub fn name(&self, range: impl RangeBounds<usize>, name: &CStr) -> Result<(), Error> {
-        self.all.name(range, name)
+        self.all.name(range, name).map_err(Error::of("Reservation::name"))
     }
 
     #[inline]
@@ -391,7 +391,8 @@ impl Reservation {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn split_off(&mut self, at: usize) -> Result<Self, Error> {
-        Ok(Self { all: self.all.split_off(at)?, mode: self.mode })
+        let all = self.all.split_off(at).map_err(Error::of("Reservation::split_off"))?;
+        Ok(Self { all, mode: self.mode })
     }
 
     /// Joins another reservation to this one, if it lies right behind it and is of the same mode; else gives

@@ -180,7 +180,11 @@ impl Ring {
             return Err(Error::wrong(OPERATION, "the length", len, Wrong::TooLong, limit));
         }
         let kept = Kept::of(file.as_descriptor().raw())?;
-        let view = || MapOptions::new(len).file_raw(kept.fd(), offset, RW, Sharing::Shared);
+        let view = || {
+            MapOptions::new(len)
+                .file_raw(kept.fd(), offset, RW, Sharing::Shared)
+                .map_err(Error::of(OPERATION))
+        };
         let mut first = view()?;
         if first.granule() != page {
             let what = "a ring lies on ordinary pages, and this file on huge ones";

@@ -75,7 +75,7 @@ impl Words {
     /// # Errors
     /// Those of [`MapOptions::raw`].
     pub fn new(count: usize) -> Result<Self, Error> {
-        Self::of_width(count)
+        Self::of_width(count).map_err(Error::of("Words::new"))
     }
 }
 
@@ -95,7 +95,7 @@ impl<W: Atomic> Words<W> {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     pub fn of_width(count: usize) -> Result<Self, Error> {
-        const OPERATION: &str = "Words::new";
+        const OPERATION: &str = "Words::of_width";
         let most = page_size()?.round_down(isize::MAX as usize) / size_of::<W>();
         if count > most {
             return Err(Error::wrong(OPERATION, "the count", count, Wrong::TooLong, most));
@@ -164,7 +164,7 @@ impl<W: Atomic> Words<W> {
     /// # Errors
     /// Those of [`Mapping::lock`].
     pub fn lock(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
-        self.bytes.lock(range)
+        self.bytes.lock(range).map_err(Error::of("Words::lock"))
     }
 
     /// Says how the bytes of `range` will be used, as [`Mapping::advise`] does.
@@ -172,7 +172,7 @@ impl<W: Atomic> Words<W> {
     /// # Errors
     /// Those of [`Mapping::advise`].
     pub fn advise(&self, range: impl RangeBounds<usize>, advice: Advice) -> Result<(), Error> {
-        self.bytes.advise(range, advice)
+        self.bytes.advise(range, advice).map_err(Error::of("Words::advise"))
     }
 
     /// Names the bytes of `range`, as [`Mapping::name`] does.
@@ -180,7 +180,7 @@ impl<W: Atomic> Words<W> {
     /// # Errors
     /// Those of [`Mapping::name`].
     pub fn name(&self, range: impl RangeBounds<usize>, name: &CStr) -> Result<(), Error> {
-        self.bytes.name(range, name)
+        self.bytes.name(range, name).map_err(Error::of("Words::name"))
     }
 }
 

@@ -218,7 +218,8 @@ impl<A: Access> Mapping<A> {
                 unsafe { self.advise_by(OPERATION, range, advice) }
             }
             _ => {
-                let what = "is none of the hints; see purge, guard, punch_hole and advise_any";
+                let what =
+                    "is none of the hints; a Mapping has purge, guard, punch_hole and advise_any";
                 Err(Error::wrong(OPERATION, what, advice.bits() as usize, Wrong::NoHint, 0))
             }
         }
