@@ -4,7 +4,7 @@ use common::supervised::{Seen, supervise, unwatch, watch};
 use common::*;
 use rawmap::{
     Advice, DualMapping, Errno, Error, Fd, HugePages, MapOptions, Mode, MremapFlags, Operation,
-    Prot, Queue, Reservation, Ring, Sharing, Words,
+    Prot, Queue, Refused, Reservation, Ring, Sharing, Words,
 };
 use std::fs::File;
 use std::io::Write;
@@ -482,13 +482,13 @@ fn a_place_of_another_length_is_refused_and_comes_back() {
     for len in [2 * page(), 0] {
         let mut place = Reservation::new(2 * page(), Mode::Strict).unwrap();
         drop(place.split_off(len).unwrap());
-        for refused in [
-            |code: &mut DualMapping, place| code.place_run(place).unwrap_err(),
-            |code: &mut DualMapping, place| code.place_written(place).unwrap_err(),
-        ] {
-            let refused = refused(&mut code, place);
-            let text = format!("Reservation::place: the mapping's length {} is not {len}", page());
-            assert_eq!(refused.to_string(), text);
+        type Placing = fn(&mut DualMapping, Reservation) -> Result<(), Refused<Reservation>>;
+        let ways: [(&str, Placing); 2] =
+            [("run", DualMapping::place_run), ("written", DualMapping::place_written)];
+        for (view, placing) in ways {
+            let refused = placing(&mut code, place).unwrap_err();
+            let wrong = format!("the mapping's length {} is not {len}", page());
+            assert_eq!(refused.to_string(), format!("DualMapping::place_{view}: {wrong}"));
             place = refused.into_owner().unwrap();
             assert_eq!(place.len(), len);
         }
