@@ -25,7 +25,7 @@ use std::mem::{replace, take};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// What a page should be.
 #[derive(Clone, PartialEq)]
@@ -1271,7 +1271,25 @@ fn no_thread_loses_a_mapping_to_another() {
     });
 }
 
-extern "C" fn handled(_: libc::c_int) {}
+/// How long what is moved is: so long that signals come while the kernel takes it apart.
+const MOVED: usize = 8 << 20;
+
+/// What the handler has mapped, and how often.
+static HELD: [AtomicPtr<u8>; 1 << 14] = [const { AtomicPtr::new(null_mut()) }; 1 << 14];
+static BY_HANDLER: AtomicUsize = AtomicUsize::new(0);
+
+/// Maps memory as long as what is moved, as another thread might in that moment. The kernel puts it at the highest
+/// place that is free, which is the move's target, if that has been unmapped and nothing lies there yet.
+extern "C" fn handled(_signal: libc::c_int) {
+    let count = BY_HANDLER.load(Ordering::Relaxed);
+    if let Some(held) = HELD.get(count) {
+        let map = anonymous(MOVED, RW);
+        // SAFETY: mapped just now.
+        unsafe { map.write(9) };
+        held.store(map, Ordering::Relaxed);
+        BY_HANDLER.store(count + 1, Ordering::Relaxed);
+    }
+}
 
 /// The kernel takes merged pages apart when it moves them, and begins the call anew when a signal comes: by then it
 /// has unmapped the target, where another thread may have mapped something.
@@ -1280,9 +1298,8 @@ fn no_thread_loses_a_mapping_to_merged_memory_that_is_moved_while_signals_come()
     if emulator().is_some() {
         return skip!("an emulator merges nothing");
     }
-    let size = 512 * page();
     let merged = || {
-        let mut map = MapOptions::new(size).anonymous().unwrap();
+        let mut map = MapOptions::new(MOVED).anonymous().unwrap();
         map.fill(7);
         // SAFETY: no filter answers in the kernel's stead here.
         unsafe { map.advise_any(.., Advice::MERGEABLE) }.map(|()| map)
@@ -1292,7 +1309,7 @@ fn no_thread_loses_a_mapping_to_merged_memory_that_is_moved_while_signals_come()
     }
     alone(|| {
         let handler: extern "C" fn(libc::c_int) = handled;
-        // SAFETY: a handler that does nothing; all zeroes is an empty mask.
+        // SAFETY: a handler that makes calls of this crate only; all zeroes is an empty mask.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             (action.sa_sigaction, action.sa_flags) = (handler as usize, libc::SA_RESTART);
@@ -1305,34 +1322,38 @@ fn no_thread_loses_a_mapping_to_merged_memory_that_is_moved_while_signals_come()
             let _stopped = Stop(&stop);
             let stop = &stop;
             scope.spawn(move || {
-                let mut held = Vec::new();
-                while !stop.load(Ordering::Relaxed) {
-                    let mut map = MapOptions::new(16 * page()).anonymous().unwrap();
-                    map[0] = 9;
-                    held.push(map);
-                    let kept = held.len() % 8 != 0 || held.iter().all(|map| map[0] == 9);
-                    assert!(kept, "another thread's mapping is lost");
-                    held.truncate(if held.len() > 400 { 0 } else { held.len() });
-                }
-            });
-            scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
+                // A slow machine needs a longer pause, or its calls begin anew for ever.
+                for pause in (0..8).cycle().map(|n| std::time::Duration::from_micros(10 << n)) {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
                     // SAFETY: that thread waits for this one to end.
                     unsafe { libc::pthread_kill(mover, libc::SIGUSR1) };
-                    std::thread::sleep(std::time::Duration::from_micros(300));
+                    std::thread::sleep(pause);
                 }
             });
             let mut map = merged().unwrap();
-            let end = std::time::Instant::now() + std::time::Duration::from_secs(1);
+            let end = std::time::Instant::now() + std::time::Duration::from_secs(2);
+            let mut looked = 0;
             while std::time::Instant::now() < end {
                 // SAFETY: as above.
                 unsafe { map.advise_any(.., Advice::MERGEABLE) }.unwrap();
-                let place = Reservation::new(size, Mode::Strict).unwrap();
+                let place = Reservation::new(MOVED, Mode::Strict).unwrap();
                 let at = place.as_ptr();
                 place.place(&mut map).unwrap();
                 assert_eq!(map.as_ptr(), at.cast_const());
-                assert!(map.iter().all(|byte| *byte == 7), "bytes that another thread has written");
+                let mut firsts = map.iter().step_by(page());
+                assert!(firsts.all(|byte| *byte == 7), "a page of a handler");
+                while looked < BY_HANDLER.load(Ordering::Relaxed) {
+                    let held = HELD[looked].load(Ordering::Relaxed);
+                    // SAFETY: mapped, unless what is looked for here has happened; then it is the other's.
+                    assert_eq!(unsafe { held.read_volatile() }, 9, "a handler's mapping is lost");
+                    // SAFETY: nobody else has it.
+                    unsafe { rawmap::munmap(held, MOVED) }.unwrap();
+                    looked += 1;
+                }
             }
+            assert!(looked > 10, "only {looked} signals came");
         });
     });
 }
