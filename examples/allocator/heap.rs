@@ -4,11 +4,12 @@
 //! | a block of | comes from |
 //! |---|---|
 //! | up to 1 KiB | the thread's own free blocks, of which it takes and gives back many at once |
-//! | up to 1 MiB | [dlmalloc](https://docs.rs/dlmalloc), behind a lock, on the crate's raw functions |
+//! | up to 4 MiB | [dlmalloc](https://docs.rs/dlmalloc), behind a lock, on the crate's raw functions |
 //! | more | [`PageAlloc`]: a mapping, which grows by `mremap` without a copy |
 //!
 //! Memory goes from any size to any other: dlmalloc joins free neighbours. What goes back to the system is blocks from
-//! 1 MiB on, at once, and of the rest what happens to be free at the end of what dlmalloc has. A thread's own blocks (2 MiB at most) go back when it ends.
+//! 4 MiB on, at once, and of the rest what happens to be free at the end of what dlmalloc has. A thread's own blocks
+//! (2 MiB at most) go back when it ends.
 //!
 //! To be as fast as mimalloc with small blocks, it would have to be another allocator: one that finds from a block's
 //! address the page that it lies in, has a free list for each page, and each page for one thread, so that neither a
@@ -42,8 +43,10 @@ impl Heap {
 /// The step between the sizes of small blocks, which are multiples of it, and their alignment.
 const GRAIN: usize = 16;
 const CLASSES: usize = 64;
-/// From here on, a block is a mapping of its own.
-const LARGE: usize = 1 << 20;
+/// A block of this length or more is a mapping of its own. If it were less, large blocks that are used again and again
+/// would cost a page fault for each page. If it were more, vectors that grow would be copied for longer, and more
+/// memory would lie free between blocks.
+const LARGE: usize = 4 << 20;
 
 /// Where the block of a layout comes from. The answer is the same when it is freed.
 #[derive(Clone, Copy, PartialEq, Eq)]

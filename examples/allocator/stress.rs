@@ -23,13 +23,13 @@ impl Random {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
     }
 
-    /// Mostly small and little aligned; now and then up to 4 MiB, aligned up to 1 MiB.
+    /// Mostly small and little aligned; now and then up to 8 MiB, aligned up to 1 MiB.
     fn layout(&mut self) -> Layout {
         let largest = match self.below(100) {
             0..75 => 512,
             75..95 => 32 << 10,
             95..99 => 256 << 10,
-            _ => 4 << 20,
+            _ => 8 << 20,
         };
         let log2 = match self.below(100) {
             0..80 => self.below(5),

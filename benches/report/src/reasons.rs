@@ -112,7 +112,7 @@ pub const REASONS: &[Reason] = &[
     reason(
         &["btreemap", "hashmap", "phases", "index", "json"],
         &["faults"],
-        "dlmalloc gives back to the system what is free at the end of what it has, and blocks from 1 MiB on are unmapped; \
+        "dlmalloc gives back to the system what is free at the end of what it has, and blocks from 4 MiB on are unmapped; \
          what comes back comes page by page. mimalloc keeps more.",
     ),
     reason(
