@@ -1,13 +1,14 @@
-//! Linux's memory-mapping system calls, without a libc: inline stubs for x86_64, aarch64 and riscv64, own
-//! constants, exact errors, and owners on top that no safe program can break memory with.
+//! Linux's memory-mapping system calls, without a libc: inline stubs for x86_64, aarch64 and riscv64, the
+//! crate's own constants, exact errors, and on top of them *owners*, types with which no safe program can break
+//! memory.
 //!
-//! `no_std`, no dependencies, no build script. Nothing here takes a lock, or memory from a heap (`alloc`): an
-//! allocator or a signal handler may use all of it. The crate has three layers, and each is usable without
-//! those above it.
+//! The crate is `no_std`, and has no dependencies and no build script. Nothing here takes a lock, or memory
+//! from a heap (`alloc`): an allocator or a signal handler may use all of it. The crate has three layers (raw
+//! functions, calls as values, owners), and each can be used without those above it.
 //!
 //! # Memory and files as slices
-//! [`MapOptions`] says how a mapping is to be, and its last method what comes back: a [`Mapping`] that is a
-//! `&mut [u8]`, a `&[u8]`, or raw pointers, and that is unmapped when it is dropped.
+//! [`MapOptions`] describes a mapping, and its last method makes it: a [`Mapping`] that derefs to `&mut [u8]`
+//! or to `&[u8]`, or is reached by raw pointers. It is unmapped when it is dropped.
 //!
 //! ```
 //! use rawmap::MapOptions;
@@ -28,9 +29,9 @@
 //! ```
 //!
 //! # Allocators and arenas
-//! A [`Reservation`] is address space that is committed, purged and given back by ranges, from several threads
-//! at once. A [`Front`] grows and never moves; a [`Pool`] hands out aligned chunks without a call each;
-//! [`PageAlloc`] maps each block, and grows it by `mremap`.
+//! A [`Reservation`] is address space of which several threads at once may commit, purge and decommit ranges. A
+//! [`Front`] grows and never moves; a [`Pool`] hands out aligned chunks without a call; [`PageAlloc`] maps each
+//! block, and grows it by `mremap`. [`guide::allocators`] says which one is for which job.
 //!
 //! ```
 //! use rawmap::{Front, Mode, Reservation};
@@ -51,9 +52,9 @@
 //! ```
 //!
 //! # Code that is generated
-//! [`Mapping::make_executable`] turns what was written into code, with the instruction cache seen to.
-//! [`DualMapping`] writes through one view and runs through another, also where the system forbids that what
-//! was written is run.
+//! [`Mapping::make_executable`] turns bytes into code, and takes care of the instruction cache. A
+//! [`DualMapping`] is written through one view and run through another. It works also where the system forbids
+//! that written memory becomes executable.
 //!
 //! ```
 //! // A function that returns 42, for x86_64: mov eax, 42; ret.
@@ -75,9 +76,9 @@
 //! ```
 //!
 //! # Kernels in userspace, tracers, sandboxes
-//! A [`Call`] is a system call as a value: read from a seccomp notification or a ptrace stop, printed as strace
-//! prints it, sent elsewhere, made; and [checked](Call::check): what a kernel of this version, architecture and
-//! page size will say, and why.
+//! A [`Call`] is a system call as a value. A program reads it from a seccomp notification or a ptrace stop,
+//! prints it as strace does, sends it elsewhere, or makes it. [`Call::check`] says what a kernel of a given
+//! version, architecture and page size will answer to it, and why.
 //!
 //! ```
 //! use rawmap::{Arch, Call, Errno, Kernel, MapFlags, PageSize, Prot};
@@ -88,7 +89,7 @@
 //! ```
 //!
 //! # Runtimes, and whoever wants the call itself
-//! The raw functions are one system call each: [`mmap`], [`munmap`], [`mprotect`], [`msync`], [`mremap`],
+//! The raw functions make one system call each: [`mmap`], [`munmap`], [`mprotect`], [`msync`], [`mremap`],
 //! [`madvise`], [`mincore`], [`mlock`], [`mlock2`], [`munlock`], [`mlockall`], [`munlockall`], [`mseal`]. They
 //! compile to what one would write by hand, need no relocation, thread-local or `errno`, and are `unsafe`. The
 //! stubs in [`arch`] make any other call.
@@ -112,66 +113,72 @@
 //! | for | see |
 //! |---|---|
 //! | memory, or a file, given back when it is dropped | [`MapOptions`], [`Mapping`] |
-//! | what may be done with its bytes | [`ReadWrite`], [`ReadOnly`], [`Executable`], [`Raw`] |
+//! | what may be done with a mapping's bytes | [`ReadWrite`], [`ReadOnly`], [`Executable`], [`Raw`] |
 //! | bytes that grow and never move | [`Front`] |
 //! | address space, used by ranges or cut into pieces | [`Reservation`] |
-//! | blocks of one size | [`Pool`] |
-//! | blocks that are pages | [`PageAlloc`] |
+//! | an allocator | [`guide::allocators`] |
+//! | blocks of one size | [`Pool`], [`Chunk`] |
+//! | blocks that are whole pages | [`PageAlloc`] |
 //! | memory that others write at the same time | [`Words`] |
 //! | a buffer that wraps around in one piece | [`Ring`], [`Queue`] |
-//! | stacks with a guard | [`Stack`], [`StackPool`] |
+//! | stacks with a guard | [`Stack`], [`StackPool`], [`PooledStack`] |
 //! | code | [`Mapping::make_executable`], [`DualMapping`], [`guide::jit`] |
-//! | what went wrong with an owner | [`Error`], [`Refused`] |
+//! | why an owner's operation failed | [`Error`], [`Refused`] |
 //! | huge pages | [`MapOptions::transparent_huge`], [`HugePages`] |
 //! | flags and advice | [`Prot`], [`MapFlags`], [`MsyncFlags`], [`MremapFlags`], [`Advice`] |
 //! | the error of a raw call | [`Errno`] |
 //! | a call as a value, and what a kernel says to it | [`Call`], [`Operation`], [`Kernel`], [`Refusal`], [`RULES`] |
 //! | programs without a libc, or with a filter | [`set_auxv`], [`prepare`], [`Fd`], [`guide::no_libc`] |
 //! | files that shrink, directories, /proc | [`guide::files`] |
-//! | what another crate calls it | [`guide::coming_from`] |
+//! | the name that another crate has for something | [`guide::coming_from`] |
 //! | tests under Miri | [`guide::miri`] |
 //!
 //! # Granules, and what is counted
-//! The *granule* of a mapping is the size of its pages: the page size, 4 KiB on most machines, or that of its huge
-//! pages. What is unmapped, protected, purged or cut off is whole granules.
+//! The *granule* of a mapping is the size of its pages: the page size, which is 4 KiB on most machines, or the
+//! size of its huge pages. Only whole granules can be unmapped, protected, purged or split off.
 //!
-//! Memory is *counted* when the kernel has promised pages for it (the `Committed_AS` of /proc/meminfo), whether they
-//! are there yet or not. How much it promises depends on `vm.overcommit_memory`: nearly all that is asked for, or
-//! with 2 (strict accounting) no more than there is. What is mapped by `MAP_NORESERVE`, or inaccessible, is not
-//! counted.
+//! Memory is *counted* when the kernel has promised pages for it (`Committed_AS` in /proc/meminfo), whether the
+//! pages are there yet or not. How much the kernel promises depends on `vm.overcommit_memory`: with 0 and 1
+//! nearly all that programs ask for, and with 2 (strict accounting) no more than the machine has. Private
+//! memory that was mapped inaccessible is not counted until it is made writable. What is mapped with
+//! `MAP_NORESERVE` is counted under strict accounting only.
 //!
 //! # When not to use it
-//! - You have `std` and want to read a file on any system: [memmap2](https://docs.rs/memmap2).
-//! - You need the rest of Linux too: [rustix](https://docs.rs/rustix).
-//! - Your target is not Linux on one of the three architectures, or has 32 bits.
+//! - You have `std` and want to read a file on any system: use [memmap2](https://docs.rs/memmap2).
+//! - You need other system calls too: use [rustix](https://docs.rs/rustix).
+//! - Your target is not 64-bit Linux on one of the three architectures.
 //!
 //! # What is outside of the promise
-//! Some doors lead to all memory of a process, and no crate can shut them. Whoever opens one answers for what comes
-//! through it, [as with the standard library][std]:
-//! - Files of `/proc`, which open without `unsafe`: a write to `/proc/self/mem` changes any byte, so does one to what a
-//!   name in `/proc/self/map_files` stands for, and to truncate that takes its pages away (SIGBUS).
-//!   `/proc/self/fd` is one for a moment: where `mremap` is refused, a ring or a dual mapping is made of a memory file,
-//!   and who opens that by its number and maps it, before it is sealed, keeps what he has mapped.
-//! - A tracer (`ptrace`, `process_vm_writev`); a thread that registers memory with `userfaultfd`; a function that closes
-//!   a descriptor by a number that it doesn't own.
-//! - A filter (seccomp) that speaks for the kernel. It may refuse what it likes, by any error; but not answer "done" to
-//!   what was not done, nor EINVAL to `MADV_UNMERGEABLE`, as a kernel without KSM does, where memory is merged.
-//! - Something else in the place of `/proc`, by a mount, a link or a `chroot`: where `PR_GET_AUXV` is refused (before
-//!   Linux 6.4, or by a filter), the owners read `/proc/self/auxv`, if it is on a file system of that kind, or an
-//!   emulator's.
-//! - An emulator: QEMU's user mode before 11 says of most advice that it was done, and so locked memory is not zeroes
-//!   after it was purged, reset or decommitted.
+//! Safe code can reach all memory of a process in a few ways that no crate can prevent. A program that uses one
+//! of them answers for what it does there, [as with the standard library][std]:
+//! - Files of `/proc`, which open without `unsafe`. A write to `/proc/self/mem` changes any byte. A write to a
+//!   file in `/proc/self/map_files` changes mapped bytes too, and truncating it takes their pages away
+//!   (SIGBUS). `/proc/self/fd` matters for a moment only: where `mremap` is refused, a ring or a dual mapping
+//!   is made of a memory file, and a thread that opens that file by its number and maps it before it is sealed
+//!   can write to it for good.
+//! - A tracer (`ptrace`, `process_vm_writev`); a thread that registers memory with `userfaultfd`; a function
+//!   that closes a descriptor which it doesn't own, by its number.
+//! - A filter (seccomp) that answers in the kernel's stead. It may refuse any call with any error. But it must
+//!   not answer "done" to a call that was not made, nor, where memory is merged, EINVAL to `MADV_UNMERGEABLE`
+//!   (the answer of a kernel without KSM).
+//! - Something else mounted, linked or seen by `chroot` in the place of `/proc`. Where `PR_GET_AUXV` is refused
+//!   (before Linux 6.4, or by a filter), the owners read `/proc/self/auxv`, if that lies on a proc file system
+//!   or an emulator provides it.
+//! - An emulator. QEMU's user mode before 11 ignores most advice and answers that it was done; so locked memory
+//!   does not read as zeroes there after it was purged, reset or decommitted.
 //!
-//! Two things are taken for granted of Linux. Where nothing below the stack would stop it, as in some static
-//! programs, nobody raises the stack's limit later and then fills the address space ([`prepare`]). And a kernel
-//! before 6.12, which unmaps before it maps, does not run out of memory for its own bookkeeping just between the
-//! two, when part of a reservation is given back, while another thread maps something at that very place.
+//! The owners rely on two things that they can't check. Where no mapping below the main thread's stack would
+//! stop its growth, as in some static programs, nobody raises the stack's limit later and then fills the
+//! address space ([`prepare`]). And when part of a reservation is given back to a kernel before 6.12, which
+//! unmaps the old memory before it maps the new, that kernel does not run out of memory for its own bookkeeping
+//! between the two while another thread maps something at that very place.
 //!
 //! [std]: https://doc.rust-lang.org/std/os/unix/io/index.html#procselfmem-and-similar-os-features
 //!
 //! # Features
-//! None by default. `std` lets all that is `AsFd` lend its descriptor ([`AsDescriptor`]), and turns [`Errno`] and
-//! [`Error`] into `std::io::Error`. Rust 1.85 or later.
+//! No feature is on by default. With `std`, every type that is `AsFd` is [`AsDescriptor`], so that a `&File`
+//! can be mapped; [`Errno`] and [`Error`] turn into `std::io::Error`; and a [`Queue`] reads and writes. The
+//! crate needs Rust 1.85 or later.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -1,6 +1,6 @@
 #![no_std]
 #![no_main]
-// Lest the loop in memcpy become a call of memcpy.
+// Else the loop in memcpy would become a call of memcpy.
 #![no_builtins]
 
 mod libc_parts;

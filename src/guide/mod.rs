@@ -1,11 +1,16 @@
-//! Chapters: what concerns more than one item.
+//! Chapters about what concerns more than one item.
 //!
-//! - [`files`]: for whoever maps one. What goes wrong with it, then and later, and a program that maps what can be
-//!   mapped, and reads the rest.
-//! - [`jit`]: for compilers that run what they write.
+//! - [`allocators`]: for authors of allocators. Which owner is for which job, what giving memory back costs, and what
+//!   can fail.
+//! - [`files`]: for programs that map files. What can go wrong at once and later, and a function that maps a file, or
+//!   reads it where it can't be mapped.
+//! - [`jit`]: for compilers that run the code that they write.
 //! - [`no_libc`]: for programs without a libc, such as runtimes, loaders and the first program of a machine.
 //! - [`miri`]: for crates on top of this one whose tests run under Miri.
-//! - [`coming_from`]: for whoever knows rustix, libc, nix, memmap2, mmap-rs or region, and looks for a name.
+//! - [`coming_from`]: for programmers who know rustix, libc, nix, memmap2, mmap-rs or region, and look for a name.
+
+#[doc = include_str!("allocators.md")]
+pub mod allocators {}
 
 #[doc = include_str!("files.md")]
 pub mod files {}
@@ -16,9 +21,10 @@ pub mod jit {}
 #[doc = include_str!("no_libc.md")]
 ///
 /// # A whole program
-/// With the `build.rs` above, `panic = "abort"` and nothing else but this crate, it says hello from memory that it
-/// maps: `main.rs`, and below it `libc_parts.rs`, which every such program needs. It is built and run on each architecture by `ci/freestanding.sh`, in the repository, where
-/// `examples/freestanding` is a larger one, with an allocator, its arguments and a file.
+/// This program maps memory, and prints hello from there. It needs the `build.rs` above, `panic = "abort"` and this
+/// crate, and nothing else. First comes its `main.rs`, and then `libc_parts.rs`, which every such program needs.
+/// `ci/freestanding.sh`, in the repository, builds and runs it on each architecture. `examples/freestanding`, also there,
+/// is a larger program, with an allocator, its arguments and a file.
 ///
 /// ```ignore (it is built with other flags, by ci/freestanding.sh)
 #[doc = include_str!("bare.rs")]
