@@ -1,6 +1,7 @@
 //! What a mapping's type promises of its bytes: [`Raw`], [`ReadOnly`], [`ReadWrite`], [`Executable`].
 
-/// What a mapping's type promises of its bytes. One of [`Raw`], [`ReadOnly`], [`ReadWrite`], [`Executable`].
+/// What a mapping's type promises of its bytes. It is one of [`Raw`], [`ReadOnly`], [`ReadWrite`] and
+/// [`Executable`].
 ///
 /// ```
 /// use rawmap::{Access, MapOptions, Mapping, Prot, Sharing};
@@ -25,7 +26,8 @@ pub(super) mod sealed {
     }
 }
 
-/// Nothing is promised: any protection and any sharing, reached by raw pointers.
+/// The type promises nothing of the bytes: the mapping may have any protection and any sharing, and is reached
+/// by raw pointers.
 ///
 /// ```
 /// use rawmap::{MapOptions, Mapping, Prot, Raw, Sharing};
@@ -40,7 +42,7 @@ pub(super) mod sealed {
 #[derive(Debug)]
 pub enum Raw {}
 
-/// Every byte can be read, and nobody writes it: the mapping is a `&[u8]`.
+/// Every byte can be read, and nobody writes it: the mapping derefs to `&[u8]`.
 ///
 /// ```
 /// use rawmap::{MapOptions, Mapping, ReadOnly};
@@ -53,7 +55,8 @@ pub enum Raw {}
 #[derive(Debug)]
 pub enum ReadOnly {}
 
-/// Every byte can be read and written, by the owner alone: the mapping is a `&mut [u8]`.
+/// Only the owner reads and writes the bytes, and it can read and write each: the mapping derefs to `&mut
+/// [u8]`.
 ///
 /// ```
 /// use rawmap::{MapOptions, Mapping, ReadWrite};
@@ -66,9 +69,9 @@ pub enum ReadOnly {}
 #[derive(Debug)]
 pub enum ReadWrite {}
 
-/// Every byte can be read and run, and nobody writes it: the mapping is a `&[u8]`, whose code may be called
-/// by who knows what it is. Code that was moved ([`resize`](crate::Mapping::resize),
-/// [`place`](crate::Reservation::place)) is [published](crate::Mapping::publish) once more before it is run.
+/// Every byte can be read and run, and nobody writes it: the mapping derefs to `&[u8]`. To call its code takes
+/// `unsafe`. Code that was moved ([`resize`](crate::Mapping::resize), [`place`](crate::Reservation::place))
+/// must be [published](crate::Mapping::publish) again before it is run.
 ///
 /// ```
 /// use rawmap::{Executable, MapOptions, Mapping};

@@ -10,8 +10,8 @@ use crate::page_size::PageSize;
 use crate::raw::NO_FD;
 use core::ptr::null_mut;
 
-/// The sizes of huge pages that the running kernel has, for [`MapOptions::huge`](crate::MapOptions::huge).
-/// That it has a size does not mean that there is a page to be had: an administrator sets some aside.
+/// The sizes of huge pages that the running kernel has, for [`MapOptions::huge`](crate::MapOptions::huge). A
+/// size that the kernel has may still have no free page: an administrator must set pages aside.
 ///
 /// ```
 /// use rawmap::{HugePages, MapOptions};
@@ -33,20 +33,20 @@ pub struct HugePages {
 }
 
 impl HugePages {
-    /// Asks the kernel.
+    /// Asks the kernel which sizes it has.
     ///
-    /// Two calls for each size that the architecture can have, three or so of them: `mmap(NULL, size, PROT_NONE,
-    /// MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_HUGETLB|MAP_HUGE_SIZE, -1, 0)`, which takes no page, and where
-    /// there is such a size, `munmap`. Then one without `MAP_HUGE_SIZE`, as long as the largest size, so that
-    /// it is whole pages whatever they are; of it, `munmap` gives back one page of each size in turn, the smaller
-    /// ones first, which is EINVAL for what is part of a larger page; and one more the rest.
+    /// For each size that the architecture can have (about three), it makes one or two calls: `mmap(NULL, size,
+    /// PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_HUGETLB|MAP_HUGE_SIZE, -1, 0)`, which takes no
+    /// page, and `munmap` if the kernel has that size. Then it looks for the default size: it maps the largest
+    /// size in the same way without `MAP_HUGE_SIZE`, and tries to `munmap` the front of that by one size after
+    /// the other, the smallest first. That is EINVAL for part of a page. One more `munmap` gives back the rest.
     ///
-    /// What a filter lets nobody unmap, and what an emulator has made of larger pages, stays mapped: address space,
-    /// and no memory.
+    /// If a filter refuses `munmap`, or an emulator has mapped larger pages, a mapping stays, which costs
+    /// address space and no memory.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap) and [`munmap`](crate::munmap), but for those that say that there is no
-    /// such size: ENOMEM where not so much address space may be had (`RLIMIT_AS`).
+    /// Those of [`mmap`](crate::mmap) and [`munmap`](crate::munmap), such as ENOMEM over `RLIMIT_AS`. An error
+    /// of `mmap` which says that there is no such size is not returned.
     pub fn find() -> Result<Self, Error> {
         let page = page_size()?;
         let mut sizes = 0;
@@ -91,7 +91,7 @@ impl HugePages {
         Ok(None)
     }
 
-    /// The sizes in bytes, the smallest first. None where the kernel was built without huge pages.
+    /// The sizes in bytes, the smallest first. There are none where the kernel was built without huge pages.
     ///
     /// ```
     /// use rawmap::HugePages;
@@ -102,7 +102,8 @@ impl HugePages {
         (0..usize::BITS).filter(move |log2| self.sizes >> log2 & 1 == 1).map(|log2| 1 << log2)
     }
 
-    /// The size in bytes that the system takes where none is named (`default_hugepagesz`).
+    /// The size in bytes that the kernel uses for `MAP_HUGETLB` without a size (`default_hugepagesz`); `None`
+    /// if it has no huge pages.
     #[must_use]
     pub fn default_size(self) -> Option<usize> {
         self.default.map(PageSize::bytes)

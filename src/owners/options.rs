@@ -21,10 +21,10 @@ use crate::raw::{NO_FD, RawFd};
 use crate::word::Word;
 use core::ptr::{NonNull, null_mut};
 
-/// Options for a new [`Mapping`]: how long it is, how it is aligned, and what the kernel does with its
-/// pages. A plain value, which may be a constant.
+/// Options for a new [`Mapping`]: its length, its alignment, and what the kernel does with its pages. They are
+/// a plain value, which may be a constant.
 ///
-/// What comes back, the last method says:
+/// The last method makes the mapping. It decides what comes back:
 ///
 /// | | memory | file |
 /// |---|---|---|
@@ -66,19 +66,20 @@ enum Pages {
     Both,
 }
 
-/// Who sees what is written to a raw mapping.
+/// Who sees what is written to a raw mapping: an argument of [`MapOptions::raw`] and [`MapOptions::file_raw`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Sharing {
-    /// `MAP_PRIVATE`: this process only; of a file, it is a copy.
+    /// `MAP_PRIVATE`: only this process sees it. A file is not changed: the process writes to a copy.
     Private,
-    /// `MAP_SHARED`: all who map the file; of anonymous memory, the children that are forked.
+    /// `MAP_SHARED`: all processes that map the file see it. Anonymous memory is shared with children that are
+    /// forked later.
     Shared,
-    /// `MAP_SHARED_VALIDATE|MAP_SYNC` (Linux 4.15): as `Shared`, of a file that lies in persistent memory,
-    /// whose metadata are written before a page can be. EOPNOTSUPP for other files.
+    /// `MAP_SHARED_VALIDATE|MAP_SYNC` (Linux 4.15): as `Shared`, for a file in persistent memory. The file
+    /// system writes the file's metadata before a page can be written. EOPNOTSUPP for other files.
     SharedSync,
-    /// `MAP_DROPPABLE` (Linux 6.11): as `Private`, of memory that the kernel may empty when it needs it, so
-    /// that it reads as zeroes. Anonymous only.
+    /// `MAP_DROPPABLE` (Linux 6.11): as `Private`, for anonymous memory only. The kernel may drop its pages
+    /// when it needs the memory; then they read as zeroes.
     Droppable,
 }
 
@@ -104,12 +105,12 @@ impl Sharing {
     }
 }
 
-/// An address for [`MapOptions::at`].
+/// The address at which [`MapOptions::at`] maps, and what happens where that is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
-    /// There, if it is free; else where the kernel likes.
+    /// At this address if it is free, else where the kernel chooses.
     Hint(*mut u8),
-    /// There, if it is free; else EEXIST.
+    /// At this address if it is free, else the error is EEXIST.
     Exact(*mut u8),
 }
 
@@ -127,10 +128,10 @@ impl MapOptions {
         Self { len: Some(len), ..Self::whole() }
     }
 
-    /// A mapping of as many bytes as the file has. Of an empty file it is an empty slice.
+    /// A mapping of as many bytes as the file has. The mapping of an empty file is an empty slice.
     ///
-    /// It costs one call more, `fstat`; of an empty file one more than that, `fstatfs`, since a file of /proc
-    /// says that it is empty as well.
+    /// It costs one call more, `fstat`. If the file says that it is empty, it costs another one, `fstatfs`,
+    /// since a file of /proc says so too.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -153,13 +154,14 @@ impl MapOptions {
         self
     }
 
-    /// At a multiple of `align` bytes, a power of two.
+    /// Places the mapping at a multiple of `align` bytes, which must be a power of two.
     ///
-    /// Above a page, this costs one call for more address space, and one for each end of it that is too
-    /// much, mostly one; where the length is at least the alignment, the kernel's own choice is tried first,
-    /// and often is aligned. What is a file, shared, populated, locked or on huge pages is mapped first, and
-    /// then moved to such a place, with two calls more. Where the process has as many mappings as it may have, an
-    /// end that the kernel does not take back stays mapped, which costs address space.
+    /// An alignment of more than a page costs one call that maps more address space than the length, and one or
+    /// two that unmap the ends which are too much. Where the length is at least the alignment, the kernel's own
+    /// choice is tried first, and is often aligned. Files, and memory that is shared, populated, locked or on
+    /// huge pages, are mapped first and then moved to an aligned place, with two calls more. Where the process
+    /// has as many mappings as it may have, the kernel may refuse to unmap an end; that end then stays mapped,
+    /// and costs address space.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -175,8 +177,8 @@ impl MapOptions {
         self
     }
 
-    /// `MAP_POPULATE`: make it resident at once. That it fails is not reported; by
-    /// [`Mapping::populate_write`] it is.
+    /// `MAP_POPULATE`: the kernel makes the pages resident at once. It does not report a failure to do so;
+    /// [`Mapping::populate_write`] does.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -189,7 +191,8 @@ impl MapOptions {
         self.flag(MapFlags::POPULATE)
     }
 
-    /// `MAP_NORESERVE`: the kernel does not count it as memory that it owes.
+    /// `MAP_NORESERVE`: the memory is not [counted](crate#granules-and-what-is-counted), except under strict
+    /// accounting.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -202,8 +205,8 @@ impl MapOptions {
         self.flag(MapFlags::NORESERVE)
     }
 
-    /// `MAP_LOCKED`: resident at once, and never swapped out. That a page could not be made resident is not
-    /// reported; by [`lock`](Mapping::lock) it is.
+    /// `MAP_LOCKED`: the kernel makes the pages resident at once, and never swaps them out. It does not report
+    /// a page that it can't make resident; [`lock`](Mapping::lock) does.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -215,22 +218,24 @@ impl MapOptions {
         self.flag(MapFlags::LOCKED)
     }
 
-    /// `MAP_STACK`: it is for a stack; keeps transparent huge pages away (Linux 6.7). For one with a guard
-    /// there is [`Stack`](crate::Stack).
+    /// `MAP_STACK`: the memory is for a stack. From Linux 6.7 on, that keeps transparent huge pages away. For a
+    /// stack with a guard, use [`Stack`](crate::Stack).
     pub const fn stack(self) -> Self {
         self.flag(MapFlags::STACK)
     }
 
-    /// `MAP_HUGETLB` with pages of `bytes`, a power of two: 2 MiB is `2 << 20`. They are the granule, to
-    /// which the length is rounded up. 0 is no size, and an error when it is mapped.
+    /// `MAP_HUGETLB` with pages of `bytes`, which must be a power of two: 2 MiB is `2 << 20`. The huge page is
+    /// the mapping's granule, and the mapped length is rounded up to it. Another number, such as 0, is an error
+    /// when the mapping is made.
     ///
-    /// The system has such pages only if its administrator set some aside, and others may take them. So a
-    /// slice of them is populated at once, with one call more (`MADV_POPULATE_WRITE`, Linux 5.14), which
-    /// says if a page is missing; it can't be had together with [`noreserve`](Self::noreserve), and it neither
-    /// grows nor is purged. After a fork, the child's copy may lose its pages (SIGBUS in the child). What most
-    /// people mean by huge pages are [transparent ones](Self::transparent_huge), which have none of this.
+    /// The system has such pages only if its administrator set some aside, and other processes may take them.
+    /// So a slice on huge pages is populated at once, with one call more (`MADV_POPULATE_WRITE`, Linux 5.14),
+    /// which fails if a page is missing. It can't be combined with [`noreserve`](Self::noreserve), and can
+    /// neither grow nor be purged. After a fork, the child's copy may lose its pages (SIGBUS in the child).
+    /// [Transparent huge pages](Self::transparent_huge) have none of these limits, and are what most programs
+    /// want.
     ///
-    /// Which sizes the system has, and which of them by default, [`HugePages`](crate::HugePages) tells.
+    /// [`HugePages`](crate::HugePages) finds which sizes the system has, and which of them is the default.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -250,24 +255,27 @@ impl MapOptions {
         self
     }
 
-    /// `MADV_HUGEPAGE`: on transparent huge pages, where the kernel has some to give; on ordinary ones else, and
-    /// where the memory was swapped out. There is nothing to set aside, and nothing that could be missing.
+    /// `MADV_HUGEPAGE`: the memory lies on transparent huge pages where the kernel has some to give. Else, and
+    /// after it was swapped out, it lies on ordinary pages. Nobody has to set pages aside, and none can be
+    /// missing.
     ///
     /// A transparent huge page is 2 MiB with ordinary pages of 4 KiB, 32 MiB with 16 KiB, 512 MiB with 64 KiB.
-    /// Memory that is at least as long is aligned to that, as [`align`](Self::align) does it, since only what is
-    /// aligned lies on one. What is left over at its end lies on ordinary pages. Shorter memory is advised only: since
-    /// Linux 6.8 there may be smaller sizes. The first write to a huge page clears all of it and makes all of it
-    /// resident: with 64 KiB pages, half a GiB for a byte. Of a file there is the advice alone.
+    /// Memory that is at least that long is aligned to that size, as by [`align`](Self::align), since only
+    /// aligned memory can lie on such a page. A rest at its end lies on ordinary pages. Shorter memory is
+    /// advised, and not aligned: since Linux 6.8 there may be smaller huge pages. A file is only advised, too.
+    /// The first write to a huge page clears all of it and makes all of it resident: with 64 KiB pages, half a
+    /// GiB for one byte.
     ///
-    /// The system may be set to give none (`/sys/kernel/mm/transparent_hugepage/enabled`: `never`), and does not
-    /// say so here. What is mapped fills no page before the advice: together with [`populate`](Self::populate),
-    /// [`locked`](Self::locked) and [`huge`](Self::huge) it is an error. [`Mapping::populate_write`] fills them
+    /// The administrator may have turned huge pages off (`never` in
+    /// `/sys/kernel/mm/transparent_hugepage/enabled`); no error says so. The advice must come before the first
+    /// page is filled, so it is an error to combine it with [`populate`](Self::populate),
+    /// [`locked`](Self::locked) or [`huge`](Self::huge). [`Mapping::populate_write`] fills the pages
     /// afterwards.
     ///
-    /// One call more, `madvise(start, len, MADV_HUGEPAGE)`, and those of [`align`](Self::align).
+    /// It costs one call more, `madvise(start, len, MADV_HUGEPAGE)`, and those of [`align`](Self::align).
     ///
     /// # Errors
-    /// When it is mapped: EINVAL where the kernel was built without them.
+    /// When the mapping is made: EINVAL where the kernel was built without transparent huge pages.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -287,16 +295,16 @@ impl MapOptions {
         self
     }
 
-    /// Maps private memory: zeroes, as a `&mut [u8]`.
+    /// Maps private anonymous memory, which is zeroes, as a `&mut [u8]`.
     ///
     /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`, with the length
-    /// rounded up to the granule; with [`align`](Self::align), [`huge`](Self::huge) and
-    /// [`transparent_huge`](Self::transparent_huge) those that they cost.
+    /// rounded up to the granule. [`align`](Self::align), [`huge`](Self::huge) and
+    /// [`transparent_huge`](Self::transparent_huge) cost the calls that they name.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap): EINVAL for length 0; ENOMEM if there is no huge page to be had. It also
-    /// fails if the length is more than `isize::MAX`, or if the alignment or the size of the huge pages is no power
-    /// of two. Nothing stays mapped.
+    /// Those of [`mmap`](crate::mmap): EINVAL for length 0; ENOMEM if the system has no huge page to give. It
+    /// also fails if the length is more than `isize::MAX`, or if the alignment or the size of the huge pages is
+    /// not a power of two. After an error nothing stays mapped.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -347,9 +355,9 @@ impl MapOptions {
         Plain::new(len, known_page_size()?, prot, self.flags.union(flags), fd, offset)
     }
 
-    /// Maps anonymous memory, with any protection, for raw pointers.
+    /// Maps anonymous memory with any protection, to be reached by raw pointers.
     ///
-    /// One call: `mmap(NULL, len, prot, sharing|MAP_ANONYMOUS, -1, 0)`; else as
+    /// One call: `mmap(NULL, len, prot, sharing|MAP_ANONYMOUS, -1, 0)`. The options cost what they cost for
     /// [`anonymous`](Self::anonymous).
     ///
     /// # Errors
@@ -424,35 +432,40 @@ impl MapOptions {
         if self.is_transparent_huge() { mapping.advise(.., Advice::HUGEPAGE) } else { Ok(()) }
     }
 
-    /// Maps a file from byte `offset` on, as a `&[u8]`. The descriptor may be closed afterwards. What can go wrong
-    /// with a file, then and later, and how to read it instead, says [the guide to files](crate::guide::files).
+    /// Maps a file from byte `offset` on, as a `&[u8]`. The descriptor may be closed afterwards. [The guide to
+    /// files](crate::guide::files) says what can go wrong with a file, at once and later, and how to read it
+    /// instead.
     ///
-    /// One call: `mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, offset)`, with the offset rounded down to the
-    /// page, and the slice beginning where it was asked for. Others are made only where they are needed:
-    /// - `fstat`, where the mapping's address is a multiple of 64 KiB, so that the file may lie on huge pages (of
-    ///   which whole ones must be unmapped): one mapping in sixteen, and most of files that Linux aligns for transparent
-    ///   huge pages. Not if [`whole`](Self::whole) has asked already. And `fstatfs`, where the file's blocks are larger
-    ///   than a page, or smaller than 4096 bytes.
-    /// - `fstat` after ENODEV, to say what the thing is.
-    /// - `fcntl(fd, F_DUPFD_CLOEXEC, 3)` and `close` of descriptors 0, 1 and 2, which safe code may give another file
-    ///   meanwhile: a duplicate is mapped.
+    /// One call: `mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, offset)`, with the offset rounded down to a
+    /// multiple of the page size. The slice begins at the offset that was asked for. Further calls are made
+    /// only where they are needed:
+    /// - `fstat`, where the mapping's address is a multiple of 64 KiB, unless [`whole`](Self::whole) has made
+    ///   that call already. Such a file may lie on huge pages, which can be unmapped only as a whole. This
+    ///   concerns one mapping in sixteen, and most mappings of files that Linux aligns for transparent huge
+    ///   pages.
+    /// - `fstatfs` after that, where the file's blocks are larger than a page or smaller than 4096 bytes.
+    /// - `fstat` after ENODEV, so that the error can say what the descriptor is of.
+    /// - `fcntl(fd, F_DUPFD_CLOEXEC, 3)` and `close` for the descriptors 0, 1 and 2: safe code may give these
+    ///   numbers another file meanwhile, so a duplicate is mapped.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap): EACCES if it is not open for reading; ENODEV, or what the thing is, if
-    /// it can't be mapped, as a directory or a pipe. It also fails if the length is more than `isize::MAX`; and with
-    /// [`whole`](Self::whole), if the file ends before the offset. Nothing stays mapped, but of a file on huge
-    /// pages where a filter refuses `fstat` or `fstatfs`.
+    /// Those of [`mmap`](crate::mmap): EACCES if the file is not open for reading; ENODEV, or an error that
+    /// says what the descriptor is of, if that can't be mapped, as a directory or a pipe. It also fails if the
+    /// length is more than `isize::MAX`, and, with [`whole`](Self::whole), if the file ends before the offset.
+    /// After an error nothing stays mapped, except for a file on huge pages where a filter refuses `fstat` or
+    /// `fstatfs`.
     ///
     /// # Safety
     /// For as long as it is mapped:
-    /// - The file has the bytes. One that shrinks, be it for a moment, is SIGBUS, as is a disk that fails.
-    /// - Nobody changes them, in this process or another: by `write`, by a mapping, by a hole that is punched
-    ///   ([`Mapping::punch_hole`] too), as the device or the server that they come from, which may be asked for
-    ///   them again at any time. A slice whose bytes change is undefined behaviour.
-    /// - A file on hugetlbfs is not mapped with [`noreserve`](Self::noreserve), and its pages are there
-    ///   (`fallocate`); nor has one on tmpfs a hole, since even to read it takes a page, which is SIGBUS where the
-    ///   file system is full. What was only ever read there is a hole too: it is no hole once it was written, or
-    ///   `fallocate`d.
+    /// - The file has the bytes. If it shrinks, even for a moment, or its disk fails, an access is SIGBUS.
+    /// - Nobody changes the bytes, in this process or another: not by `write`, by a mapping, or by punching a
+    ///   hole ([`Mapping::punch_hole`] too); nor does the device or server that they come from, which the
+    ///   kernel may ask for them again at any time. It is undefined behaviour if the bytes of a slice change.
+    /// - A file on hugetlbfs is not mapped with [`noreserve`](Self::noreserve), and its pages are allocated
+    ///   (`fallocate`).
+    /// - A file on tmpfs has no hole: even a read of a hole takes a page there, which is SIGBUS where the file
+    ///   system is full. Bytes that were only ever read are a hole too; bytes that were written or `fallocate`d
+    ///   are not.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -477,26 +490,27 @@ impl MapOptions {
     }
 
     /// Maps a memory file that is sealed for good against writing and shrinking, from byte `offset` on, as a
-    /// `&[u8]`: without `unsafe`, since it is the kernel that vouches for the bytes. What another process made,
-    /// filled and sealed can be read in place, however little it is trusted.
+    /// `&[u8]`. It is not `unsafe`, since the kernel vouches for the bytes. So a program can read in place what
+    /// another process has filled and sealed, even if it doesn't trust that process.
     ///
-    /// Both `F_SEAL_WRITE` and `F_SEAL_SHRINK` must be there; `F_SEAL_FUTURE_WRITE` is not enough, as who has
-    /// mapped the file before goes on writing. The kernel adds `F_SEAL_WRITE` only when nobody has the file
-    /// mapped for writing (EBUSY), and nobody takes a seal away.
+    /// Both `F_SEAL_WRITE` and `F_SEAL_SHRINK` must be there. `F_SEAL_FUTURE_WRITE` is not enough, since a
+    /// process that mapped the file before can go on writing. The kernel adds `F_SEAL_WRITE` only when nobody
+    /// has the file mapped for writing (EBUSY), and nobody can take a seal away.
     ///
-    /// All of it is made the file's for good: what was only ever read, the kernel may drop and would need memory for
-    /// again. So the file must be open for writing too. A hole becomes memory then, for which this process pays: as
-    /// many blocks as the file has bytes are asked for, which a careless sender has not, but which a hostile one
-    /// can have behind its end. So who does not trust the sender gives a length that it can afford, rather than
-    /// [`whole`](Self::whole).
+    /// The kernel may drop pages that were only ever read, and would need memory again for the next read. So
+    /// `fallocate` makes all pages the file's for good, for which the file must be open for writing too. This
+    /// turns a hole into memory, for which this process pays. The operation refuses a file that has fewer
+    /// blocks than bytes, but a hostile sender can have blocks behind the file's end instead. If you don't
+    /// trust the sender, pass a length that you can afford, and not [`whole`](Self::whole).
     ///
-    /// Six calls: `fcntl(fd, F_GET_SEALS)`, `fstatfs`, `fstat` twice, `mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd,
-    /// offset)`, and `fallocate(fd, 0, offset, len)`; rarely one `fstat` more, as [`file`](Self::file).
+    /// Six calls: `fcntl(fd, F_GET_SEALS)`, `fstatfs`, `fstat` twice, `mmap(NULL, len, PROT_READ, MAP_PRIVATE,
+    /// fd, offset)`, and `fallocate(fd, 0, offset, len)`; rarely one more `fstat`, as for [`file`](Self::file).
     ///
     /// # Errors
-    /// Fails if it is not a memory file, not so sealed, on huge pages, or has fewer blocks than bytes, and if it ends
-    /// before the range does. Else what `fcntl`, `fstat` and `fstatfs` answer, those of [`file`](Self::file), and
-    /// of `fallocate`: EBADF if it is not open for writing, ENOSPC or ENOMEM where there is not so much memory.
+    /// Fails if the file is not a memory file, is not sealed so, lies on huge pages, has fewer blocks than
+    /// bytes, or ends before the range does. Else the errors of `fcntl`, `fstat` and `fstatfs`, those of
+    /// [`file`](Self::file), and those of `fallocate`: EBADF if the file is not open for writing, ENOSPC or
+    /// ENOMEM where there is not so much memory.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -552,18 +566,19 @@ impl MapOptions {
         Ok(mapping)
     }
 
-    /// Maps a private copy of a file from byte `offset` on, as a `&mut [u8]`: what is written is seen here
-    /// only.
+    /// Maps a private copy of a file from byte `offset` on, as a `&mut [u8]`. What is written can be seen
+    /// through this mapping only.
     ///
-    /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_PRIVATE, fd, offset)`; else as
+    /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_PRIVATE, fd, offset)`, and where needed those of
     /// [`file`](Self::file).
     ///
     /// # Errors
     /// Those of [`file`](Self::file).
     ///
     /// # Safety
-    /// As [`file`](Self::file), also where the bytes were written here, since a file that shrinks takes the copies
-    /// with it; and the file does not lie on hugetlbfs, where a write may find no page (SIGBUS).
+    /// What [`file`](Self::file) asks for. That holds for bytes that were written here too: a file that shrinks
+    /// takes the copies of its pages with it. And the file does not lie on hugetlbfs, where a write may find no
+    /// page (SIGBUS).
     #[inline]
     pub unsafe fn file_copy(
         self,
@@ -575,21 +590,23 @@ impl MapOptions {
         unsafe { self.of_file("MapOptions::file_copy", fd, offset, RW, Sharing::Private) }
     }
 
-    /// Maps a file's own bytes from byte `offset` on, as a `&mut [u8]`: what is written is in the file, and
-    /// [`Mapping::sync`] waits until it is on the disk.
+    /// Maps a file's own bytes from byte `offset` on, as a `&mut [u8]`. What is written is in the file at once,
+    /// and [`Mapping::sync`] waits until it is on the disk.
     ///
-    /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_SHARED, fd, offset)`; else as
+    /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_SHARED, fd, offset)`, and where needed those of
     /// [`file`](Self::file).
     ///
     /// # Errors
-    /// Those of [`file`](Self::file); EACCES if it is not open for writing too.
+    /// Those of [`file`](Self::file); EACCES also if the file is not open for writing.
     ///
     /// # Safety
-    /// As [`file`](Self::file), but that this mapping changes the bytes; and for as long as it is mapped:
+    /// What [`file`](Self::file) asks for, except that this mapping may change the bytes. And for as long as it
+    /// is mapped:
     /// - Nobody else uses the bytes by a mapping, in this process or another: neither as a slice, nor by raw
-    ///   pointers, nor as atomics. A forked child has the mapping as well; only one of both uses it.
-    /// - What is written finds room. Where the file has no block for it yet (a hole), or takes a new one for each
-    ///   write (btrfs, or where a copy shares its blocks), a file system or a quota that is full is SIGBUS.
+    ///   pointers, nor as atomics. A forked child has the mapping too; only one of the two processes uses it.
+    /// - A write finds room. Where the file has no block for it yet (a hole), or takes a new block for each
+    ///   write (on btrfs, or where a copy shares its blocks), a write is SIGBUS if the file system or a quota
+    ///   is full.
     #[inline]
     pub unsafe fn file_mut(
         self,
@@ -601,9 +618,9 @@ impl MapOptions {
         unsafe { self.of_file("MapOptions::file_mut", fd, offset, RW, Sharing::Shared) }
     }
 
-    /// Maps a file from byte `offset` on, with any protection, for raw pointers.
+    /// Maps a file from byte `offset` on with any protection, to be reached by raw pointers.
     ///
-    /// One call: `mmap(NULL, len, prot, sharing, fd, offset)`; else as [`file`](Self::file).
+    /// One call: `mmap(NULL, len, prot, sharing, fd, offset)`, and where needed those of [`file`](Self::file).
     ///
     /// # Errors
     /// Those of [`file`](Self::file).
@@ -726,27 +743,27 @@ impl MapOptions {
         self.granule(operation).map(|_| Mapping::empty())
     }
 
-    /// Maps at an address: memory, or a file where `fd` is one; with any flags. For what lies where the
-    /// program says: an emulated machine's memory, what a snapshot held, code near other code. Where it only
-    /// matters that parts lie side by side, a [`Reservation`](crate::Reservation) that is split does it
-    /// without `unsafe`.
+    /// Maps memory, or a file if `fd` is one, at an address that the program chooses, with any flags. This is
+    /// for an emulated machine's memory, for restoring a snapshot, or for code near other code. If it only
+    /// matters that parts lie side by side, split a [`Reservation`](crate::Reservation), which needs no
+    /// `unsafe`.
     ///
     /// One call: `mmap(addr, len, prot, flags, fd, offset)`, with `MAP_FIXED_NOREPLACE` for an exact place. A
-    /// kernel before 4.17, or an emulator, takes that for a hint; what it placed elsewhere is unmapped again,
-    /// with one more call. The options' own flags are added; [`align`](Self::align) is not looked at.
+    /// kernel before 4.17, or an emulator, takes that flag for a hint; if it maps elsewhere, one more call
+    /// unmaps that again. The options' own flags are added to `flags`; [`align`](Self::align) has no effect.
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap); EEXIST if something is mapped at the exact place. It also fails if the
-    /// flags have `MAP_HUGETLB`, for which there is [`huge`](Self::huge). (To `MAP_SHARED_VALIDATE` of a file at an
-    /// exact place the kernel says EOPNOTSUPP always.)
+    /// length is that of the file ([`whole`](Self::whole)), or if `flags` have `MAP_HUGETLB`, for which there
+    /// is [`huge`](Self::huge). (The kernel always refuses `MAP_SHARED_VALIDATE` of a file at an exact place,
+    /// with EOPNOTSUPP.)
     ///
     /// # Safety
-    /// - `fd` is open, if `flags` are not `ANONYMOUS`, and not of a file on hugetlbfs, unless
+    /// - Unless `flags` have `ANONYMOUS`, `fd` is open, and its file does not lie on hugetlbfs, or
     ///   [`huge`](Self::huge) says how large its pages are.
-    /// - `flags` have no `FIXED` and no `GROWSDOWN`; any that this crate does not know leave a new mapping
-    ///   of the whole length that nobody else unmaps.
-    /// - Nothing that grows comes to lie there: no stack grows down to it, nor does the mapping lie where one
-    ///   may.
+    /// - `flags` have no `FIXED` and no `GROWSDOWN`. Also with flags that this crate does not know, the call
+    ///   makes a new mapping of the whole length, which nobody else unmaps.
+    /// - No stack grows down to the mapping, and the mapping does not lie where a stack may grow.
     ///
     /// ```
     /// use rawmap::{Errno, MapFlags, MapOptions, NO_FD, Place, Prot};

@@ -12,13 +12,13 @@ use core::mem::ManuallyDrop;
 use core::ptr::{NonNull, null_mut};
 
 impl<A: Access> Mapping<A> {
-    /// Unmaps it, and says if the kernel refuses; a drop can't say so.
+    /// Unmaps it, and returns the error if the kernel refuses, which a drop can't do.
     ///
     /// One call: `munmap(start, mapped_len)`.
     ///
     /// # Errors
-    /// ENOMEM: it is part of what the kernel holds as one mapping, and the process has as many as it may
-    /// have. The mapping comes back.
+    /// ENOMEM if it lies within what the kernel holds as one mapping, and the process already has as many
+    /// mappings as it may have. The mapping comes back.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -38,30 +38,32 @@ impl<A: Access> Mapping<A> {
         }
     }
 
-    /// Makes the mapping `len` bytes long, where it is or elsewhere, without copying. What a `&mut [u8]`
-    /// gains is zeroes; of other memory the new granules are, and the rest of the last one is as it was.
-    /// What it loses is unmapped, whole granules of it. At length 0, all of it is.
+    /// Makes the mapping `len` bytes long. It may move, but no byte is copied. The bytes that a [`ReadWrite`](crate::ReadWrite)
+    /// mapping gains are zeroes; another mapping gains granules of zeroes, and the rest of its former last
+    /// granule is as it was. When it shrinks, granules that hold none of the bytes are unmapped; at length 0,
+    /// all are.
     ///
-    /// A slice grows only if it is private anonymous memory on ordinary pages: of anything else the kernel
-    /// promises no page behind what is new. As a raw mapping a private copy of a file shows more of the file, or
-    /// SIGBUS behind its end; of a file's own bytes, which may be another owner's there,
-    /// [`resize_file`](Mapping::resize_file) shows more. Shared anonymous memory stays as long as it was made.
+    /// A mapping that derefs to a slice grows only if it is private anonymous memory on ordinary pages; for
+    /// other memory the kernel does not promise pages for the new bytes. A raw mapping of a private copy of a
+    /// file grows to show more of the file (an access behind the file's end is SIGBUS). A raw mapping of a
+    /// file's own bytes grows by [`resize_file`](Mapping::resize_file) only, since the new bytes may belong to
+    /// another owner. Shared anonymous memory can't grow.
     ///
     /// One call, if the number of granules changes: `munmap(end, ...)`, or `mremap(start, mapped_len, len,
-    /// MREMAP_MAYMOVE, NULL)`. What would grow to where the main thread's stack may ([`prepare`](crate::prepare))
-    /// moves by up to six: `mmap`, `munmap` of what is too much, `madvise(start, mapped_len, MADV_UNMERGEABLE)`,
-    /// `mremap` there.
+    /// MREMAP_MAYMOVE, NULL)`. A mapping that could grow to where the main thread's stack may grow
+    /// ([`prepare`](crate::prepare)) is moved elsewhere instead, by up to six calls: `mmap`, `munmap` of what
+    /// is too much, `madvise(start, mapped_len, MADV_UNMERGEABLE)`, and `mremap`.
     ///
     /// # Errors
-    /// Those of [`mremap`](crate::mremap): EFAULT if the kernel holds the mapping in several parts, since
-    /// they differ in protection, lock, advice or name, or were joined; EINVAL or EFAULT on huge pages. It
-    /// also fails if the length is more than `isize::MAX`, and where what was said above can't grow. The mapping is as
-    /// it was.
+    /// Those of [`mremap`](crate::mremap): EFAULT if the kernel holds the mapping in several parts, which
+    /// differ in protection, lock, advice or name, or were joined; EINVAL or EFAULT on huge pages. It also
+    /// fails if the length is more than `isize::MAX`, and if it would grow and is empty or of a kind that
+    /// can't. After an error the mapping is as it was.
     ///
-    /// Parts that are alike again are one again only where the kernel joins them. Before Linux 6.16 it does
-    /// not where just one of them had been touched meanwhile, as the locked part of an otherwise untouched
-    /// mapping is; nor does any Linux in a forked child (`mm/vma.c`: `is_mergeable_anon_vma`). Memory that
-    /// will grow is best locked, advised and named as a whole.
+    /// When parts become alike again, the kernel does not always join them. Before Linux 6.16 it does not if
+    /// only one of them was touched before (locking touches memory too), and in a forked child no Linux does
+    /// (`mm/vma.c`: `is_mergeable_anon_vma`). So it is best to lock, advise and name a mapping that will grow
+    /// as a whole.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -79,11 +81,12 @@ impl<A: Access> Mapping<A> {
         self.resize_by(OPERATION, len, MremapFlags::MAYMOVE)
     }
 
-    /// Makes the mapping `len` bytes long where it is; else as [`resize`](Self::resize).
+    /// [Resizes](Self::resize) the mapping to `len` bytes, and never moves it. The calls are those of `resize`,
+    /// with `mremap(start, mapped_len, len, 0, NULL)` to grow.
     ///
     /// # Errors
-    /// As [`resize`](Self::resize); ENOMEM if something is mapped behind it. It also fails if the main thread's
-    /// stack may grow there.
+    /// Those of [`resize`](Self::resize); ENOMEM if something is mapped right behind it. It also fails if the
+    /// main thread's stack may grow there.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -197,8 +200,8 @@ impl<A: Access> Mapping<A> {
         Ok(())
     }
 
-    /// Splits the mapping in two, as `Vec::split_off` does: this one keeps the first `at` bytes, and what
-    /// comes behind is a mapping of its own. At 0 or at the end, one of the two is empty.
+    /// Splits the mapping in two at byte `at`, as `Vec::split_off` does: this one keeps the first `at` bytes,
+    /// and the rest is returned as a mapping of its own. At 0 or at the end, one of the two is empty.
     ///
     /// No call.
     ///
@@ -241,16 +244,17 @@ impl<A: Access> Mapping<A> {
         Ok(unsafe { Self::new(start, len, self.granule, self.backing) })
     }
 
-    /// Joins another mapping to this one, if it lies right behind it and is of the same kind; else gives it
-    /// back. Either may be empty.
+    /// Joins another mapping to this one, if that lies right behind this one and is of the same kind. Else it
+    /// comes back. Either may be empty.
     ///
-    /// The kernel may go on holding the two as two, and then does not let them [grow](Self::resize).
+    /// The kernel may still hold the two as separate parts, and then refuses to let the joined mapping
+    /// [grow](Self::resize).
     ///
     /// No call.
     ///
     /// # Errors
-    /// The other mapping, as it was: it does not begin where this one's last granule ends, with this one's
-    /// bytes up to there, or differs in granule or backing.
+    /// The other mapping comes back, as it was, if it differs in granule or backing, or does not continue this
+    /// one: this one's bytes must end where its last granule ends, and the other one's must begin there.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -311,17 +315,18 @@ impl<A: Access> Mapping<A> {
 }
 
 impl Mapping<Raw> {
-    /// [Resizes](Self::resize) a mapping of a file's own bytes, which shows more of the file then, or SIGBUS behind
-    /// its end.
+    /// [Resizes](Self::resize) a mapping of a file's own bytes, which then shows more of the file. An access
+    /// behind the file's end is SIGBUS.
     ///
     /// The calls of [`resize`](Self::resize).
     ///
     /// # Errors
-    /// Those of [`resize`](Self::resize); and if it is no mapping of a file's own bytes.
+    /// Those of [`resize`](Self::resize). It also fails if the mapping is not of a file's own bytes.
     ///
     /// # Safety
-    /// Nobody relies on the bytes that it comes to show as they are, by a slice or another owner: from then on
-    /// safe methods of this one free them ([`punch_hole`](Self::punch_hole)), and whoever has its pointer writes them.
+    /// No slice and no other owner relies on the bytes that the mapping comes to show: from then on safe
+    /// methods of this mapping may free them ([`punch_hole`](Self::punch_hole)), and the program may write them
+    /// through its pointer.
     ///
     /// ```
     /// use rawmap::{MapOptions, Prot, Sharing};

@@ -25,9 +25,27 @@ use core::{fmt, slice};
 
 /// An owned mapping: a range of pages that is unmapped when it is dropped.
 ///
-/// [`MapOptions`](crate::MapOptions) makes it. Its type says what may be done with the bytes: a
-/// [`ReadWrite`] mapping is a `&mut [u8]`, a [`ReadOnly`] or [`Executable`] one a `&[u8]`; a [`Raw`] one is
-/// reached by raw pointers only, and may therefore be shared with others and protected in parts.
+/// [`MapOptions`](crate::MapOptions) makes it. Its type says what may be done with the bytes: a [`ReadWrite`]
+/// mapping derefs to `&mut [u8]`, and a [`ReadOnly`] or [`Executable`] one to `&[u8]`. A [`Raw`] one is reached
+/// by raw pointers only, and may therefore be shared with others and protected in parts.
+///
+/// | to | see | |---|---| | ask what it is | [`mapped_len`](Self::mapped_len), [`granule`](Self::granule),
+/// [`backing`](Self::backing); if raw [`as_ptr`](Mapping::as_ptr), [`len`](Mapping::len) | | change its extent
+/// | [`resize`](Self::resize), [`resize_in_place`](Self::resize_in_place),
+/// [`resize_file`](Mapping::resize_file), [`split_off`](Self::split_off), [`try_unsplit`](Self::try_unsplit),
+/// [`unmap`](Self::unmap) | | give memory back | [`purge`](Self::purge), [`punch_hole`](Mapping::punch_hole),
+/// [`inwards`](Self::inwards), [`into_reservation`](Self::into_reservation) | | have it resident |
+/// [`lock`](Self::lock), [`unlock`](Self::unlock), [`populate_read`](Self::populate_read),
+/// [`populate_write`](Self::populate_write), [`resident`](Self::resident) | | write it to a file |
+/// [`sync`](Self::sync) | | tell the kernel about it | [`advise`](Self::advise),
+/// [`advise_any`](Self::advise_any), [`name`](Self::name) | | change its type |
+/// [`make_read_only`](Mapping::make_read_only), [`make_executable`](Mapping::make_executable),
+/// [`make_writable`](Mapping::make_writable), [`seal`](Self::seal), [`into_raw`](Self::into_raw),
+/// [`assume`](Mapping::assume) | | run its code after a move | [`publish`](Mapping::publish),
+/// [`sync_threads`](Mapping::sync_threads) | | protect parts, if raw | [`protect`](Mapping::protect),
+/// [`guard`](Mapping::guard), [`overlay`](Mapping::overlay) | | keep it elsewhere |
+/// [`into_raw_parts`](Self::into_raw_parts), [`from_raw_parts`](Self::from_raw_parts), [`leak`](Mapping::leak)
+/// |
 ///
 /// ```
 /// use rawmap::MapOptions;
@@ -39,20 +57,20 @@ use core::{fmt, slice};
 /// ```
 ///
 /// # Ranges
-/// A range is one of bytes, as in a slice: `memory.lock(..)` means all of it. Advice, locks and writing
-/// back apply to every page that holds any of the bytes. What destroys or denies them
-/// ([`purge`](Self::purge), [`guard`](Mapping::guard), [`protect`](Mapping::protect)) takes whole
-/// [granules](Self::granule) only, and nothing else with them: [`inwards`](Self::inwards) gives the
-/// granules that lie wholly within a range.
+/// A range counts bytes, as the range of a slice does; `memory.lock(..)` locks all of it. Advice, locks and
+/// writing back apply to every page that holds any of the bytes. An operation that destroys bytes or denies
+/// access to them ([`purge`](Self::purge), [`guard`](Mapping::guard), [`protect`](Mapping::protect)) takes only
+/// ranges of whole [granules](Self::granule), so that it touches nothing else. [`inwards`](Self::inwards) gives
+/// the granules that lie wholly within a range.
 ///
 /// The kernel may hold a mapping as several parts, which differ in protection, lock, advice or name. If it
-/// refuses an operation on one of them, it may already have done it on those before.
+/// refuses an operation on one part, it may already have done it on the parts before.
 ///
 /// # After a fork
-/// A child has a copy of the owner and of private memory; what it drops, it unmaps in its own address
-/// space only. Shared memory stays shared. Two things the child may not have: pages of
-/// [`huge`](crate::MapOptions::huge) memory, which the kernel takes from the child where it has too few
-/// (SIGBUS in the child), and what was advised with `MADV_DONTFORK`.
+/// A child has a copy of the owner and of private memory; shared memory stays shared. What the child drops is
+/// unmapped in its own address space only. The child may lack two things: pages of
+/// [`huge`](crate::MapOptions::huge) memory, which the kernel takes from the child where it has too few (SIGBUS
+/// in the child), and memory that was advised with `MADV_DONTFORK`.
 pub struct Mapping<A: Access = ReadWrite> {
     // Invariants, which the SAFETY comments of the owners refer to by number:
     //
@@ -75,15 +93,15 @@ pub struct Mapping<A: Access = ReadWrite> {
     access: PhantomData<A>,
 }
 
-/// What a mapping's bytes come from, which decides what giving them back does.
+/// What a mapping's bytes come from. It decides what happens when memory is given back ([`Mapping::purge`]).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Backing {
-    /// Private memory without a file: zeroes until it is written.
+    /// Private memory without a file. It reads as zeroes until it is written.
     Anonymous,
-    /// Memory without a file that forked children share.
+    /// Memory without a file that is shared with forked children.
     SharedAnonymous,
-    /// A private copy of a file: what is written is seen here only.
+    /// A private copy of a file. What is written can be seen through this mapping only.
     PrivateFile,
     /// A file's own bytes.
     SharedFile,
@@ -104,7 +122,8 @@ unsafe impl<A: Access> Send for Mapping<A> {}
 // whose users synchronise; and the kernel orders its calls itself.
 unsafe impl<A: Access> Sync for Mapping<A> {}
 
-/// All that a [`Mapping`] is made of, to be kept where an owner can't be, and to be owned again.
+/// The parts of a [`Mapping`], to be kept where an owner can't be, such as in a static, and made a mapping
+/// again later.
 ///
 /// ```
 /// use rawmap::{MapOptions, Mapping, ReadWrite};
@@ -121,14 +140,14 @@ pub struct RawParts {
     pub start: NonNull<u8>,
     /// The length in bytes.
     pub len: usize,
-    /// The page size, or that of the huge pages.
+    /// The page size, or the size of the huge pages.
     pub granule: PageSize,
     /// What the bytes come from.
     pub backing: Backing,
 }
 
 impl<A: Access> Mapping<A> {
-    /// An owner of nothing: no bytes, and no call.
+    /// A mapping of no bytes, which owns nothing. No call.
     ///
     /// ```
     /// use rawmap::Mapping;
@@ -171,23 +190,24 @@ impl<A: Access> Mapping<A> {
         nothing
     }
 
-    /// Owns a mapping that was given up by [`into_raw_parts`](Self::into_raw_parts), or made otherwise.
+    /// Takes ownership of memory that [`into_raw_parts`](Self::into_raw_parts) has given up, or that was mapped
+    /// otherwise. No call.
     ///
     /// # Errors
-    /// Fails if the granule is less than the page size, or if the granules that hold the bytes are more than
-    /// `isize::MAX`; then nothing is owned.
+    /// Fails if the granule is less than the page size, or if the granules that hold the bytes take up more
+    /// than `isize::MAX` bytes; then nothing is owned.
     ///
     /// # Safety
-    /// At length 0 it asks for nothing, and what it owns is [`empty`](Self::empty). Else:
+    /// For length 0 there is no condition, and the result is [`empty`](Self::empty). Else:
     /// - Every granule that holds any of the bytes is mapped, is made of whole pages of size `granule`, and
     ///   belongs to nobody else.
     /// - `start` may be used for all of them.
-    /// - The memory comes from what `backing` says, and is not `MAP_GROWSDOWN`. If it is shared, nobody else
-    ///   relies on what it holds: safe methods free it ([`purge`](Self::purge),
-    ///   [`punch_hole`](Self::punch_hole)). The kernel chose its place, or it lies within what the kernel
-    ///   placed so, and if it was inaccessible then, only an owner has made it accessible since; else it
-    ///   neither lies where the main thread's stack may grow ([`prepare`](crate::prepare)), nor borders on
-    ///   where a stack is.
+    /// - The memory comes from what `backing` says, and is not `MAP_GROWSDOWN`.
+    /// - If the memory is shared, nobody else relies on what it holds: safe methods free it
+    ///   ([`purge`](Self::purge), [`punch_hole`](Self::punch_hole)).
+    /// - The kernel chose the place of the memory, or of a mapping that it was part of; and if it was
+    ///   inaccessible then, only an owner has made it accessible since. Memory at any other place neither lies
+    ///   where the main thread's stack may grow ([`prepare`](crate::prepare)), nor borders on a stack.
     /// - For [`ReadOnly`], [`ReadWrite`] and [`Executable`], what [`assume`](Mapping::assume) asks for.
     ///
     /// ```
@@ -239,7 +259,7 @@ impl<A: Access> Mapping<A> {
         Ok(unsafe { Self::new(start, len, granule, backing) })
     }
 
-    /// Gives up the mapping without unmapping it, and tells all that [`from_raw_parts`] needs.
+    /// Gives up the mapping without unmapping it, and returns the parts that [`from_raw_parts`] takes. No call.
     ///
     /// [`from_raw_parts`]: Self::from_raw_parts
     ///
@@ -258,7 +278,7 @@ impl<A: Access> Mapping<A> {
         RawParts { start: this.start, len: this.len, granule: this.granule, backing: this.backing }
     }
 
-    /// The same bytes, of which the type promises nothing any more.
+    /// Turns it into a [`Raw`] mapping of the same bytes, which are then reached by raw pointers. No call.
     ///
     /// ```
     /// use rawmap::{MapOptions, Prot};
@@ -285,7 +305,8 @@ impl<A: Access> Mapping<A> {
         unsafe { Mapping::new(this.start, this.len, this.granule, this.backing) }
     }
 
-    /// The length in bytes that is really mapped: whole granules.
+    /// The length in bytes that is really mapped: the length rounded up to whole granules, of which the bytes
+    /// may begin within the first.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -299,7 +320,7 @@ impl<A: Access> Mapping<A> {
         if self.len == 0 { 0 } else { self.lent().end(self.len) }
     }
 
-    /// What the mapping is made of: the page size, or that of its huge pages.
+    /// The size of the pages that the mapping is made of: the page size, or the size of its huge pages.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -312,7 +333,7 @@ impl<A: Access> Mapping<A> {
         self.granule
     }
 
-    /// What its bytes come from.
+    /// What the mapping's bytes come from.
     ///
     /// ```
     /// use rawmap::{Backing, MapOptions};
@@ -324,8 +345,8 @@ impl<A: Access> Mapping<A> {
         self.backing
     }
 
-    /// The whole granules that lie within a range: the largest range that [`purge`](Self::purge) and its
-    /// kin take of it. Empty if there are none.
+    /// The whole granules that lie within a range of bytes: the largest part of it that [`purge`](Self::purge),
+    /// [`guard`](Mapping::guard) and [`protect`](Mapping::protect) take. Empty if there are none. No call.
     ///
     /// # Errors
     /// Fails if the range does not lie within the mapping.
@@ -397,8 +418,8 @@ impl Mapping<Raw> {
         Ok(unsafe { Self::new(start, len, granule, backing) })
     }
 
-    /// The first byte. It may be used for what the protection allows, as long as the mapping is neither
-    /// dropped, resized nor moved.
+    /// A pointer to the first byte. It may be used for what the protection allows, until the mapping is
+    /// dropped, resized or moved.
     ///
     /// ```
     /// use rawmap::{MapOptions, Prot, Sharing};
@@ -425,22 +446,22 @@ impl Mapping<Raw> {
         self.len == 0
     }
 
-    /// The same bytes as the slice that `B` stands for.
+    /// Turns a raw mapping into one of type `B`, which derefs to a slice. No call.
     ///
     /// # Safety
-    /// For as long as the result lives, and what becomes of it by safe conversions:
-    /// - Each of its bytes can be read at any time and by any thread, and for [`ReadWrite`] written: none is
-    ///   guarded, nor under a protection key that a thread lacks.
-    /// - The bytes change through the result only: nobody else writes them, by a mapping or by a call (as
-    ///   [`purge`](Self::purge) and [`punch_hole`](Self::punch_hole) of another owner of shared memory do), and the
-    ///   kernel does not drop them (`MAP_DROPPABLE`, `MADV_FREE`). For [`ReadWrite`] nobody else reads them by a
-    ///   mapping either. A forked child is somebody else, if the memory is shared with it. So is a second place
-    ///   in the mapping itself: no byte lies in it twice, as each does in a ring's views.
-    /// - They come from what [`backing`](Self::backing) says, all of them: nothing else was
+    /// For as long as the result lives, or a mapping that a safe method makes of it:
+    /// - Each of its bytes can be read, and for [`ReadWrite`] written, at any time and by any thread. So none
+    ///   is guarded, nor under a protection key that a thread lacks.
+    /// - The bytes change through the result only. Nobody else writes them, by a mapping or by a call (such as
+    ///   [`purge`](Self::purge) and [`punch_hole`](Self::punch_hole) of another owner of shared memory), and
+    ///   the kernel does not drop them (`MAP_DROPPABLE`, `MADV_FREE`). For [`ReadWrite`], nobody else reads
+    ///   them by a mapping either. "Somebody else" includes a forked child that shares the memory, and a second
+    ///   place in the mapping itself: no byte lies in it twice, as each does in a ring.
+    /// - All of the bytes come from what [`backing`](Self::backing) says: nothing else was
     ///   [laid over](Self::overlay) them.
-    /// - A page stands behind each, or the kernel's ordinary promise of one: huge pages are populated, and
-    ///   neither they nor shared memory are `MAP_NORESERVE`; of a file, what [`file`](crate::MapOptions::file) and
-    ///   [`file_mut`](crate::MapOptions::file_mut) ask for.
+    /// - There is a page for each byte, or the kernel has promised one as usual: huge pages are populated, and
+    ///   neither they nor shared memory are `MAP_NORESERVE`. For a file, what [`file`](crate::MapOptions::file)
+    ///   and [`file_mut`](crate::MapOptions::file_mut) ask for holds.
     ///
     /// ```
     /// use rawmap::{MapOptions, Mapping, Prot, ReadOnly, Sharing};
@@ -459,7 +480,8 @@ impl Mapping<Raw> {
 }
 
 impl Mapping<ReadWrite> {
-    /// Gives up the mapping for the life of the process.
+    /// Gives up the mapping without unmapping it, and returns its bytes, which are valid until the process
+    /// ends. No call.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -572,9 +594,10 @@ impl<A: Access> Default for Mapping<A> {
 }
 
 impl<A: Access> Drop for Mapping<A> {
-    /// Unmaps it: one call, `munmap(start, mapped_len)`. If the kernel refuses, private memory is freed all
-    /// the same, by `madvise(start, mapped_len, MADV_DONTNEED)` (and `MADV_DONTNEED_LOCKED` if that is refused), and
-    /// costs address space only; shared memory stays. [`unmap`](Self::unmap) tells.
+    /// Unmaps it: one call, `munmap(start, mapped_len)`. If the kernel refuses that, private memory is freed
+    /// nevertheless, by `madvise(start, mapped_len, MADV_DONTNEED)` (and `MADV_DONTNEED_LOCKED` if that is
+    /// refused), and then costs address space only; shared memory stays. [`unmap`](Self::unmap) returns the
+    /// error.
     #[inline]
     fn drop(&mut self) {
         if self.len != 0 {
@@ -585,7 +608,7 @@ impl<A: Access> Drop for Mapping<A> {
 }
 
 impl<A: Access> fmt::Debug for Mapping<A> {
-    /// Prints where it is, its length, its granule and what it comes from, not its bytes.
+    /// Prints its address, length, granule and backing, but not its bytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mapping")
             .field("start", &self.start)

@@ -13,7 +13,7 @@ use crate::word::Word;
 use core::ffi::CStr;
 use core::ops::RangeBounds;
 
-/// What a purged range reads as now.
+/// What a range reads as after [`Mapping::purge`].
 ///
 /// ```
 /// use rawmap::{MapOptions, Purged};
@@ -28,20 +28,21 @@ use core::ops::RangeBounds;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Purged {
-    /// Zeroes; its memory is free.
+    /// Zeroes. Its memory is free.
     Zeroes,
-    /// What the file says: what was written to a private mapping of it is gone.
+    /// The file's bytes: what was written to a private mapping of it is gone.
     File,
 }
 
 impl<A: Access> Mapping<A> {
-    /// Writes changes of a shared file mapping back to the file: of every page that holds any of the range.
+    /// Writes the changes of a shared file mapping back to the disk, for every page that holds any of the
+    /// range.
     ///
     /// One call: `msync(start, len, flags)`.
     ///
     /// # Errors
-    /// Those of [`msync`](crate::msync), and a range that does not lie within the mapping. An error of the
-    /// disk is reported once; that a later call succeeds does not prove that the data are there.
+    /// Those of [`msync`](crate::msync), and a range that does not lie within the mapping. An error of the disk
+    /// is reported once: a later call that succeeds does not prove that the data are there.
     ///
     /// ```
     /// use rawmap::{MapOptions, MsyncFlags};
@@ -68,7 +69,7 @@ impl<A: Access> Mapping<A> {
         unsafe { issue(Call::msync(addr, len, flags)) }.map(|_| ())
     }
 
-    /// Makes every page that holds any of the range resident, and keeps it so.
+    /// Makes every page that holds any of the range resident, and keeps it resident.
     ///
     /// One call: `mlock(start, len)`.
     ///
@@ -90,7 +91,7 @@ impl<A: Access> Mapping<A> {
         unsafe { issue(Call::mlock(addr, len)) }.map(|_| ())
     }
 
-    /// Undoes [`lock`](Self::lock), of every page that holds any of the range.
+    /// Undoes [`lock`](Self::lock), for every page that holds any of the range.
     ///
     /// One call: `munlock(start, len)`.
     ///
@@ -102,8 +103,8 @@ impl<A: Access> Mapping<A> {
         unsafe { issue(Call::munlock(addr, len)) }.map(|_| ())
     }
 
-    /// Which pages are resident: a byte for each page of the granules that hold any of the range (of a huge page
-    /// of 2 MiB, 512), whose lowest bit says so.
+    /// Writes one byte to `pages` for each page of the granules that hold any of the range, and returns these
+    /// bytes. The lowest bit of a byte is 1 if the page is resident. A huge page of 2 MiB has 512 of them.
     ///
     /// One call: `mincore(start, len, pages)`.
     ///
@@ -141,25 +142,27 @@ impl<A: Access> Mapping<A> {
         Ok(pages)
     }
 
-    /// Makes every page that holds any of the range resident as reading it would, and says if that fails.
+    /// Makes every page that holds any of the range resident, as a read would, and returns an error if that
+    /// fails.
     ///
     /// One call: `madvise(start, len, MADV_POPULATE_READ)`.
     ///
     /// # Errors
-    /// Those of [`madvise`](crate::madvise): EFAULT where a read would be SIGBUS; EINVAL before Linux 5.14. A
-    /// range that does not lie within the mapping.
+    /// Those of [`madvise`](crate::madvise): EFAULT where a read would be SIGBUS; EINVAL before Linux 5.14. It
+    /// also fails if the range does not lie within the mapping.
     pub fn populate_read(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
         // SAFETY: like reading, it changes no contents.
         unsafe { self.advise_by("Mapping::populate_read", range, Advice::POPULATE_READ) }
     }
 
-    /// Makes every page that holds any of the range resident as writing it would, and says if that fails.
+    /// Makes every page that holds any of the range resident, as a write would, and returns an error if that
+    /// fails. The bytes stay as they are.
     ///
     /// One call: `madvise(start, len, MADV_POPULATE_WRITE)`.
     ///
     /// # Errors
     /// Those of [`madvise`](crate::madvise): EFAULT where a write would be SIGBUS; EINVAL before Linux 5.14,
-    /// and if it can't be written. A range that does not lie within the mapping.
+    /// and if the memory is not writable. It also fails if the range does not lie within the mapping.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -174,20 +177,20 @@ impl<A: Access> Mapping<A> {
         unsafe { self.advise_by("Mapping::populate_write", range, Advice::POPULATE_WRITE) }
     }
 
-    /// Says how every page that holds any of the range will be used, by advice that changes no contents:
-    /// `NORMAL`, `RANDOM`, `SEQUENTIAL`, `WILLNEED`, `COLD`, `PAGEOUT`, `HUGEPAGE`, `NOHUGEPAGE`, `COLLAPSE`,
-    /// `UNMERGEABLE`, `DONTDUMP`, `DODUMP`, `DOFORK`, `KEEPONFORK`; and `GUARD_REMOVE`, since only a
-    /// raw mapping has guards.
+    /// Tells the kernel how every page that holds any of the range will be used. It takes the advice that
+    /// changes no contents: `NORMAL`, `RANDOM`, `SEQUENTIAL`, `WILLNEED`, `COLD`, `PAGEOUT`, `HUGEPAGE`,
+    /// `NOHUGEPAGE`, `COLLAPSE`, `UNMERGEABLE`, `DONTDUMP`, `DODUMP`, `DOFORK`, `KEEPONFORK`; and
+    /// `GUARD_REMOVE`, since only a raw mapping has guards.
     ///
-    /// For the rest there are [`purge`](Self::purge), [`populate_read`](Self::populate_read),
-    /// [`populate_write`](Self::populate_write), [`guard`](Mapping::guard),
-    /// [`punch_hole`](Mapping::punch_hole) and [`advise_any`](Self::advise_any).
+    /// For other advice there are [`purge`](Self::purge), [`populate_read`](Self::populate_read),
+    /// [`populate_write`](Self::populate_write), [`guard`](Mapping::guard), [`punch_hole`](Mapping::punch_hole)
+    /// and [`advise_any`](Self::advise_any).
     ///
     /// One call: `madvise(start, len, advice)`.
     ///
     /// # Errors
-    /// Those of [`madvise`](crate::madvise), advice that is not in the list, and a range that does not lie
-    /// within the mapping.
+    /// Those of [`madvise`](crate::madvise). It also fails if the advice is not in the list, or if the range
+    /// does not lie within the mapping.
     ///
     /// ```
     /// use rawmap::{Advice, MapOptions};
@@ -225,7 +228,7 @@ impl<A: Access> Mapping<A> {
         }
     }
 
-    /// Any advice, such as a new kernel's, for every page that holds any of the range.
+    /// Gives any advice, such as one of a newer kernel, for every page that holds any of the range.
     ///
     /// One call: `madvise(start, len, advice)`.
     ///
@@ -233,15 +236,15 @@ impl<A: Access> Mapping<A> {
     /// Those of [`madvise`](crate::madvise), and a range that does not lie within the mapping.
     ///
     /// # Safety
-    /// - It leaves the bytes as `A` promises them, also those around the range on the same pages, now and later:
-    ///   `MADV_FREE`, of what is lent as a slice, may drop them at any time.
-    /// - It changes, drops and denies no memory but this owner's, whatever `A` is: `MADV_HWPOISON` takes a page
-    ///   from all who have it, such as all who map the file.
-    /// - After `MADV_MERGEABLE`, no filter answers `MADV_UNMERGEABLE`, which owners ask for before they move private
-    ///   memory (it is no longer merged then): a signal would make the kernel begin the move anew, and unmap what
-    ///   others have mapped at the target since.
+    /// - Now and later, the advice leaves the bytes as `A` promises them, also those around the range on the
+    ///   same pages. `MADV_FREE` does not, if they are lent as a slice: it may drop them at any time.
+    /// - The advice changes, drops and denies no memory but this owner's, whatever `A` is. `MADV_HWPOISON`
+    ///   does: it takes a page from everybody who has it, such as all processes that map the file.
+    /// - After `MADV_MERGEABLE`, no filter answers `MADV_UNMERGEABLE` in the kernel's stead. The owners make
+    ///   that call before they move private memory. If the memory were still merged, a signal could make the
+    ///   kernel start the move again, and unmap what others have mapped at the target since.
     /// - After `MADV_DONTFORK`, a forked child neither uses nor drops its copy of the owner, since nothing is
-    ///   mapped there.
+    ///   mapped at that place in the child.
     ///
     /// ```
     /// use rawmap::{Advice, MapOptions};
@@ -276,17 +279,17 @@ impl<A: Access> Mapping<A> {
         unsafe { issue(Call::madvise(addr, len, advice)) }.map(|_| ())
     }
 
-    /// Names every page that holds any of the range, for /proc/pid/maps: `[anon:name]` (Linux 5.17).
+    /// Names every page that holds any of the range (Linux 5.17): /proc/pid/maps shows `[anon:name]`.
     ///
-    /// A name splits what the kernel holds as one mapping, as advice does, and what is split does not
-    /// [grow](Self::resize): name all of a mapping that will grow.
+    /// A name splits what the kernel holds as one mapping, as advice does, and a mapping that is split can't
+    /// [grow](Self::resize). So name all of a mapping that will grow.
     ///
     /// One call: `prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, start, len, name)`.
     ///
     /// # Errors
-    /// EINVAL where the kernel is older or built without names (CONFIG_ANON_VMA_NAME), for a name of more
-    /// than 79 bytes, and for one with an unprintable character or one of ``\`$[]``; EBADF for a file; ENOMEM
-    /// where the process has too many mappings. A range that does not lie within the mapping.
+    /// EINVAL where the kernel is older or built without names (CONFIG_ANON_VMA_NAME), for a name of more than
+    /// 79 bytes, and for a name with an unprintable character or one of ``\`$[]``; EBADF for a file; ENOMEM
+    /// where the process has too many mappings. It also fails if the range does not lie within the mapping.
     ///
     /// ```
     /// use rawmap::{Errno, MapOptions};
@@ -327,21 +330,23 @@ impl<A: Access> Mapping<A> {
         }
     }
 
-    /// Gives the memory of whole granules back to the system, and says what they read as afterwards.
+    /// Gives the memory of whole granules back to the system, and returns what they read as afterwards.
     ///
-    /// One call: `madvise(start, len, MADV_DONTNEED)`, and if part of it is locked, one more,
-    /// `MADV_DONTNEED_LOCKED` (Linux 5.18); for shared anonymous memory, of which that would free nothing,
-    /// `MADV_REMOVE`, which empties it for all that share it.
+    /// One call: `madvise(start, len, MADV_DONTNEED)`, and if part of the range is locked, one more,
+    /// `MADV_DONTNEED_LOCKED` (Linux 5.18). That would free nothing of shared anonymous memory; for it the call
+    /// is `madvise(start, len, MADV_REMOVE)`, which empties the range for all processes that share it.
     ///
     /// # Errors
     /// Those of [`madvise`](crate::madvise): EINVAL for locked shared anonymous memory, which must be unlocked
-    /// first, and for huge pages before Linux 5.18. A range that does not lie within the mapping, or ends
-    /// within a granule. A shared file: its memory belongs to the file ([`punch_hole`](Mapping::punch_hole)
-    /// frees it there), and some drivers take a purge for the end of the mapping. A slice on huge pages: there
-    /// may be no page left when the bytes are used again.
+    /// first, and for huge pages before Linux 5.18. It also fails for:
+    /// - a range that does not lie within the mapping, or that begins or ends within a granule;
+    /// - a mapping of a file's own bytes: the memory belongs to the file ([`punch_hole`](Mapping::punch_hole)
+    /// frees it there), and some drivers take a purge for the end of the mapping;
+    /// - a slice on huge pages: there may be no page left when the bytes are used again.
     ///
-    /// QEMU's user mode before 11 does nothing for `MADV_DONTNEED_LOCKED`, and says that it has: of locked memory
-    /// the bytes are there afterwards. [`unlock`](Self::unlock) it first where that may be.
+    /// QEMU's user mode before 11 ignores `MADV_DONTNEED_LOCKED` and answers that it was done, so that the
+    /// bytes of locked memory are still there afterwards. Where your program may run there,
+    /// [`unlock`](Self::unlock) the memory first.
     ///
     /// ```
     /// use rawmap::{MapOptions, Purged};

@@ -14,7 +14,7 @@ use crate::raw::RawFd;
 use core::ops::RangeBounds;
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// How a range was guarded.
+/// How [`Mapping::guard`] guarded a range, and so how the guard is taken away.
 ///
 /// ```
 /// use rawmap::{MapOptions, Prot, Sharing};
@@ -28,23 +28,25 @@ use core::sync::atomic::{AtomicU8, Ordering};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Guarded {
-    /// By `MADV_GUARD_INSTALL`: the kernel still holds all as one mapping. `Advice::GUARD_REMOVE` takes it away;
-    /// no protection does.
+    /// By `MADV_GUARD_INSTALL`: the kernel still holds all as one mapping.
+    /// [`Advice::GUARD_REMOVE`](crate::Advice::GUARD_REMOVE) takes the guard away; a new protection does not.
     Installed,
-    /// By `mprotect(PROT_NONE)`, where the kernel does not have that, or not for this memory (locked, or on
-    /// huge pages): the kernel holds what is around as two more mappings. Another protection takes it away.
+    /// By `mprotect(PROT_NONE)`, where the kernel has no `MADV_GUARD_INSTALL`, or not for this memory (locked,
+    /// or on huge pages): the kernel holds the parts around the guard as separate mappings. Another protection
+    /// takes the guard away.
     Protected,
 }
 
 impl Mapping<ReadWrite> {
-    /// Makes the bytes read-only, as a type and in fact: a write through a stray pointer is SIGSEGV.
+    /// Makes the bytes read-only: the type lends them as `&[u8]` only, and a write through a stray pointer is
+    /// SIGSEGV.
     ///
     /// One call: `mprotect(start, mapped_len, PROT_READ)`.
     ///
     /// # Errors
-    /// Those of [`mprotect`](crate::mprotect). The mapping comes back, and can be written; it is lost, with
-    /// its bytes, if what was changed of it can't be told to be undone: the kernel refuses that too, as of memory
-    /// that is sealed in part.
+    /// Those of [`mprotect`](crate::mprotect). The mapping comes back writable. If the kernel has changed a
+    /// part of it and refuses to change that back, as it may for memory that is sealed in part, the mapping is
+    /// unmapped and lost with its bytes.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -61,18 +63,19 @@ impl Mapping<ReadWrite> {
 }
 
 impl Mapping<ReadWrite> {
-    /// Makes the bytes code: they can be run and read, and not written, and this thread fetches them anew.
+    /// Makes the bytes code: they can be run and read, but not written, and this thread sees the new
+    /// instructions.
     ///
-    /// Another thread that may have run other code at these addresses before needs
-    /// [`sync_threads`](Mapping::sync_threads). Where the system forbids that what was written is run
-    /// (`PR_SET_MDWE`, SELinux), [`DualMapping`](crate::DualMapping) is the way.
+    /// If another thread may have run other code at these addresses before, call
+    /// [`sync_threads`](Mapping::sync_threads) too. Where the system forbids that written memory becomes
+    /// executable (`PR_SET_MDWE`, SELinux), use a [`DualMapping`](crate::DualMapping).
     ///
     /// One call: `mprotect(start, mapped_len, PROT_READ|PROT_EXEC)`; on riscv64 one more,
     /// `riscv_flush_icache`.
     ///
     /// # Errors
-    /// Those of [`mprotect`](crate::mprotect): EACCES where the system forbids it. The mapping comes back, and
-    /// can be written; it is lost as [there](Mapping::make_read_only).
+    /// Those of [`mprotect`](crate::mprotect): EACCES where the system forbids it. The mapping comes back
+    /// writable, or is lost as for [`make_read_only`](Mapping::make_read_only).
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -106,20 +109,21 @@ impl Mapping<Executable> {
     /// One call: `mprotect(start, mapped_len, PROT_READ|PROT_WRITE)`.
     ///
     /// # Errors
-    /// As [`make_writable`](Mapping::make_writable) of a read-only mapping.
+    /// Those of [`make_writable`](Mapping::make_writable) of a read-only mapping.
     pub fn make_writable(self) -> Result<Mapping<ReadWrite>, Refused<Self>> {
         self.written_from(RX)
     }
 
-    /// Makes the code run where it lies now: after it was moved, by [`resize`](Self::resize) or
-    /// [`Reservation::place`](crate::Reservation::place), to where other code may have run, which processors may
-    /// keep by address. Another thread that may have run that needs [`sync_threads`](Self::sync_threads) as well.
-    /// [`make_executable`](Mapping::make_executable) has done it for where the code was made.
+    /// Makes processors see the code at its new address after [`resize`](Self::resize) or
+    /// [`Reservation::place`](crate::Reservation::place) has moved it. Other code may have run at that address,
+    /// and processors may still hold that. If another thread may have run it, call
+    /// [`sync_threads`](Self::sync_threads) too. Code that was not moved needs no `publish`:
+    /// [`make_executable`](Mapping::make_executable) has done it.
     ///
     /// The calls of [`DualMapping::publish`](crate::DualMapping::publish): one on riscv64, and none elsewhere.
     ///
     /// # Errors
-    /// As [`DualMapping::publish`](crate::DualMapping::publish).
+    /// Those of [`DualMapping::publish`](crate::DualMapping::publish).
     ///
     /// ```
     /// use rawmap::{MapOptions, Mode, Reservation};
@@ -150,8 +154,9 @@ impl Mapping<Executable> {
         published.map_err(|errno| Error::refused_beyond("riscv_flush_icache", errno))
     }
 
-    /// Makes every thread of the process fetch anew what it runs, as
-    /// [`DualMapping::sync_threads`](crate::DualMapping::sync_threads) does.
+    /// Makes every thread of the process see new instructions, as
+    /// [`DualMapping::sync_threads`](crate::DualMapping::sync_threads) does. The calls are those of that
+    /// method.
     ///
     /// # Errors
     /// Those of [`DualMapping::sync_threads`](crate::DualMapping::sync_threads).
@@ -161,14 +166,14 @@ impl Mapping<Executable> {
 }
 
 impl Mapping<ReadOnly> {
-    /// Makes the bytes writable: of a file, in a private copy.
+    /// Makes the bytes writable. Those of a file are written in a private copy.
     ///
     /// One call: `mprotect(start, mapped_len, PROT_READ|PROT_WRITE)`.
     ///
     /// # Errors
-    /// Those of [`mprotect`](crate::mprotect): ENOMEM where there is not so much memory. The mapping comes
-    /// back, and can be read; it is lost as [there](Mapping::make_read_only). It also fails for shared memory, which
-    /// others would see change, and for a file on huge pages, where a write may find none.
+    /// Those of [`mprotect`](crate::mprotect): ENOMEM where there is not so much memory. The mapping comes back
+    /// read-only, or is lost as for [`make_read_only`](Mapping::make_read_only). It also fails for shared
+    /// memory, since others would see the change, and for a file on huge pages, where a write may find no page.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -230,15 +235,15 @@ impl<A: Access> Mapping<A> {
 }
 
 impl Mapping<Raw> {
-    /// Sets what whole granules may be used for.
+    /// Sets the protection of whole granules.
     ///
     /// One call: `mprotect(start, len, prot)`.
     ///
     /// # Errors
-    /// Those of [`mprotect`](crate::mprotect); a range that does not lie within the mapping, or ends within a
-    /// granule; `PROT_GROWSDOWN` and `PROT_GROWSUP`, which mean all that the kernel holds together with it;
-    /// memory where the main thread's stack may grow. If the kernel holds the range in several parts, it may
-    /// have protected the first when it refuses another.
+    /// Those of [`mprotect`](crate::mprotect). It also fails for a range that does not lie within the mapping,
+    /// or that begins or ends within a granule; for `PROT_GROWSDOWN` and `PROT_GROWSUP`, which would change
+    /// memory outside of the range; and where the main thread's stack may grow. If the kernel holds the range
+    /// in several parts, it may have protected the first ones when it refuses another.
     ///
     /// ```
     /// use rawmap::{MapOptions, Prot, Sharing};
@@ -273,24 +278,25 @@ impl Mapping<Raw> {
         unsafe { issue(Call::mprotect(addr, len, prot)) }.map(|_| ())
     }
 
-    /// Makes every access to whole granules SIGSEGV. What they held may be lost.
+    /// Guards whole granules: every access to them is SIGSEGV. What they held may be lost.
     ///
     /// One call where the kernel has guards (Linux 6.13): `madvise(start, len, MADV_GUARD_INSTALL)`, which
-    /// splits no mapping. Where it refuses that, two more: `mprotect(start, len, PROT_NONE)`, and then
-    /// `madvise(start, len, MADV_GUARD_REMOVE)`, since it may have guarded the front. The first time in a process that
-    /// it does not, one more: `madvise(start, page, MADV_POPULATE_READ)`, which fails if the guard is there. Emulators
-    /// say that they have guards, and guard nothing; then `mprotect` and `MADV_GUARD_REMOVE` as well, and later
-    /// `mprotect` alone.
+    /// splits no mapping. Where the kernel refuses that, two more: `mprotect(start, len, PROT_NONE)`, and
+    /// `madvise(start, len, MADV_GUARD_REMOVE)`, since the front of the range may be guarded by then. The first
+    /// time in a process that the kernel accepts it, one more: `madvise(start, page, MADV_POPULATE_READ)`,
+    /// which fails if the guard is there. It succeeds under an emulator that only claims to have guards; then
+    /// the two calls above follow, and later guards are made by `mprotect` alone.
     ///
-    /// A guard so installed costs page tables, 8 bytes for each page: what is longer than 1 MiB is protected by
-    /// `mprotect` only.
+    /// A guard of `MADV_GUARD_INSTALL` costs page tables, 8 bytes for each page. So a range of more than 1 MiB
+    /// is guarded by `mprotect` only.
     ///
-    /// What it was done by, it is undone by: [`Installed`](Guarded::Installed) by [`advise`](Self::advise) with
-    /// `GUARD_REMOVE`, [`Protected`](Guarded::Protected) by [`protect`](Self::protect). The other one may succeed,
-    /// and the guard stays.
+    /// To take the guard away, look at the result: [`advise`](Self::advise) with `GUARD_REMOVE` takes away one
+    /// that was [`Installed`](Guarded::Installed), and [`protect`](Self::protect) one that is
+    /// [`Protected`](Guarded::Protected). The other call may succeed, but leaves the guard.
     ///
     /// # Errors
-    /// Those of [`protect`](Self::protect). What was guarded stays so, and the front of the range may be.
+    /// Those of [`protect`](Self::protect). What was guarded before stays guarded, and the front of the range
+    /// may be guarded too.
     ///
     /// ```
     /// use rawmap::{Advice, Guarded, MapOptions, Prot, Sharing};
@@ -331,31 +337,33 @@ impl Mapping<Raw> {
         Ok(Guarded::Protected)
     }
 
-    /// Replaces a range by new anonymous memory, or by part of a file where `fd` is one. By `&self`, so that
-    /// several threads may do it to parts of one mapping.
+    /// Replaces a range of whole granules by new anonymous memory, or by part of a file if `fd` is one. It
+    /// takes `&self`, so that several threads may replace parts of one mapping.
     ///
     /// One call: `mmap(start, len, prot, flags|MAP_FIXED, fd, offset)`.
     ///
-    /// To place what the kernel may refuse late, split a [`Reservation`](crate::Reservation) and
-    /// [`place`](crate::Reservation::place) it there, which leaves no hole.
+    /// A kernel that refuses this call may leave a hole. If that matters, split a
+    /// [`Reservation`](crate::Reservation) and [`place`](crate::Reservation::place) the memory there, which
+    /// leaves none.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap), and a range that does not lie within the mapping or ends within a
-    /// granule. The range is as it was, or no longer mapped.
+    /// Those of [`mmap`](crate::mmap). It also fails if the range does not lie within the mapping, or begins or
+    /// ends within a granule. After an error of `mmap` the range is as it was, or is no longer mapped.
     ///
     /// # Safety
-    /// - `fd` is open, if `flags` are not `ANONYMOUS`; `flags` have neither `GROWSDOWN` nor pages that are
-    ///   larger than the mapping's granule, and the file has none.
+    /// - Unless `flags` have `ANONYMOUS`, `fd` is open. `flags` have no `GROWSDOWN`. Neither `flags` nor the
+    ///   file ask for pages that are larger than the mapping's granule.
     /// - No thread uses the range meanwhile, and the range is not where the main thread's stack may grow.
-    /// - No other thread maps anything during the call and, if it fails, before the mapping is dropped; or the caller
-    ///   knows that the kernel unmaps nothing that it doesn't replace: a refusal that comes late (a file's own,
-    ///   ENOMEM) leaves a hole, and before Linux 6.12 a signal may make the kernel begin a driver's mapping anew.
-    ///   After a failure the mapping may be given up without dropping it.
-    /// - [`backing`](Self::backing) goes on saying what the mapping was made of. Where that is no longer so,
-    ///   the caller does not purge what would suffer from it, nor let it grow ([`resize`](Self::resize): a
-    ///   file's own bytes may be another owner's there), nor [assume](Self::assume) the bytes to be a slice,
-    ///   nor [places](crate::Reservation::place) the mapping elsewhere if private memory lies over shared,
-    ///   which may be merged (`MADV_MERGEABLE`).
+    /// - No other thread maps anything during the call, nor, if it fails, until the mapping is dropped or given
+    ///   up; or the caller knows that the kernel unmaps nothing that it does not replace. A refusal that comes
+    ///   late (by the file, or ENOMEM) leaves a hole, and before Linux 6.12 a signal may make the kernel start
+    ///   a driver's mapping again.
+    /// - [`backing`](Self::backing) still says what the mapping was made of at first. If the range is now of
+    ///   another kind, the caller does not purge it where that would do harm, lets the mapping not grow
+    ///   ([`resize`](Self::resize) might show bytes of a file that belong to another owner), and does not
+    ///   [assume](Self::assume) the bytes to be a slice. If private memory that may be merged
+    ///   (`MADV_MERGEABLE`) now lies over shared memory, the caller does not [place](crate::Reservation::place)
+    ///   the mapping elsewhere.
     ///
     /// ```
     /// use rawmap::{MapFlags, MapOptions, Prot, Sharing};
@@ -385,15 +393,15 @@ impl Mapping<Raw> {
         unsafe { issue(call) }.map(|_| ())
     }
 
-    /// Frees whole granules of the shared file or memory itself: they read as zeroes afterwards, in every
-    /// mapping of it and in the file.
+    /// Frees whole granules of the shared file, or of shared anonymous memory, itself. They read as zeroes
+    /// afterwards, in the file and in every mapping of it.
     ///
     /// One call: `madvise(start, len, MADV_REMOVE)`.
     ///
     /// # Errors
-    /// Those of [`madvise`](crate::madvise): EACCES if it is not writable and shared, EINVAL if it is locked or
-    /// private, EOPNOTSUPP if the file system can't. A range that does not lie within the mapping, or ends
-    /// within a granule.
+    /// Those of [`madvise`](crate::madvise): EACCES if the mapping is not shared or its file is not open for
+    /// writing, EINVAL if the range is locked or has no file behind it, EOPNOTSUPP if the file system can't do
+    /// it. It also fails if the range does not lie within the mapping, or begins or ends within a granule.
     ///
     /// ```
     /// use rawmap::{MapOptions, Prot, Sharing};

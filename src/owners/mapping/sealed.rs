@@ -34,7 +34,7 @@ unsafe impl Send for Sealed {}
 unsafe impl Sync for Sealed {}
 
 impl Sealed {
-    /// The first byte.
+    /// A pointer to the first byte.
     #[must_use]
     pub const fn as_ptr(&self) -> *mut u8 {
         self.start.as_ptr()
@@ -49,14 +49,15 @@ impl Sealed {
 }
 
 impl<A: Access> Mapping<A> {
-    /// Seals the mapping until the process ends: nobody can unmap, move, resize, replace or protect it any
-    /// more, its owner included, so it is owned no longer.
+    /// Seals the mapping until the process ends: from then on nobody can unmap, move, resize or replace it, or
+    /// change its protection. Nobody owns it any more.
     ///
     /// One call: `mseal(start, mapped_len, 0)`.
     ///
     /// # Errors
     /// Those of [`mseal`](crate::mseal): ENOSYS before Linux 6.10. It also fails if the mapping is empty. The
-    /// mapping comes back. If the kernel holds it in several parts, some of them may be sealed.
+    /// mapping comes back after an error. If the kernel holds it in several parts, some of them may be sealed
+    /// by then.
     ///
     /// ```
     /// use rawmap::MapOptions;
