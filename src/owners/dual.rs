@@ -18,19 +18,20 @@ use core::ops::RangeBounds;
 use core::ptr::null_mut;
 use core::slice;
 
-/// Memory with two views: one that can be written and not run, and one that can be run and not written, so
-/// that no page is ever both (W^X) and none is flipped while others run it.
+/// Memory with two views: one can be written but not run, and the other can be run but not written. So no
+/// address is ever both writable and executable (W^X), and no protection changes while code runs.
 ///
 /// Three calls, no file descriptor: `mmap(NULL, len, PROT_READ|PROT_EXEC, MAP_SHARED|MAP_ANONYMOUS, -1, 0)`,
 /// `mremap(start, 0, len, MREMAP_MAYMOVE, NULL)`, which maps the same pages again, and `mprotect(second, len,
-/// PROT_READ|PROT_WRITE)`. No view gains the right to be run, so it works where the system forbids that
+/// PROT_READ|PROT_WRITE)`. No view becomes executable later, so this works where the system forbids that
 /// (`PR_SET_MDWE`).
 ///
-/// Code is written in as many pieces as it comes in, and then published once: [`write`](Self::write),
-/// `write`, [`publish`](Self::publish). What is not published yet, the processor may not see. How a compiler
-/// that knows of one address only uses it is a chapter: [code at two addresses](crate::guide::jit).
+/// [`write`](Self::write) code in as many pieces as it comes in, and then [`publish`](Self::publish) it once. A
+/// processor may not see code that is not published. [The guide to code at two addresses](crate::guide::jit)
+/// says how a compiler uses the two views.
 ///
-/// A forked child shares the pages; whoever forks sees to it that only one of both writes them.
+/// A forked child shares the pages. A program that forks must see to it that only one of the two processes
+/// writes them.
 ///
 /// ```
 /// use rawmap::DualMapping;
@@ -53,15 +54,15 @@ use core::slice;
 /// ```
 ///
 /// # Where a call is refused
-/// Where one of the three is refused, by a filter, a security module or an emulator, twelve
-/// others map a memory file twice: `prlimit64`, `openat`, `fstatfs`, `pread64` and `close` (of
-/// `vm.overcommit_memory`), `memfd_create`, `ftruncate`, `mmap` twice, `fcntl`, `fstat`, `close`. The file is
-/// sealed before it is used, so that a thread that has opened it meanwhile, by its number in `/proc/self/fd`,
-/// can neither write it nor make it shorter (to have mapped it by then is [outside of the
-/// promise](crate#what-is-outside-of-the-promise)); where a filter refuses that, or the kernel is older than
-/// Linux 5.1, there is no such mapping. Under strict accounting all of its memory is had at once, and where
-/// that is turned on later, a page of it that can't be counted is SIGBUS. Where another thread lowers
-/// RLIMIT_FSIZE between those calls, it is SIGXFSZ.
+/// Where a filter, a security module or an emulator refuses one of the three calls, twelve others map a memory
+/// file twice: `prlimit64`, `openat`, `fstatfs`, `pread64` and `close` (of `vm.overcommit_memory`),
+/// `memfd_create`, `ftruncate`, `mmap` twice, `fcntl`, `fstat`, `close`. The file is sealed before it is used.
+/// So a thread that has opened it meanwhile, by its number in `/proc/self/fd`, can neither write it nor make it
+/// shorter. (A thread that has also mapped it by then is [outside of the
+/// promise](crate#what-is-outside-of-the-promise).) Where the kernel is older than Linux 5.1, or a filter
+/// refuses to seal the file, [`new`](Self::new) fails. Under strict accounting all of the file's memory is
+/// allocated at once; if strict accounting is turned on later, an access to a page that can't be counted is
+/// SIGBUS. If another thread lowers RLIMIT_FSIZE between those calls, the process gets SIGXFSZ.
 #[derive(Debug)]
 pub struct DualMapping {
     // Beside the invariants of `Mapping`: both are equally long, whole pages of the page size, and the same
@@ -71,12 +72,12 @@ pub struct DualMapping {
 }
 
 impl DualMapping {
-    /// Two views of `len` bytes, rounded up to whole pages: zeroes.
+    /// Makes two views of `len` bytes of zeroes, rounded up to whole pages.
     ///
     /// # Errors
     /// Those of [`mmap`](crate::mmap) (EINVAL for length 0; EACCES where the system forbids it),
     /// [`mremap`](crate::mremap) and [`mprotect`](crate::mprotect). It also fails if the length is more than
-    /// `isize::MAX`. Nothing stays mapped.
+    /// `isize::MAX`. After an error nothing stays mapped.
     ///
     /// ```
     /// use rawmap::DualMapping;
@@ -118,7 +119,7 @@ impl DualMapping {
         Ok(Self { written, run })
     }
 
-    /// The length in bytes of each view: whole pages.
+    /// The length in bytes of each view, a multiple of the page size.
     ///
     /// ```
     /// use rawmap::{DualMapping, page_size};
@@ -131,14 +132,14 @@ impl DualMapping {
         self.run.len()
     }
 
-    /// Whether it holds nothing, as what was split off at its end does.
+    /// Whether its length is 0, as after a split at its start or end.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.run.is_empty()
     }
 
-    /// The first byte of the view that can be run and read. All that code refers to by address, or by the
-    /// distance from itself, is meant from here.
+    /// A pointer to the first byte of the view that can be run and read. The addresses and distances in code
+    /// are relative to this view.
     ///
     /// ```
     /// use rawmap::DualMapping;
@@ -153,8 +154,8 @@ impl DualMapping {
         self.run.as_ptr()
     }
 
-    /// The first byte of the view that can be read and written, for code that is written in place; by `&self`,
-    /// so that several threads may write parts of it at once.
+    /// A pointer to the first byte of the view that can be read and written, for code that is written in place.
+    /// It takes `&self`, so that several threads may write parts of the view at once.
     ///
     /// ```
     /// use rawmap::DualMapping;
@@ -172,7 +173,7 @@ impl DualMapping {
         self.written.as_ptr()
     }
 
-    /// Writes part of the code at `offset`. It may be run once it is [published](Self::publish). No call.
+    /// Writes part of the code at byte `offset`. [Publish](Self::publish) it before it is run. No call.
     ///
     /// # Errors
     /// Fails if the code would not lie within the view; then nothing is written.
@@ -197,18 +198,18 @@ impl DualMapping {
         Ok(())
     }
 
-    /// Makes what was written so far run, in this thread, and in every one that has not run what was there
-    /// before. Another thread that may have needs [`sync_threads`](Self::sync_threads) as well.
+    /// Makes processors see the code that was written to a range so far: in this thread, and in every thread
+    /// that has not run what was there before. For threads that may have, call
+    /// [`sync_threads`](Self::sync_threads) too.
     ///
-    /// It costs about as much for a whole program as for a byte, where that is one instruction: so it is for
-    /// all that was written, once.
+    /// On x86_64 it costs as much for a byte as for a whole program. So call it once for all that was written.
     ///
     /// x86_64: one serializing instruction, no call. aarch64: cache maintenance line by line, for all cores,
-    /// and a barrier on this one, no call. riscv64: one call, `riscv_flush_icache(start, end, 0)`, which is for
-    /// all threads.
+    /// and a barrier on this one, no call. riscv64: one call, `riscv_flush_icache(start, end, 0)`, which acts
+    /// on all threads.
     ///
     /// # Errors
-    /// A range that does not lie within the view; on riscv64, what a filter answers in that call's stead.
+    /// Fails if the range does not lie within the view; on riscv64 also if a filter refuses that call.
     ///
     /// ```
     /// use rawmap::DualMapping;
@@ -241,14 +242,15 @@ impl DualMapping {
         published.map_err(|errno| Error::refused_beyond("riscv_flush_icache", errno))
     }
 
-    /// Makes every thread of the process fetch anew what it runs: after [`publish`](Self::publish), and before
-    /// another thread runs code in a place where it may have run other code before.
+    /// Makes every thread of the process see new instructions. Call it after [`publish`](Self::publish), and
+    /// before another thread runs code at a place where it may have run other code before.
     ///
     /// One call: `membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0)` (Linux 4.16; riscv64: 6.9). The
-    /// first time in a process two more, which register it.
+    /// first time in a process it is refused, and two more follow: one that registers the process, and the same
+    /// again.
     ///
     /// # Errors
-    /// ENOSYS or EINVAL where the kernel does not have it, and what a filter answers.
+    /// ENOSYS or EINVAL where the kernel does not have this call, and the errors of a filter.
     ///
     /// ```
     /// use rawmap::{DualMapping, Errno};
@@ -263,21 +265,22 @@ impl DualMapping {
         sync_threads()
     }
 
-    /// Moves the view that is run to a place in reserved address space: beside other code, which it then
-    /// reaches by a short jump. The new address is [`run_ptr`](Self::run_ptr); nothing may run at the old one. Code
-    /// that was published must be [published](Self::publish) again, since processors may keep it by address.
+    /// Moves the view that is run to a place in reserved address space, beside other code that it reaches by a
+    /// short jump. Then [`run_ptr`](Self::run_ptr) is the new address, and nothing may run at the old one. Code
+    /// that was published must be [published](Self::publish) again, since processors may hold other code for
+    /// the new address.
     ///
-    /// It was mapped executable where the kernel liked, so that no page gains that right where it lies: it
-    /// works where the system forbids that (`PR_SET_MDWE`), and where code can't be had by committing a
-    /// reservation. Dropped, it leaves its part of the reservation unmapped; to use that once more,
-    /// [`into_parts`](Self::into_parts) and [`Mapping::into_reservation`].
+    /// The view is executable already when it is moved. So this works where the system forbids that memory
+    /// becomes executable later (`PR_SET_MDWE`), as committed memory of a reservation would. When the
+    /// `DualMapping` is dropped, the place is unmapped. To keep the place, use [`into_parts`](Self::into_parts)
+    /// and [`Mapping::into_reservation`].
     ///
     /// The calls of [`Reservation::place`].
     ///
     /// # Errors
-    /// Those of [`Reservation::place`]: that the place is not as long. The view is as it was, but may lie
-    /// elsewhere, so that nothing runs at the old [`run_ptr`](Self::run_ptr) before it was asked for and
-    /// published again; and the place comes back as said there.
+    /// Those of [`Reservation::place`], such as that the place is not as long as the view. The view keeps its
+    /// bytes, but may lie elsewhere: ask for [`run_ptr`](Self::run_ptr) again, and publish the code again
+    /// before it is run. The place comes back, or is lost, as `Reservation::place` says.
     ///
     /// ```
     /// use rawmap::{DualMapping, Mode, Reservation};
@@ -298,13 +301,13 @@ impl DualMapping {
         place.place(&mut self.run).map_err(Refused::of("DualMapping::place_run"))
     }
 
-    /// Moves the view that is written to a place in reserved address space: at a distance from the other one
-    /// that is always the same, say, so that a compiler needs no table of it.
+    /// Moves the view that is written to a place in reserved address space. For example, all writable views may
+    /// lie at the same distance from their executable ones, so that a compiler needs no table of them.
     ///
     /// The calls of [`Reservation::place`].
     ///
     /// # Errors
-    /// As [`place_run`](Self::place_run).
+    /// Those of [`place_run`](Self::place_run).
     ///
     /// ```
     /// use rawmap::{DualMapping, Mode, Reservation};
@@ -321,10 +324,10 @@ impl DualMapping {
         place.place(&mut self.written).map_err(Refused::of("DualMapping::place_written"))
     }
 
-    /// Splits both views, as [`Mapping::split_off`] does one: this one keeps the first `at` bytes, and what
-    /// comes behind is one of its own, which may be kept longer. Where the process has as many mappings as it may
-    /// have, one that is dropped between two others stays mapped; [`into_parts`](Self::into_parts) and
-    /// [`Mapping::unmap`] tell.
+    /// Splits both views at byte `at`, as [`Mapping::split_off`] does: this one keeps the first `at` bytes, and
+    /// the rest is returned as a `DualMapping` of its own. Where the process has as many mappings as it may
+    /// have, the kernel may refuse to unmap a part that lies between two others when it is dropped.
+    /// [`into_parts`](Self::into_parts) and [`Mapping::unmap`] return that error.
     ///
     /// No call.
     ///
@@ -355,8 +358,8 @@ impl DualMapping {
         }
     }
 
-    /// The two views as mappings of their own: the one that is written, and the one that is run. Code that
-    /// is complete may give up the first:
+    /// Turns the two views into mappings of their own: first the one that is written, then the one that is run.
+    /// No call. Code that is complete doesn't need the first:
     ///
     /// ```
     /// use rawmap::DualMapping;
@@ -374,13 +377,15 @@ impl DualMapping {
         (self.written, self.run)
     }
 
-    /// The two views as one owner again.
+    /// Makes a `DualMapping` of two views, such as those of [`into_parts`](Self::into_parts). No call.
     ///
     /// # Safety
-    /// For as long as the result lives: both are equally long, whole pages of ordinary size, and the same memory,
-    /// of which nobody else has a view, nor writes it by a call. The first can be read and written, the second one
-    /// read and run; none of it is guarded. If it is a file's, the file has the bytes, and a block for each: one
-    /// that shrinks is SIGBUS.
+    /// For as long as the result lives:
+    /// - Both are equally long, consist of whole ordinary pages, and map the same memory. Nobody else maps that
+    /// memory, nor writes it by a call.
+    /// - The first can be read and written, and the second can be read and run. None of it is guarded.
+    /// - If the memory is a file's, the file has the bytes, and a block for each. If it shrinks, an access is
+    /// SIGBUS.
     #[must_use]
     pub const unsafe fn from_parts(written: Mapping<Raw>, run: Mapping<Raw>) -> Self {
         Self { written, run }

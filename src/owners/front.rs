@@ -8,9 +8,10 @@ use core::ffi::CStr;
 use core::ops::{Deref, DerefMut, RangeBounds};
 use core::slice;
 
-/// Reserved address space of which the front is memory: a `&mut [u8]` that grows and shrinks at its end, and
-/// never moves. For growing tables and linear memories. It lends all of its bytes by one borrow; what lends several,
-/// as an arena does, is built on a [`Reservation`](crate::Reservation#an-arena).
+/// Reserved address space, the front of which is memory: a `&mut [u8]` that grows and shrinks at its end, and
+/// never moves. It is for growing tables and linear memories. One borrow lends all of its bytes; an arena,
+/// which lends parts of its memory at the same time, is built on a
+/// [`Reservation`](crate::Reservation#an-arena).
 ///
 /// ```
 /// use rawmap::Front;
@@ -31,7 +32,7 @@ pub struct Front {
 }
 
 impl Front {
-    /// Reserves address space for `most` bytes, rounded up to whole pages, of which none is in use yet.
+    /// Reserves address space for `most` bytes, rounded up to whole pages. The length is 0 at first.
     ///
     /// One call: that of [`Reservation::new`].
     ///
@@ -42,15 +43,15 @@ impl Front {
         Ok(Self { space, len: 0 })
     }
 
-    /// Makes it `len` bytes long. What it gains is zeroes; what it loses is given back, and no longer
-    /// [counted](crate#granules-and-what-is-counted).
+    /// Makes it `len` bytes long. The bytes that it gains are zeroes. Pages that it loses are given back, and
+    /// are no longer [counted](crate#granules-and-what-is-counted).
     ///
-    /// One call, if the number of pages changes: `mprotect(end, ..., PROT_READ|PROT_WRITE)`, or that of
-    /// [`Reservation::decommit`].
+    /// One call, if the number of pages changes: to grow `mprotect(end, ..., PROT_READ|PROT_WRITE)`, and to
+    /// shrink that of [`Reservation::decommit`].
     ///
     /// # Errors
-    /// Fails if `len` is more than what is reserved; ENOMEM if there is not so much memory. It is as it was: what was
-    /// committed until then, where the reserved pages are several mappings to the kernel, is given back.
+    /// Fails if `len` is more than what is reserved; ENOMEM if there is not so much memory. After an error the
+    /// length is as it was, and pages that were committed before the kernel refused are given back.
     ///
     /// ```
     /// use rawmap::Front;
@@ -89,14 +90,14 @@ impl Front {
         Ok(())
     }
 
-    /// How many bytes are reserved: the most that its length can be.
+    /// How many bytes are reserved, which is the most that the length can become.
     #[must_use]
     pub const fn reserved(&self) -> usize {
         self.space.len()
     }
 
-    /// Says how pages will be used, as [`Mapping::advise`](crate::Mapping::advise) does; of all that is
-    /// reserved. Of what is not in use, the advice goes when it is given back.
+    /// Tells the kernel how pages will be used, as [`Mapping::advise`](crate::Mapping::advise) does. The range
+    /// may be any of the reserved bytes. Pages lose the advice when they are given back. One call.
     ///
     /// # Errors
     /// Those of [`Mapping::advise`](crate::Mapping::advise).
@@ -104,7 +105,8 @@ impl Front {
         self.space.advise(range, advice).map_err(Error::of("Front::advise"))
     }
 
-    /// Names pages, as [`Mapping::name`](crate::Mapping::name) does; of all that is reserved.
+    /// Names pages, as [`Mapping::name`](crate::Mapping::name) does. The range may be any of the reserved
+    /// bytes. One call.
     ///
     /// # Errors
     /// Those of [`Mapping::name`](crate::Mapping::name).

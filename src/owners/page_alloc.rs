@@ -9,27 +9,27 @@ use crate::owners::process::{grows_into_stack_ground, page_size};
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::null_mut;
 
-/// An allocator that maps whole pages for each block: for large blocks, and as the floor under other
-/// allocators.
+/// An allocator that maps whole pages for each block. It is for large blocks, and as the source of memory for
+/// other allocators.
 ///
-/// For small blocks there is a page of code to copy in `examples/allocator`: dlmalloc, and in front of it blocks that
-/// each thread keeps.
+/// [The guide to allocators](crate::guide::allocators) says what to use for small blocks.
 ///
-/// A block costs at least a page, and a call to get and to free it; but it grows by `mremap`, which moves
-/// pages and copies nothing, so a `Vec` grows to gigabytes without a copy. Zeroed memory costs nothing more.
+/// A block takes up at least a page, and costs a call to allocate and another to free. But it grows by
+/// `mremap`, which moves pages and copies nothing, so that a `Vec` grows to gigabytes without a copy. Zeroed
+/// memory costs no more than other memory.
 ///
 /// | operation | calls |
 /// |---|---|
-/// | `alloc`, `alloc_zeroed` | 1 `mmap`; aligned above a page, those of [`MapOptions::align`](crate::MapOptions::align) |
+/// | `alloc`, `alloc_zeroed` | 1 `mmap`; for an alignment of more than a page, those of [`MapOptions::align`](crate::MapOptions::align) |
 /// | `dealloc` | 1 `munmap` |
-/// | `realloc` to less | 0 within the same pages, else 1 `munmap` |
-/// | `realloc` to more | 0 within the same pages, else 1 `mremap`; where that is refused (aligned above a page and no room behind it, or the block's parts differ by advice): as `alloc` and `dealloc`, and a copy |
+/// | `realloc` to less | 0 if the number of pages stays, else 1 `munmap` |
+/// | `realloc` to more | 0 if the number of pages stays, else 1 `mremap`; where that is refused (the alignment is more than a page and there is no room behind the block, or parts of it differ by advice), those of `alloc` and `dealloc`, and a copy |
 ///
-/// It has no state and takes no lock, so it may be used from several threads, from a signal handler that
-/// interrupted it, and in a forked child. A failure is a null pointer, as `GlobalAlloc` has it; so is a block
-/// of size 0, which `GlobalAlloc`'s callers never ask for, but other traits' do. Where the kernel refuses to
-/// unmap (the process has as many mappings as it may have), the memory is freed all the same, and the address
-/// space is not.
+/// It has no state and takes no lock. So it may be used from several threads, from a signal handler that
+/// interrupted it, and in a forked child. It returns a null pointer if it fails, as `GlobalAlloc` asks, and
+/// also for size 0, which callers of `GlobalAlloc` never pass. Where the kernel refuses to unmap a block (the
+/// process has as many mappings as it may have), the memory is freed nevertheless, but the address space is
+/// not.
 ///
 /// ```
 /// use rawmap::PageAlloc;

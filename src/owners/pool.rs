@@ -16,9 +16,9 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Chunks of one length and alignment, which several threads may take and put back at once.
 ///
-/// It reserves address space for all of them, without counting it ([`Mode::Overcommit`]). To take a chunk
-/// costs no call, and to drop it, which puts it back, neither. A chunk holds what its last user left; it is
-/// zeroes if it had none, or was [purged](Chunk::purge).
+/// It reserves address space for all of them, which is not [counted](crate#granules-and-what-is-counted)
+/// ([`Mode::Overcommit`]). It costs no call to take a chunk, nor to put it back, which its drop does. A chunk
+/// holds what its last user left there. It is zeroes if it had no user yet, or was [purged](Chunk::purge).
 ///
 /// ```
 /// use rawmap::Pool;
@@ -44,10 +44,10 @@ impl Pool {
     /// Reserves address space for `count` chunks of `len` bytes, rounded up to whole pages, each at a multiple
     /// of `align`, a power of two.
     ///
-    /// The calls of [`Reservation::aligned`], and one `mmap` for a bit of each chunk.
+    /// The calls of [`Reservation::aligned`], and one `mmap` for a bitmap of the chunks.
     ///
     /// # Errors
-    /// Those of [`Reservation::aligned`], of all chunks together.
+    /// Those of [`Reservation::aligned`] for all chunks together. It also fails if the count is 0.
     pub fn new(count: usize, len: usize, align: usize) -> Result<Self, Error> {
         const OPERATION: &str = "Pool::new";
         check_alignment(OPERATION, align)?;
@@ -57,7 +57,7 @@ impl Pool {
         Ok(Self { space, len: chunk, stride, numbers: Numbers::new(count)? })
     }
 
-    /// A chunk that nobody has; `None` if all are taken. No call.
+    /// Takes a chunk that nobody has; `None` if all are taken. No call.
     #[must_use]
     pub fn take(&self) -> Option<Chunk<'_>> {
         Some(Chunk { pool: self, number: self.numbers.take()? })
@@ -69,7 +69,7 @@ impl Pool {
         self.numbers.count
     }
 
-    /// Names all of it, as [`Mapping::name`] does.
+    /// Names all of the pool's memory, as [`Mapping::name`] does. One call.
     ///
     /// # Errors
     /// Those of [`Mapping::name`].
@@ -78,7 +78,7 @@ impl Pool {
     }
 }
 
-/// A chunk of a [`Pool`]: a `&mut [u8]`, put back when it is dropped.
+/// A chunk of a [`Pool`]. It derefs to `&mut [u8]`, and is put back when it is dropped.
 #[derive(Debug)]
 #[must_use = "it is put back at once"]
 pub struct Chunk<'pool> {
@@ -87,7 +87,7 @@ pub struct Chunk<'pool> {
 }
 
 impl Chunk<'_> {
-    /// Frees its memory, and leaves it zeroes.
+    /// Frees the chunk's memory. It reads as zeroes afterwards.
     ///
     /// One call: `madvise(start, len, MADV_DONTNEED)`; if part of it is locked, one more,
     /// `MADV_DONTNEED_LOCKED`.
@@ -140,10 +140,11 @@ impl Drop for Chunk<'_> {
 
 /// Stacks with a guard below each, which several threads may take and put back at once.
 ///
-/// It reserves address space for all of them, without counting it. To take a stack for the first time costs
-/// the call of its guard ([`Mapping::guard`]); from then on no call, and none to drop it, which puts it back.
-/// Where the kernel has guards (Linux 6.13), all of them are one mapping to it; before, each is two, and a
-/// process may have about 32,000 of them (`vm.max_map_count`).
+/// It reserves address space for all of them, which is not [counted](crate#granules-and-what-is-counted). The
+/// first take of a stack costs the call that guards it ([`Mapping::guard`]). Later takes cost no call, nor does
+/// it to put a stack back, which its drop does. Where the kernel has guards (Linux 6.13), it holds all of the
+/// stacks as one mapping; before, each stack is two mappings, and a process may have about 32,000 stacks
+/// (`vm.max_map_count`).
 ///
 /// ```
 /// use rawmap::StackPool;
@@ -168,10 +169,10 @@ impl StackPool {
     /// Reserves address space for `count` stacks of `len` usable bytes, rounded up to whole pages, each above a
     /// guard of [`Stack::GUARD`] bytes.
     ///
-    /// Three calls: one `mmap` for all of them, and two for a bit of each.
+    /// Three calls: one `mmap` for all stacks, and two for bitmaps of them.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap), of all stacks together. It also fails if the count or the length is 0.
+    /// Those of [`mmap`](crate::mmap) for all stacks together. It also fails if the count or the length is 0.
     pub fn new(count: usize, len: usize) -> Result<Self, Error> {
         const OPERATION: &str = "StackPool::new";
         let page = page_size()?;
@@ -186,7 +187,8 @@ impl StackPool {
         Ok(Self { all, guard, len: usable, numbers: Numbers::new(count)?, guarded: bits(count)? })
     }
 
-    /// A stack that nobody has.
+    /// Takes a stack that nobody has. No call, except the first time that the stack is taken: then those of
+    /// [`Mapping::guard`].
     ///
     /// # Errors
     /// ENOMEM if all are taken. For a stack that is taken for the first time, those of [`Mapping::guard`].
@@ -215,7 +217,7 @@ impl StackPool {
         self.numbers.count
     }
 
-    /// Names all of it, as [`Mapping::name`] does.
+    /// Names all of the pool's memory, as [`Mapping::name`] does. One call.
     ///
     /// # Errors
     /// Those of [`Mapping::name`].
@@ -224,7 +226,17 @@ impl StackPool {
     }
 }
 
-/// A stack of a [`StackPool`], put back when it is dropped.
+/// A stack of a [`StackPool`], which is put back when it is dropped. It holds what its last user left there.
+///
+/// ```
+/// use rawmap::StackPool;
+/// let stacks = StackPool::new(100, 64 << 10)?;
+/// let mut stack = stacks.take()?;
+/// assert_eq!(stack.bottom().wrapping_add(stack.len()), stack.top());
+/// assert_eq!(stack.guard().end, stack.bottom());
+/// stack.reset()?; // nobody runs on it; its memory is free now
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "it is put back at once"]
 pub struct PooledStack<'pool> {
@@ -233,27 +245,27 @@ pub struct PooledStack<'pool> {
 }
 
 impl PooledStack<'_> {
-    /// The end of the usable part: where a stack pointer starts, aligned to the page.
+    /// The end of the usable part, where a stack pointer starts. It is a multiple of the page size.
     #[must_use]
     pub fn top(&self) -> *mut u8 {
         self.bottom().wrapping_add(self.pool.len)
     }
 
-    /// The lowest usable byte, right above the guard.
+    /// A pointer to the lowest usable byte, which lies right above the guard.
     #[must_use]
     pub fn bottom(&self) -> *mut u8 {
         let start = self.number * (self.pool.guard + self.pool.len);
         self.pool.all.as_ptr().wrapping_add(start + self.pool.guard)
     }
 
-    /// The usable length in bytes: whole pages.
+    /// The usable length in bytes, a multiple of the page size.
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // A stack is never empty.
     pub const fn len(&self) -> usize {
         self.pool.len
     }
 
-    /// Where the guard lies: an access to any of it is an overflow of this stack.
+    /// The range of the guard. An access to any byte of it is an overflow of this stack.
     #[must_use]
     pub fn guard(&self) -> Range<*mut u8> {
         self.bottom().wrapping_sub(self.pool.guard)..self.bottom()
@@ -261,7 +273,7 @@ impl PooledStack<'_> {
 
     /// Frees the memory of the usable part, which reads as zeroes afterwards. The guard stays.
     ///
-    /// One call: as [`Stack::reset`].
+    /// One call: that of [`Stack::reset`].
     ///
     /// # Errors
     /// Those of [`Stack::reset`].

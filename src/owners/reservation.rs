@@ -28,15 +28,15 @@ use core::ptr::NonNull;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Mode {
-    /// Readable and writable from the start, and not counted as memory that the kernel owes
-    /// (`MAP_NORESERVE`): committing costs no call. Under strict accounting (`vm.overcommit_memory` 2) it is
-    /// counted all the same, and fails at once where there is not so much; and it counts against RLIMIT_DATA
-    /// in full.
+    /// All of it is readable and writable from the start (`MAP_NORESERVE`), so that committing costs no call.
+    /// It is not [counted](crate#granules-and-what-is-counted), except under strict accounting
+    /// (`vm.overcommit_memory` 2): there all of it is counted at once, and reserving fails where there is not
+    /// so much memory. All of it counts against RLIMIT_DATA.
     Overcommit,
-    /// Inaccessible until it is committed, and again when it is decommitted. What is committed is
-    /// [counted](crate#granules-and-what-is-counted): committing is ENOMEM over the limit of `vm.overcommit_memory` 2 or RLIMIT_DATA.
-    /// Each boundary between the two is one more of the process's mappings, of which it may have 65,530
-    /// (`vm.max_map_count`).
+    /// Pages are inaccessible until they are committed, and again after they are decommitted. What is committed
+    /// is [counted](crate#granules-and-what-is-counted): committing is ENOMEM over RLIMIT_DATA, or over the
+    /// limit of strict accounting. Each boundary between committed and other pages makes one more mapping, of
+    /// which a process may have 65,530 (`vm.max_map_count`).
     Strict,
 }
 
@@ -51,19 +51,20 @@ impl Mode {
     }
 }
 
-/// Reserved address space: had in one call, then committed and given back by parts.
+/// Reserved address space, which one call maps, and which is then committed and given back in parts.
 ///
-/// There are two ways to use it, which may be mixed:
-/// - By `&self`, and raw pointers: [`commit`](Self::commit), [`purge`](Self::purge) and
-///   [`decommit`](Self::decommit) ranges of it. The caller knows what is committed; nothing is recorded here,
-///   so several threads may do it at once. That is for allocators.
-/// - By value: [`split_off`](Self::split_off) a piece, which becomes a [`Mapping`] of its own, committed
-///   ([`into_mapping`](Self::into_mapping)) or with something else [placed](Self::place) there; and goes back
-///   by [`Mapping::into_reservation`]. That is for what must lie side by side: images, guest memory, code near
-///   other code.
+/// There are two ways to use it. A program may do both:
+/// - By `&self` and raw pointers: [`commit`](Self::commit), [`purge`](Self::purge) and
+///   [`decommit`](Self::decommit) ranges of it. The caller keeps track of what is committed; the reservation
+///   records nothing, so several threads may do it at once. This is for allocators: see [their
+///   chapter](crate::guide::allocators).
+/// - By value: [`split_off`](Self::split_off) a piece. Turn that into a committed [`Mapping`]
+///   ([`into_mapping`](Self::into_mapping)), or [`place`](Self::place) another mapping there.
+///   [`Mapping::into_reservation`] is the way back. This is for memory that must lie side by side: images,
+///   guest memory, code near other code.
 ///
-/// Ranges are of bytes, and must be whole pages. Nothing here takes a lock or memory from a heap, so that an allocator
-/// may be built on it, the program's global one too.
+/// Ranges count bytes, and must be whole pages. Nothing here takes a lock, or memory from a heap, so that any
+/// allocator may be built on it, also the program's global one.
 ///
 /// | calls | [`Overcommit`](Mode::Overcommit) | [`Strict`](Mode::Strict) |
 /// |---|---|---|
@@ -83,8 +84,8 @@ impl Mode {
 /// ```
 ///
 /// # An arena
-/// It hands out zeroed values by `&self`, which live as long as it does, at addresses that they keep. Memory is
-/// committed as it grows, in steps, so that few allocations make a call.
+/// This arena hands out zeroed values by `&self`. They live as long as the arena, at addresses that stay. It
+/// commits memory in steps as it grows, so that few allocations make a call.
 ///
 /// ```
 /// use rawmap::{Error, Mode, Reservation};
@@ -152,13 +153,14 @@ pub struct Reservation {
 impl Reservation {
     /// Reserves `len` bytes, rounded up to whole pages.
     ///
-    /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE, -1, 0)`, or
-    /// in strict mode `mmap(NULL, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`. The first in a process
-    /// also makes those of [`prepare`](crate::prepare).
+    /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE, -1, 0)`, or in
+    /// strict mode `mmap(NULL, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`. The first reservation of a
+    /// process also makes the calls of [`prepare`](crate::prepare).
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap). It also fails if the length is more than `isize::MAX`; and in strict mode,
-    /// by ENOMEM, if the only room that is left is where the main thread's stack may grow.
+    /// Those of [`mmap`](crate::mmap): EINVAL for length 0. It also fails if the length is more than
+    /// `isize::MAX`, and in strict mode, with ENOMEM, if the only room that is left is where the main thread's
+    /// stack may grow.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
@@ -174,13 +176,15 @@ impl Reservation {
 
     /// Reserves `len` bytes, rounded up to whole pages, at a multiple of `align`, a power of two.
     ///
-    /// As [`new`](Self::new); above a page one call for `len + align - page` bytes, and one for each end that
-    /// is too much, mostly one. Where the length is at least the alignment, the kernel's own choice is tried
-    /// first, which is aligned when its neighbours are. Where the process has as many mappings as it may have, an end
-    /// that the kernel does not take back stays mapped.
+    /// For an alignment of up to a page, the calls are those of [`new`](Self::new). For a larger one, `new`'s
+    /// call maps `len + align - page` bytes, and one or two calls unmap the ends that are too much. Where the
+    /// length is at least the alignment, the kernel's own choice is tried first, which is often aligned if
+    /// neighbouring mappings are. Where the process has as many mappings as it may have, the kernel may refuse
+    /// to unmap an end, which then stays mapped.
     ///
     /// # Errors
-    /// Those of [`new`](Self::new), and that the alignment is no power of two. Nothing stays mapped.
+    /// Those of [`new`](Self::new). It also fails if the alignment is not a power of two. After an error
+    /// nothing stays mapped.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
@@ -208,7 +212,7 @@ impl Reservation {
         Ok(Self { all: place::aligned(operation, len, align, prot, flags)?, mode })
     }
 
-    /// The first byte.
+    /// A pointer to the first byte.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
@@ -223,13 +227,13 @@ impl Reservation {
         self.all.as_ptr()
     }
 
-    /// The length in bytes: whole pages.
+    /// The length in bytes, a multiple of the page size.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.all.len()
     }
 
-    /// Whether it holds nothing, as what was split off at its end does.
+    /// Whether its length is 0, as after a split at its start or end.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.all.is_empty()
@@ -241,22 +245,22 @@ impl Reservation {
         self.mode
     }
 
-    /// The page size, which its ranges are multiples of.
+    /// The page size: ranges must begin and end at multiples of it.
     #[must_use]
     pub const fn granule(&self) -> PageSize {
         self.all.granule()
     }
 
-    /// Makes pages readable and writable. What was not used yet, or was decommitted, is zeroes.
+    /// Makes pages readable and writable. Pages that were not used yet, or were decommitted, are zeroes.
     ///
     /// [`Overcommit`](Mode::Overcommit): no call. [`Strict`](Mode::Strict): one, `mprotect(start, len,
     /// PROT_READ|PROT_WRITE)`.
     ///
     /// # Errors
-    /// A range that does not lie within the reservation, or is not whole pages; in strict mode those of
-    /// [`mprotect`](crate::mprotect): ENOMEM if there is not so much memory, or the process has too many
-    /// mappings. Where the kernel holds the range in several parts, those before the one that it refused are
-    /// committed then; [`decommit`](Self::decommit) gives them back.
+    /// Fails if the range does not lie within the reservation, or is not whole pages. In strict mode also the
+    /// errors of [`mprotect`](crate::mprotect): ENOMEM if there is not so much memory, or the process has too
+    /// many mappings. Where the kernel holds the range in several parts, the parts before the one that it
+    /// refused are committed then; [`decommit`](Self::decommit) gives them back.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
@@ -279,19 +283,20 @@ impl Reservation {
         }
     }
 
-    /// Gives pages back until they are committed again. Their contents are lost.
+    /// Gives the memory of pages back, until they are committed again. Their contents are lost.
     ///
     /// [`Overcommit`](Mode::Overcommit): one call, `madvise(start, len, MADV_DONTNEED)`.
     /// [`Strict`](Mode::Strict): one, `mmap(start, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1,
-    /// 0)`, after which they are no longer [counted](crate#granules-and-what-is-counted). Where that is ENOMEM, it is made once more, with
-    /// `MAP_FIXED_NOREPLACE`, since a kernel before 6.12 may have unmapped the pages by then, and what that
-    /// places elsewhere is unmapped. Where the kernel refuses both, since the process has as many mappings as it
-    /// may have, their memory is freed as in the other mode, and they stay counted and accessible. In strict mode
-    /// the pages' advice, name, lock, NUMA policy and protection key go with them.
+    /// 0)`, after which the pages are no longer [counted](crate#granules-and-what-is-counted) and have lost
+    /// their advice, name, lock, NUMA policy and protection key. If that call is ENOMEM, it is made again with
+    /// `MAP_FIXED_NOREPLACE`, since a kernel before 6.12 may have unmapped the pages by then; if the kernel
+    /// maps elsewhere, that is unmapped again. If the kernel refuses both, since the process has as many
+    /// mappings as it may have, the memory is freed as in the other mode, and the pages stay counted and
+    /// accessible.
     ///
     /// # Errors
-    /// A range that does not lie within the reservation, or is not whole pages; those of
-    /// [`madvise`](crate::madvise).
+    /// Those of [`madvise`](crate::madvise). It also fails if the range does not lie within the reservation, or
+    /// is not whole pages.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
@@ -315,14 +320,14 @@ impl Reservation {
         unsafe { purge_private(addr, len) }
     }
 
-    /// Frees the memory of pages, and leaves them committed: they read as zeroes.
+    /// Frees the memory of pages, and leaves them committed and counted: they read as zeroes.
     ///
     /// One call: `madvise(start, len, MADV_DONTNEED)`; if part of them is locked, one more,
-    /// `MADV_DONTNEED_LOCKED`.
+    /// `MADV_DONTNEED_LOCKED` (Linux 5.18).
     ///
     /// # Errors
-    /// Those of [`madvise`](crate::madvise), and a range that does not lie within the reservation, or is not
-    /// whole pages.
+    /// Those of [`madvise`](crate::madvise). It also fails if the range does not lie within the reservation, or
+    /// is not whole pages.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
@@ -340,8 +345,9 @@ impl Reservation {
         unsafe { purge_private(addr, len) }
     }
 
-    /// Says how pages will be used, as [`Mapping::advise`] does. It stays when they are purged, and goes when
-    /// they are decommitted in strict mode.
+    /// Tells the kernel how pages will be used, as [`Mapping::advise`] does. The pages keep the advice when
+    /// they are purged, and lose it when they are decommitted in strict mode. One call: that of
+    /// [`Mapping::advise`].
     ///
     /// # Errors
     /// Those of [`Mapping::advise`].
@@ -356,7 +362,7 @@ impl Reservation {
         self.all.advise(range, advice).map_err(Error::of("Reservation::advise"))
     }
 
-    /// Names pages, as [`Mapping::name`] does.
+    /// Names pages, as [`Mapping::name`] does. One call: that of [`Mapping::name`].
     ///
     /// # Errors
     /// Those of [`Mapping::name`].
@@ -374,8 +380,8 @@ impl Reservation {
         Ok((self.as_ptr().wrapping_add(pages.start), pages.len()))
     }
 
-    /// Splits the reservation in two, as [`Mapping::split_off`] does: this one keeps the first `at` bytes, and
-    /// what comes behind is one of its own.
+    /// Splits the reservation in two at byte `at`, as [`Mapping::split_off`] does: this one keeps the first
+    /// `at` bytes, and the rest is returned as a reservation of its own.
     ///
     /// No call.
     ///
@@ -395,13 +401,13 @@ impl Reservation {
         Ok(Self { all, mode: self.mode })
     }
 
-    /// Joins another reservation to this one, if it lies right behind it and is of the same mode; else gives
-    /// it back.
+    /// Joins another reservation to this one, if that lies right behind this one and is of the same mode. Else
+    /// it comes back.
     ///
     /// No call.
     ///
     /// # Errors
-    /// The other reservation, as it was.
+    /// The other reservation comes back as it was, if it does not lie there or is of the other mode.
     pub fn try_unsplit(&mut self, other: Self) -> Result<(), Self> {
         let mode = other.mode;
         if self.mode != mode {
@@ -410,13 +416,14 @@ impl Reservation {
         self.all.try_unsplit(other.all).map_err(|all| Self { all, mode })
     }
 
-    /// Commits all of it, as a mapping: a `&mut [u8]`.
+    /// Commits all of it, and turns it into a mapping that derefs to `&mut [u8]`.
     ///
-    /// No call, or in strict mode one: that of [`commit`](Self::commit). There is no moment at which the place
-    /// is nobody's.
+    /// No call, or in strict mode one: that of [`commit`](Self::commit). At no moment is the place free for
+    /// others.
     ///
     /// # Errors
-    /// Those of [`commit`](Self::commit). The reservation comes back, parts of it perhaps committed, as there.
+    /// Those of [`commit`](Self::commit). The reservation comes back; parts of it may be committed, as after a
+    /// failed `commit`.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
@@ -433,26 +440,29 @@ impl Reservation {
         }
     }
 
-    /// Moves a mapping to this place: its pages lie here afterwards, and no byte is copied. There is no moment
-    /// at which the place is nobody's, so nothing else comes to lie there, and no other thread's mapping is
-    /// lost. Code that is moved is [published](Mapping::publish) once more before it is run.
+    /// Moves a mapping to this reservation's place: its pages lie here afterwards, and no byte is copied. At no
+    /// moment is the place free for others, so no other thread's mapping comes to lie there or is lost. Code
+    /// that is moved must be [published](Mapping::publish) again before it is run.
     ///
-    /// Three calls: `madvise(place, len, MADV_DONTNEED)`, so that a place that is lost costs no memory; of private
-    /// memory `madvise(mapping, len, MADV_UNMERGEABLE)`, since a signal would otherwise interrupt the kernel while it
-    /// takes merged pages (KSM) apart; and
-    /// `mremap(mapping, len, len, MREMAP_MAYMOVE|MREMAP_FIXED, place)`. For more than a page there are two before
-    /// them, which show that the kernel holds the mapping in one part, since of several it might move some and
-    /// not all: `mremap(mapping, len, len + page, MREMAP_MAYMOVE, NULL)`, and `munmap` of that page.
+    /// Three calls: `madvise(place, len, MADV_DONTNEED)`, so that a lost place costs no memory; for private
+    /// memory `madvise(mapping, len, MADV_UNMERGEABLE)`, since a signal could otherwise interrupt the kernel
+    /// while it takes merged pages (KSM) apart; and `mremap(mapping, len, len, MREMAP_MAYMOVE|MREMAP_FIXED,
+    /// place)`. For more than a page, two calls come first: `mremap(mapping, len, len + page, MREMAP_MAYMOVE,
+    /// NULL)`, and `munmap` of the added page. They show that the kernel holds the mapping in one part; of
+    /// several parts it might move only some.
     ///
     /// # Errors
-    /// Fails if the mapping does not take up as many bytes as the place, if it lies on huge pages, or if the place
-    /// lies where the main thread's stack may grow. Else those of [`mremap`](crate::mremap): EFAULT if the
-    /// mapping's parts differ, see [`Mapping::resize`], or if it is a driver's memory of more than a page; EINVAL
-    /// if its driver does not let it be moved. The mapping is as it was, but may lie elsewhere. The place comes
-    /// back, without what it held; but it is lost if the error does not tell whether the place was unmapped before,
-    /// and something is mapped there, be it the place still or what another thread has mapped since. So it is where
-    /// the process has as many mappings as it may have; there, or where a filter refuses `munmap`, the page that
-    /// was added to the mapping may stay mapped behind where it lay.
+    /// Fails if the mapping does not take up as many bytes as the place, if it lies on huge pages, or if the
+    /// place lies where the main thread's stack may grow. Else the errors of [`mremap`](crate::mremap): EFAULT
+    /// if the kernel holds the mapping in several parts (see [`Mapping::resize`]), or if it is more than a page
+    /// of a driver's memory; EINVAL if its driver does not let it be moved. The mapping is as it was, but may
+    /// lie elsewhere.
+    ///
+    /// After an error the place comes back without what it held, or is lost. It is lost if the error does not
+    /// tell whether the kernel has unmapped the place, and something is mapped there: that may be the place
+    /// itself, or what another thread has mapped since. This happens where the process has as many mappings as
+    /// it may have. There, or where a filter refuses `munmap`, the page that was added to the mapping may stay
+    /// mapped.
     ///
     /// ```
     /// use rawmap::{MapOptions, Mode, Reservation};
@@ -515,8 +525,8 @@ impl Reservation {
         Ok(())
     }
 
-    /// The same range, of which the type promises nothing any more: to be kept in a static
-    /// ([`Mapping::into_raw_parts`]), or for what is not offered here.
+    /// Turns it into a [`Raw`] mapping of the same range, to keep its parts in a static
+    /// ([`Mapping::into_raw_parts`]), or for operations that a reservation does not have. No call.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};
@@ -533,14 +543,17 @@ impl Reservation {
         self.all
     }
 
-    /// A raw mapping as a reservation, which it was before [`into_raw`](Self::into_raw), or may pass for.
+    /// Makes a reservation of a raw mapping, such as one that [`into_raw`](Self::into_raw) made. No call.
     ///
     /// # Safety
-    /// It is private anonymous memory on ordinary pages, begins with a page and is whole pages. Those that can be
-    /// read and written, which in the mode of overcommitment are all of them, are what [`assume`](Mapping::assume)
-    /// asks for of [`ReadWrite`]: none is guarded, or dropped by the kernel (`MADV_FREE`, `MAP_DROPPABLE`). So are
-    /// the others once they are committed. In strict mode it is not `MAP_NORESERVE`, and does not lie where the main
-    /// thread's stack may grow ([`prepare`](crate::prepare)), as nothing does that a reservation has made.
+    /// - The mapping is private anonymous memory on ordinary pages, and consists of whole pages from its first
+    /// byte on.
+    /// - In [`Mode::Overcommit`] all of it can be read and written.
+    /// - The pages that can be read and written, and all others once they are committed, are as
+    /// [`assume`](Mapping::assume) asks for [`ReadWrite`]: none is guarded, and the kernel drops none
+    /// (`MADV_FREE`, `MAP_DROPPABLE`).
+    /// - In [`Mode::Strict`] it is not `MAP_NORESERVE`, and does not lie where the main thread's stack may grow
+    /// ([`prepare`](crate::prepare)). A mapping that a reservation was turned into does not.
     #[must_use]
     pub const unsafe fn from_raw(mapping: Mapping<Raw>, mode: Mode) -> Self {
         Self { all: mapping, mode }
@@ -548,18 +561,18 @@ impl Reservation {
 }
 
 impl<A: Access> Mapping<A> {
-    /// Gives up what is mapped, and keeps the place: the way back from
+    /// Gives up what is mapped, and keeps the place as a reservation. It is the way back from
     /// [`Reservation::into_mapping`] and [`Reservation::place`].
     ///
     /// One call: `mmap(start, mapped_len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED, -1, 0)`; for
     /// [`Mode::Overcommit`] with `MAP_NORESERVE`, and one more, `mprotect(start, mapped_len,
-    /// PROT_READ|PROT_WRITE)`. Pages that were touched apart become one with their neighbours again.
+    /// PROT_READ|PROT_WRITE)`. The kernel can then join the pages with their neighbours again.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap): ENOMEM where the process has as many mappings as it may have. It also fails
-    /// if the mapping lies on huge pages, or where the main thread's stack may grow. The mapping comes back; but it
-    /// is unmapped if that mprotect is refused: under strict accounting (`vm.overcommit_memory` 2), over
-    /// RLIMIT_DATA, with as many mappings as there may be, or by a filter. Strict mode has no such step.
+    /// Those of [`mmap`](crate::mmap): ENOMEM where the process has as many mappings as it may have. It also
+    /// fails if the mapping lies on huge pages, or where the main thread's stack may grow. After these errors
+    /// the mapping comes back. For [`Mode::Overcommit`], it is unmapped if the `mprotect` is refused: under
+    /// strict accounting (`vm.overcommit_memory` 2), over RLIMIT_DATA, with too many mappings, or by a filter.
     ///
     /// ```
     /// use rawmap::{Mode, Reservation};

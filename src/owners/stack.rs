@@ -8,12 +8,12 @@ use crate::owners::place::{self, rounded_behind};
 use crate::owners::process::page_size;
 use core::ops::Range;
 
-/// A stack: a usable part, and below it a guard that no access survives.
+/// Memory for a stack: a usable part, and below it a guard. An access to the guard is SIGSEGV.
 ///
-/// Two calls: `mmap(NULL, guard + len, PROT_READ|PROT_WRITE,
-/// MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_STACK, -1, 0)`, and [`Mapping::guard`]'s. Where the kernel has
-/// guards (Linux 6.13), it holds neighbouring stacks as one mapping; before, each is two, and a process may
-/// have about 32,000 stacks (`vm.max_map_count`).
+/// Two calls: `mmap(NULL, guard + len, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE|MAP_STACK,
+/// -1, 0)`, and that of [`Mapping::guard`]. Where the kernel has guards (Linux 6.13), it holds neighbouring
+/// stacks as one mapping; before, each stack is two mappings, and a process may have about 32,000 stacks
+/// (`vm.max_map_count`).
 ///
 /// ```
 /// use rawmap::Stack;
@@ -32,16 +32,17 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// How large a guard is where nothing else is said, in bytes: 64 KiB. It is address space, and 8 bytes of page
-    /// tables for each page; code that is compiled without stack probes steps over less.
+    /// The size of the guard that [`new`](Self::new) makes, in bytes: 64 KiB. It costs address space, and 8
+    /// bytes of page tables for each page. Code that is compiled without stack probes could step over a smaller
+    /// one.
     pub const GUARD: usize = 64 << 10;
 
     /// A stack of `len` usable bytes, rounded up to whole pages, above a guard of [`GUARD`](Self::GUARD)
     /// bytes.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap) and [`Mapping::guard`]. It also fails if the length is 0, or with the
-    /// guard more than `isize::MAX`. Nothing stays mapped.
+    /// Those of [`mmap`](crate::mmap) and [`Mapping::guard`]. It also fails if the length is 0, or if length
+    /// and guard together are more than `isize::MAX`. After an error nothing stays mapped.
     ///
     /// ```
     /// use rawmap::Stack;
@@ -54,11 +55,11 @@ impl Stack {
         Self::made("Stack::new", len, Self::GUARD)
     }
 
-    /// The same with a guard of `guard` bytes, rounded up to whole pages. With 0 it has none, and nothing stops
-    /// what overflows it.
+    /// A stack of `len` usable bytes above a guard of `guard` bytes, both rounded up to whole pages. With a
+    /// guard of 0 bytes nothing stops an overflow.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Those of [`new`](Self::new).
     ///
     /// ```
     /// use rawmap::Stack;
@@ -87,7 +88,7 @@ impl Stack {
         Ok(Self { all, guard })
     }
 
-    /// The end of the usable part: where a stack pointer starts, aligned to the page.
+    /// The end of the usable part, where a stack pointer starts. It is a multiple of the page size.
     ///
     /// ```
     /// use rawmap::Stack;
@@ -104,7 +105,7 @@ impl Stack {
         self.all.as_ptr().wrapping_add(self.all.len())
     }
 
-    /// The lowest usable byte, right above the guard.
+    /// A pointer to the lowest usable byte, which lies right above the guard.
     ///
     /// ```
     /// use rawmap::Stack;
@@ -122,14 +123,14 @@ impl Stack {
         self.all.as_ptr().wrapping_add(self.guard)
     }
 
-    /// The usable length in bytes: whole pages.
+    /// The usable length in bytes, a multiple of the page size.
     #[must_use]
     #[allow(clippy::len_without_is_empty)] // A stack is never empty.
     pub const fn len(&self) -> usize {
         self.all.len() - self.guard
     }
 
-    /// Where the guard lies: an access to any of it is an overflow of this stack.
+    /// The range of the guard. An access to any byte of it is an overflow of this stack.
     ///
     /// ```
     /// use rawmap::Stack;
@@ -162,8 +163,8 @@ impl Stack {
         self.all.purge(self.guard..).map(|_| ())
     }
 
-    /// The whole range, guard and all, of which the type promises nothing any more: for a thread that unmaps
-    /// what it stands on.
+    /// Turns it into a [`Raw`] mapping of the guard and the usable part. It is for a thread that unmaps its own
+    /// stack. No call.
     #[must_use]
     pub fn into_raw(self) -> Mapping<Raw> {
         self.all
