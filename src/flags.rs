@@ -84,7 +84,7 @@ macro_rules! open {
 macro_rules! set {
     ($name:ident, $arch_names:expr, fields($($field:expr),*) $(or $form:path)?, $note:literal) => {
         impl $name {
-            /// `self | other` in const code: what is set in either.
+            /// All that is set in `self` or `other`: `self | other` in const code.
             #[doc = $note]
             #[must_use]
             #[inline]
@@ -99,15 +99,15 @@ macro_rules! set {
                 Self(bits)
             }
 
-            /// `self & other` in const code: every bit that is set in both. For masks; bits of a
-            /// field are no exception.
+            /// Every bit that is set in both: `self & other` in const code. It is for masks, and
+            /// treats the bits of a field like others.
             #[must_use]
             #[inline]
             pub const fn intersection(self, other: Self) -> Self {
                 Self(self.0 & other.0)
             }
 
-            /// `self - other` in const code: what is set in `self` and not in `other`.
+            /// All that is set in `self` and not in `other`: `self - other` in const code.
             #[doc = $note]
             #[must_use]
             #[inline]
@@ -122,8 +122,8 @@ macro_rules! set {
                 Self(bits)
             }
 
-            /// `self ^ other` in const code: what is set in one of them and not in the other,
-            /// `(self - other) | (other - self)`.
+            /// All that is set in just one of the two, `(self - other) | (other - self)`: `self ^
+            /// other` in const code.
             #[doc = $note]
             #[must_use]
             #[inline]
@@ -131,8 +131,8 @@ macro_rules! set {
                 self.difference(other).union(other.difference(self))
             }
 
-            /// `!self` in const code: every bit flipped, those without a name and those of a field
-            /// too. To take a flag away, `a - b` is what is meant.
+            /// Every bit flipped, also those without a name and those of a field: `!self` in const
+            /// code. To take a flag away, use `a - b`.
             #[must_use]
             #[inline]
             pub const fn complement(self) -> Self {
@@ -155,8 +155,8 @@ macro_rules! set {
                     $(&& (other.0 & $field == 0 || (self.0 ^ other.0) & $field == 0))*
             }
 
-            /// Whether something that is set in `other` is set in `self`: whether `self - other`
-            /// is less than `self`.
+            /// Whether anything that is set in `other` is set in `self`, so that `self - other` is
+            /// not `self`.
             #[doc = $note]
             #[must_use]
             #[inline]
@@ -193,9 +193,9 @@ macro_rules! set {
                 }
             }
 
-            /// The flags that are set and have a name, each with its C name, in the order in which
-            /// the constants stand. What has no name is left out: taking these away from `self`
-            /// leaves it.
+            /// The flags that are set and have a name, each with its C name, in the order of the
+            /// constants. Bits without a name are left out: they remain when all of these are taken
+            /// away from `self`.
             pub fn iter_names(self) -> impl Iterator<Item = (&'static str, Self)> + Clone {
                 Self::names().filter(move |(_, flag)| !flag.is_empty() && self.contains(*flag))
             }
@@ -315,7 +315,7 @@ impl<'a, 'b> Joined<'a, 'b> {
     }
 }
 
-/// Why a text could not be read as flags or advice: which of its words, and what is wrong with it.
+/// Why a text could not be parsed as flags or advice: which of its words is wrong, and how.
 ///
 /// ```
 /// use rawmap::{MapFlags, Prot};
@@ -354,7 +354,7 @@ impl ParseFlagsError {
         error
     }
 
-    /// The word, or its first 40 bytes.
+    /// The word that is wrong, or its first 40 bytes.
     #[must_use]
     pub fn word(&self) -> &str {
         // Whole characters were copied from a `str`, so this is never the default.
@@ -389,13 +389,14 @@ impl fmt::Debug for ParseFlagsError {
 impl core::error::Error for ParseFlagsError {}
 
 open! {
-    /// What a page may be used for: the `prot` of [`mmap`](crate::mmap) and
+    /// What pages may be used for: the argument `prot` of [`mmap`](crate::mmap) and
     /// [`mprotect`](crate::mprotect).
     ///
-    /// `mmap` ignores bits it doesn't know; `mprotect` refuses them with EINVAL. What the hardware
-    /// can't tell apart, the kernel can't refuse: on x86_64 a page that may be written or executed
-    /// may also be read, unless the CPU has protection keys (then execute-only is real). On riscv64
-    /// execute-only is real, on aarch64 where the CPU has FEAT_PAN3; on both, write implies read.
+    /// `mmap` ignores bits that it doesn't know; `mprotect` refuses them with EINVAL. The kernel
+    /// can't forbid what the hardware can't tell apart. On every architecture here, memory that may
+    /// be written may also be read. Memory that may only be executed can be read on x86_64 where
+    /// the CPU has no protection keys, and on aarch64 where it has no FEAT_PAN3; on riscv64 it
+    /// can't.
     ///
     /// Source: `include/uapi/asm-generic/mman-common.h`, mmap(2), mprotect(2).
     ///
@@ -408,52 +409,53 @@ open! {
     /// assert_eq!(rw.iter_names().next(), Some(("PROT_READ", Prot::READ)));
     /// ```
     Prot(usize) {
-        /// `PROT_NONE`: no access; touching the page is SIGSEGV.
+        /// `PROT_NONE`: no access; touching a page is SIGSEGV.
         NONE "PROT_NONE" = 0;
-        /// `PROT_READ`: may be read.
+        /// `PROT_READ`: the pages may be read.
         READ "PROT_READ" = 1;
-        /// `PROT_WRITE`: may be written; and read, on every processor here. On riscv64 since Linux 7
-        /// /proc/pid/maps says so too.
+        /// `PROT_WRITE`: the pages may be written, and read too. On riscv64, /proc/pid/maps shows
+        /// the right to read from Linux 7.0 on.
         WRITE "PROT_WRITE" = 2;
-        /// `PROT_EXEC`: may be executed. On a file system mounted noexec, EPERM (`mmap`) or
-        /// EACCES (`mprotect`).
+        /// `PROT_EXEC`: the pages may be executed. For a file on a file system that is mounted
+        /// noexec, EPERM (`mmap`) or EACCES (`mprotect`).
         EXEC "PROT_EXEC" = 4;
-        /// `PROT_SEM`: for atomic operations; accepted, and without effect on every architecture
-        /// of this crate.
+        /// `PROT_SEM`: for atomic operations. The kernel accepts it, and it has no effect on any
+        /// architecture of this crate.
         SEM "PROT_SEM" = 8;
-        /// `PROT_GROWSDOWN` (`mprotect` only): apply from the start of a mapping that grows down.
+        /// `PROT_GROWSDOWN` (`mprotect` only): the change also applies to all pages below the
+        /// range, down to the start of a mapping that grows down.
         GROWSDOWN "PROT_GROWSDOWN" = 0x0100_0000;
-        /// `PROT_GROWSUP` (`mprotect` only): apply to the end of a mapping that grows up. No
-        /// architecture of this crate has such mappings: EINVAL.
+        /// `PROT_GROWSUP` (`mprotect` only): the same up to the end of a mapping that grows up. No
+        /// architecture of this crate has such mappings, so it is EINVAL.
         GROWSUP "PROT_GROWSUP" = 0x0200_0000;
     }
 }
 bits!(Prot, arch::PROT_NAMES);
 
 open! {
-    /// What kind of mapping [`mmap`](crate::mmap) makes, and how.
+    /// What kind of mapping [`mmap`](crate::mmap) makes, and how: its argument `flags`.
     ///
     /// Two parts are fields, not bits. The low four bits are the *sharing* (`MAP_TYPE`): exactly
     /// one of [`SHARED`](Self::SHARED), [`PRIVATE`](Self::PRIVATE),
-    /// [`SHARED_VALIDATE`](Self::SHARED_VALIDATE) and [`DROPPABLE`](Self::DROPPABLE). Bits 26 to
-    /// 31 are log2 of the *huge-page size*. As bits, `SHARED` or-ed with `PRIVATE` would be
-    /// `SHARED_VALIDATE`, and 2 MiB or-ed with 1 GiB would be 2 GiB: a mapping of a kind that
-    /// nobody asked for. So the operators take a field whole:
+    /// [`SHARED_VALIDATE`](Self::SHARED_VALIDATE) and [`DROPPABLE`](Self::DROPPABLE). Bits 26 to 31
+    /// are log2 of the *huge-page size*. As bits, `SHARED` or-ed with `PRIVATE` would be
+    /// `SHARED_VALIDATE`, and 2 MiB or-ed with 1 GiB would be 2 GiB, a mapping of a kind that
+    /// nobody asked for. So the operators treat each field as one value:
     ///
     /// | | bits | a field |
     /// |---|---|---|
-    /// | `a \| b` | those of both | the one that is set; where both are, and differ, all ones, which **every kernel refuses** with EINVAL (a size only with `HUGETLB`) |
-    /// | `a - b` | those that `b` lacks | a's, unless it is the same as b's, or b's is all ones |
-    /// | `a ^ b` | those of just one | that of `(a - b) \| (b - a)` |
-    /// | `contains`, `intersects` | | is the same, or isn't |
-    /// | `a & b`, `!a` | as bits | as bits: for masks, such as [`TYPE`](Self::TYPE) |
+    /// | `a \| b` | the bits of both | the value of the one that has it set; if both do and differ, all ones, which **every kernel refuses** with EINVAL (a size only with `HUGETLB`) |
+    /// | `a - b` | the bits of `a` that `b` lacks | the value of `a`; 0 if `b` has the same value, or all ones |
+    /// | `a ^ b` | the bits of just one | the value of `(a - b) \| (b - a)` |
+    /// | `contains`, `intersects` | compare bits | compare values: the same or not |
+    /// | `a & b`, `!a` | as usual | treat it as bits too, for masks such as [`TYPE`](Self::TYPE) |
     ///
     /// [`sharing`](Self::sharing) and [`huge_log2`](Self::huge_log2) read the fields;
     /// [`with_sharing`](Self::with_sharing) and [`with_huge_log2`](Self::with_huge_log2) replace
     /// what they hold.
     ///
-    /// Bits without a meaning are ignored by the kernel, except with `SHARED_VALIDATE` on a file,
-    /// which answers EOPNOTSUPP: the only way to ask whether a flag is known.
+    /// The kernel ignores bits without a meaning, except with `SHARED_VALIDATE` on a file, where it
+    /// answers EOPNOTSUPP. That is the only way to ask whether it knows a flag.
     ///
     /// Source: `include/uapi/linux/mman.h`, `include/uapi/asm-generic/mman-common.h` and `mman.h`,
     /// mmap(2).
@@ -471,23 +473,24 @@ open! {
     /// assert_eq!((MapFlags::SHARED | MapFlags::PRIVATE).to_string(), "0xf");
     /// ```
     MapFlags(usize) {
-        /// `MAP_FILE`: no flag at all. A mapping is of a file unless it is `ANONYMOUS`.
+        /// `MAP_FILE`: no flag at all. A mapping is one of a file unless it is `ANONYMOUS`.
         FILE "MAP_FILE" = 0;
         /// `MAP_SHARED`: writes go to the file, and to every other mapping of it at once. With
         /// [`ANONYMOUS`](Self::ANONYMOUS): memory that child processes share. A file must be open
         /// for writing if the mapping is to be written, else EACCES.
         SHARED "MAP_SHARED" = 1;
-        /// `MAP_PRIVATE`: writes go to a copy of the page that nobody else sees, and never to
-        /// the file. Whether a page that was not yet written shows later changes of the file is
-        /// unspecified (on Linux it does).
+        /// `MAP_PRIVATE`: writes go to a copy of the page that nobody else sees, and never to the
+        /// file. A page that was not written yet shows later changes of the file on Linux, but
+        /// POSIX leaves that open.
         PRIVATE "MAP_PRIVATE" = 2;
-        /// `MAP_SHARED_VALIDATE` (Linux 4.15): as `SHARED`, but flags that the kernel or the file
-        /// system doesn't know are refused with EOPNOTSUPP, and so is
-        /// [`FIXED_NOREPLACE`](Self::FIXED_NOREPLACE). For files; EINVAL with `ANONYMOUS`.
+        /// `MAP_SHARED_VALIDATE` (Linux 4.15): as `SHARED`, but the kernel refuses flags that it or
+        /// the file system doesn't know with EOPNOTSUPP, and
+        /// [`FIXED_NOREPLACE`](Self::FIXED_NOREPLACE) too. It is for files; EINVAL with
+        /// `ANONYMOUS`.
         SHARED_VALIDATE "MAP_SHARED_VALIDATE" = 3;
-        /// `MAP_DROPPABLE` (Linux 6.11): private anonymous memory that the kernel may drop, and
-        /// then reads as zeroes, under memory pressure; never in a core dump, never swapped,
-        /// wiped in a forked child. EINVAL before 6.11.
+        /// `MAP_DROPPABLE` (Linux 6.11): private anonymous memory that the kernel may drop under
+        /// memory pressure; then it reads as zeroes. It is never swapped, is not in core dumps, and
+        /// reads as zeroes in a forked child. EINVAL before 6.11.
         DROPPABLE "MAP_DROPPABLE" = 8;
         /// `MAP_FIXED`: place exactly at `addr`, **replacing whatever is mapped there**.
         ///
@@ -495,54 +498,56 @@ open! {
         /// sound only over memory that the caller owns. To get an error instead, use
         /// [`FIXED_NOREPLACE`](Self::FIXED_NOREPLACE).
         FIXED "MAP_FIXED" = 0x10;
-        /// `MAP_ANONYMOUS`: no file; memory that reads as zeroes. `fd` is ignored (pass
-        /// [`NO_FD`](crate::NO_FD)); `offset` must still be a multiple of the page size.
+        /// `MAP_ANONYMOUS`: memory without a file, which reads as zeroes. The kernel ignores `fd`
+        /// (pass [`NO_FD`](crate::NO_FD)), but `offset` must still be a multiple of the page size.
         ///
         /// With [`SHARED`](Self::SHARED) (since Linux 2.4), a process shares the memory with the
-        /// children that it forks later. Processes that are not related so can't reach it: they
-        /// need a file, or a memfd whose descriptor one passes to the other.
+        /// children that it forks later. Unrelated processes can't reach it: they need a file, or a
+        /// memfd whose descriptor one passes to the other.
         ANONYMOUS "MAP_ANONYMOUS" = 0x20;
-        /// `MAP_NORESERVE`: reserve no swap space (commit charge) for the mapping; ignored under
-        /// strict accounting (`vm.overcommit_memory` 2).
+        /// `MAP_NORESERVE`: the kernel does not [count](crate#granules-and-what-is-counted) the
+        /// mapping. Ignored under strict accounting (`vm.overcommit_memory` 2).
         NORESERVE "MAP_NORESERVE" = 0x4000;
-        /// `MAP_POPULATE` (Linux 2.5.46): make the pages resident at once. Failures to do so are
-        /// not reported; [`Advice::POPULATE_WRITE`] reports them.
+        /// `MAP_POPULATE` (Linux 2.5.46): make the pages resident at once. The kernel doesn't
+        /// report a failure to do so; [`Advice::POPULATE_WRITE`] does.
         POPULATE "MAP_POPULATE" = 0x8000;
-        /// `MAP_NONBLOCK` (Linux 2.5.46): with `POPULATE`, don't read from disk; since 2.6.23 it
-        /// turns `POPULATE` off.
+        /// `MAP_NONBLOCK` (Linux 2.5.46): turns `POPULATE` off. Before 2.6.23 it kept `POPULATE`
+        /// from reading from disk.
         NONBLOCK "MAP_NONBLOCK" = 0x1_0000;
         /// `MAP_GROWSDOWN`: the mapping grows down when the page below it is touched, as the
         /// main stack does. Private anonymous memory only, else EINVAL.
         GROWSDOWN "MAP_GROWSDOWN" = 0x100;
-        /// `MAP_DENYWRITE`: the kernel accepts it and **ignores** it. Long ago, others that wrote
-        /// to the file got ETXTBSY; they don't any more.
+        /// `MAP_DENYWRITE`: the kernel accepts it and **ignores** it. Long ago, a process that
+        /// wrote to the file got ETXTBSY.
         DENYWRITE "MAP_DENYWRITE" = 0x800;
-        /// `MAP_EXECUTABLE`: accepted and ignored.
+        /// `MAP_EXECUTABLE`: the kernel accepts it and ignores it.
         EXECUTABLE "MAP_EXECUTABLE" = 0x1000;
-        /// `MAP_LOCKED`: lock the pages as `mlock` does, and try to make them resident; the call
-        /// succeeds even when they can't be. EAGAIN over RLIMIT_MEMLOCK, EPERM where that is 0.
+        /// `MAP_LOCKED`: lock the pages as `mlock` does, and try to make them resident. The call
+        /// succeeds even if that fails. EAGAIN over RLIMIT_MEMLOCK, EPERM where that is 0.
         LOCKED "MAP_LOCKED" = 0x2000;
-        /// `MAP_STACK`: for a thread's stack. Since Linux 6.7 it keeps transparent huge pages
-        /// away; before, it had no effect.
+        /// `MAP_STACK`: the memory is for a thread's stack. Since Linux 6.7 that keeps transparent
+        /// huge pages away; before, it had no effect.
         STACK "MAP_STACK" = 0x2_0000;
-        /// `MAP_HUGETLB` (Linux 2.6.32): pages of the huge-page pool. Length and address are
-        /// counted in huge pages; ENOMEM where the pool is too small.
+        /// `MAP_HUGETLB` (Linux 2.6.32): use pages of the huge-page pool. The kernel rounds the
+        /// length up to whole huge pages, and a fixed address must be a multiple of their size.
+        /// ENOMEM where the pool has too few.
         HUGETLB "MAP_HUGETLB" = 0x4_0000;
-        /// `MAP_SYNC` (Linux 4.15): with `SHARED_VALIDATE` and a DAX file: what was written stays
-        /// reachable in the file after a crash. EOPNOTSUPP for other files; with another sharing,
-        /// ignored by most file systems, and EOPNOTSUPP on those that can be on DAX storage.
+        /// `MAP_SYNC` (Linux 4.15): with `SHARED_VALIDATE` and a DAX file, what was written can
+        /// still be found in the file after a crash. EOPNOTSUPP for other files. With another
+        /// sharing, most file systems ignore it, and those that can be on DAX storage answer
+        /// EOPNOTSUPP.
         SYNC "MAP_SYNC" = 0x8_0000;
         /// `MAP_FIXED_NOREPLACE` (Linux 4.17): place exactly at `addr`, or answer EEXIST if
-        /// anything is mapped there. Kernels before 4.17, and QEMU user mode before 8.1, take it
-        /// for a hint: compare the address that comes back. With `SHARED_VALIDATE` on a file,
-        /// EOPNOTSUPP.
+        /// anything is mapped there. Kernels before 4.17, and QEMU user mode before 8.1, take the
+        /// address for a hint, so compare the address that comes back. With `SHARED_VALIDATE` on a
+        /// file it is EOPNOTSUPP.
         FIXED_NOREPLACE "MAP_FIXED_NOREPLACE" = 0x10_0000;
-        /// `MAP_UNINITIALIZED` (Linux 2.6.33): don't clear the pages. Only kernels without an MMU
-        /// that are configured so honour it; ignored elsewhere. It is the lowest bit of the
-        /// huge-page size field, and means that with `HUGETLB`.
+        /// `MAP_UNINITIALIZED` (Linux 2.6.33): don't clear the pages. Only some kernels without an
+        /// MMU do so; others ignore it. It is the lowest bit of the huge-page size field, and with
+        /// `HUGETLB` is part of the size.
         UNINITIALIZED "MAP_UNINITIALIZED" = 0x400_0000;
-        /// `MAP_HUGE_16KB` (like each of these, the size field only;
-        /// [`huge_pages`](Self::huge_pages) and [`huge`](Self::huge) add `HUGETLB`).
+        /// `MAP_HUGE_16KB`. Like the constants that follow, it is the size field only;
+        /// [`huge_pages`](Self::huge_pages) and [`huge`](Self::huge) add `HUGETLB`.
         HUGE_16KB "MAP_HUGE_16KB" = 14 << Self::HUGE_SHIFT;
         /// `MAP_HUGE_64KB`.
         HUGE_64KB "MAP_HUGE_64KB" = 16 << Self::HUGE_SHIFT;
@@ -588,7 +593,7 @@ impl MapFlags {
     #[doc(alias = "MAP_HUGE_MASK")]
     pub const HUGE_MASK: usize = 0x3f;
 
-    /// The sharing alone: to be compared with `SHARED`, `PRIVATE`, `SHARED_VALIDATE` or
+    /// The sharing field alone, to compare with `SHARED`, `PRIVATE`, `SHARED_VALIDATE` or
     /// `DROPPABLE`.
     #[must_use]
     #[inline]
@@ -609,16 +614,16 @@ impl MapFlags {
         Self(self.0 & !Self::TYPE.0 | sharing.0 & Self::TYPE.0)
     }
 
-    /// log2 of the huge-page size in bytes, as the size field has it: 0 for the system's default.
-    /// Without [`HUGETLB`](Self::HUGETLB) it means nothing.
+    /// log2 of the huge-page size in bytes, which the size field holds; 0 is the system's default.
+    /// Without [`HUGETLB`](Self::HUGETLB) the field has no meaning.
     #[must_use]
     #[inline]
     pub const fn huge_log2(self) -> u32 {
         (self.0 >> Self::HUGE_SHIFT & Self::HUGE_MASK) as u32
     }
 
-    /// These flags with `log2` in the size field, in place of what is there; `HUGETLB` is left as
-    /// it is. What the field can't hold becomes 63, which every kernel refuses.
+    /// These flags with `log2` in the size field, in place of what is there. `HUGETLB` stays as it
+    /// is. A number that the field can't hold becomes 63, which every kernel refuses.
     #[must_use]
     #[inline]
     pub const fn with_huge_log2(self, log2: u32) -> Self {
@@ -627,7 +632,7 @@ impl MapFlags {
     }
 
     /// [`HUGETLB`](Self::HUGETLB) with pages of 2 to the power `log2` bytes; 0 is the system's
-    /// default size. What the field can't hold becomes 63, which every kernel refuses.
+    /// default size. A number that the field can't hold becomes 63, which every kernel refuses.
     /// [`huge_pages`](Self::huge_pages) takes the size in bytes.
     #[must_use]
     #[inline]
@@ -636,8 +641,8 @@ impl MapFlags {
     }
 
     /// [`HUGETLB`](Self::HUGETLB) with pages of `bytes` bytes; `None` unless that is a power of two
-    /// from 2 on. Which sizes there are, the kernel says: /sys/kernel/mm/hugepages lists them, and
-    /// `mmap` with another is EINVAL.
+    /// from 2 on. /sys/kernel/mm/hugepages lists the sizes that the kernel has; `mmap` with another
+    /// one is EINVAL.
     ///
     /// ```
     /// use rawmap::MapFlags;
@@ -700,46 +705,60 @@ impl fmt::Display for MapFlags {
 }
 
 open! {
-    /// How [`msync`](crate::msync) writes back.
+    /// How [`msync`](crate::msync) writes back: its argument `flags`.
     ///
-    /// `SYNC` and `ASYNC` exclude each other (EINVAL); neither is as `ASYNC`. Bits without a name
-    /// are EINVAL.
+    /// `SYNC` and `ASYNC` exclude each other (EINVAL). No flag means the same as `ASYNC`. Bits
+    /// without a name are EINVAL.
     ///
     /// Source: `include/uapi/asm-generic/mman-common.h`, msync(2).
+    ///
+    /// ```
+    /// use rawmap::MsyncFlags;
+    /// let flags = MsyncFlags::SYNC | MsyncFlags::INVALIDATE;
+    /// assert_eq!(flags.to_string(), "MS_SYNC|MS_INVALIDATE");
+    /// ```
     MsyncFlags(i32) {
         /// `MS_SYNC`: write the range to the file, and return when that is done.
         SYNC "MS_SYNC" = 4;
-        /// `MS_ASYNC`: do nothing; the kernel tracks dirty pages and writes them in its own time
-        /// (since Linux 2.6.19).
+        /// `MS_ASYNC`: do nothing. Since Linux 2.6.19 the kernel tracks dirty pages, and writes
+        /// them in its own time.
         ASYNC "MS_ASYNC" = 1;
-        /// `MS_INVALIDATE`: EBUSY where pages of the range are locked; else without effect, since
-        /// Linux's mappings of a file always agree.
+        /// `MS_INVALIDATE`: EBUSY where pages of the range are locked. Otherwise it has no effect,
+        /// since all mappings of a file agree on Linux.
         INVALIDATE "MS_INVALIDATE" = 2;
     }
 }
 bits!(MsyncFlags, &[]);
 
 open! {
-    /// How [`mremap`](crate::mremap) resizes or moves. None of it, in place, is `MremapFlags::default()`.
+    /// How [`mremap`](crate::mremap) resizes or moves: its argument `flags`. Without a flag
+    /// (`MremapFlags::default()`) it resizes in place, and never moves.
     ///
     /// Bits without a name are EINVAL.
     ///
     /// Source: `include/uapi/linux/mman.h`, mremap(2).
+    ///
+    /// ```
+    /// use rawmap::MremapFlags;
+    /// let flags = MremapFlags::MAYMOVE | MremapFlags::FIXED;
+    /// assert_eq!(flags.to_string(), "MREMAP_MAYMOVE|MREMAP_FIXED");
+    /// assert!(MremapFlags::default().is_empty());
+    /// ```
     MremapFlags(usize) {
         /// `MREMAP_MAYMOVE`: move the mapping where it can't grow in place.
         MAYMOVE "MREMAP_MAYMOVE" = 1;
-        /// `MREMAP_FIXED` (with `MAYMOVE`): move it to exactly `new_addr`, **replacing whatever is
-        /// mapped there**.
+        /// `MREMAP_FIXED` (with `MAYMOVE`): move the mapping to exactly `new_addr`, **replacing
+        /// whatever is mapped there**.
         FIXED "MREMAP_FIXED" = 2;
         /// `MREMAP_DONTUNMAP` (Linux 5.7, with `MAYMOVE`, and equal lengths): leave the old range
-        /// mapped and empty. `new_addr` is a hint then, even without `FIXED`.
+        /// mapped and empty. Without `FIXED`, `new_addr` is a hint then.
         DONTUNMAP "MREMAP_DONTUNMAP" = 4;
     }
 }
 bits!(MremapFlags, &[]);
 
 open! {
-    /// How [`mlock2`](crate::mlock2) locks.
+    /// How [`mlock2`](crate::mlock2) locks: its argument `flags`.
     ///
     /// Bits without a name are EINVAL.
     ///
@@ -752,11 +771,17 @@ open! {
 bits!(MlockFlags, &[]);
 
 open! {
-    /// What [`mlockall`](crate::mlockall) locks.
+    /// What [`mlockall`](crate::mlockall) locks: its argument `flags`.
     ///
     /// No flag, `ONFAULT` alone, and bits without a name are EINVAL.
     ///
     /// Source: `include/uapi/asm-generic/mman.h`, mlockall(2).
+    ///
+    /// ```
+    /// use rawmap::MlockAllFlags;
+    /// let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE;
+    /// assert_eq!(flags.to_string(), "MCL_CURRENT|MCL_FUTURE");
+    /// ```
     MlockAllFlags(i32) {
         /// `MCL_CURRENT`: everything that is mapped now.
         CURRENT "MCL_CURRENT" = 1;
@@ -769,8 +794,8 @@ open! {
 bits!(MlockAllFlags, &[]);
 
 open! {
-    /// The flags of [`mseal`](crate::mseal): none is defined up to Linux 6.18, and any bit is
-    /// EINVAL.
+    /// The argument `flags` of [`mseal`](crate::mseal). Up to Linux 6.18 no flag is defined, and
+    /// any bit is EINVAL.
     ///
     /// Source: `mm/mseal.c`.
     MsealFlags(usize) {}
@@ -778,10 +803,11 @@ open! {
 bits!(MsealFlags, &[]);
 
 open! {
-    /// What [`madvise`](crate::madvise) is told. Not bits: one value, one advice.
+    /// What [`madvise`](crate::madvise) is told: its argument `advice`. It is one value, not a set
+    /// of bits.
     ///
-    /// An advice that the kernel doesn't know is EINVAL. `madvise(null, 0, advice)` tells whether
-    /// it is known, without a mapping.
+    /// Advice that the kernel doesn't know is EINVAL. `madvise(null, 0, advice)` tells whether the
+    /// kernel knows it, and needs no mapping.
     ///
     /// Source: `include/uapi/asm-generic/mman-common.h`, madvise(2).
     ///
@@ -798,30 +824,35 @@ open! {
         RANDOM "MADV_RANDOM" = 1;
         /// `MADV_SEQUENTIAL`: much read-ahead, and pages may be dropped soon after.
         SEQUENTIAL "MADV_SEQUENTIAL" = 2;
-        /// `MADV_WILLNEED`: start reading. EBADF for anonymous memory on a kernel without swap.
+        /// `MADV_WILLNEED`: start to read the pages in. EBADF for anonymous memory on a kernel
+        /// without swap.
         WILLNEED "MADV_WILLNEED" = 3;
         /// `MADV_DONTNEED`: drop the pages at once. Private anonymous memory reads as zeroes
         /// afterwards, private file memory as the file; **shared memory keeps its contents**.
         /// EINVAL for locked pages ([`DONTNEED_LOCKED`](Self::DONTNEED_LOCKED)).
         DONTNEED "MADV_DONTNEED" = 4;
-        /// `MADV_FREE` (Linux 4.5): the kernel may drop the pages until they are next written;
-        /// till then they read as before or as zeroes. Private anonymous memory only, else EINVAL.
+        /// `MADV_FREE` (Linux 4.5): the kernel may drop the pages at any time until they are
+        /// written again. Until then they read as before or as zeroes. Private anonymous memory
+        /// only, else EINVAL.
         FREE "MADV_FREE" = 8;
-        /// `MADV_REMOVE` (Linux 2.6.16): punch a hole in the file under a shared writable mapping:
-        /// the way to free shared memory. EINVAL for locked memory and where there is no file,
-        /// EACCES for a private mapping and where the file was opened for reading only.
+        /// `MADV_REMOVE` (Linux 2.6.16): punch a hole in the file under a shared writable mapping.
+        /// It also frees shared anonymous memory. EINVAL for locked memory and where there is no
+        /// file; EACCES for a private mapping and where the file was opened for reading only.
         REMOVE "MADV_REMOVE" = 9;
         /// `MADV_DONTFORK` (Linux 2.6.16): a forked child doesn't get the range.
         DONTFORK "MADV_DONTFORK" = 10;
         /// `MADV_DOFORK` (Linux 2.6.16): undoes `DONTFORK`.
         DOFORK "MADV_DOFORK" = 11;
-        /// `MADV_MERGEABLE` (Linux 2.6.32): let KSM merge equal pages. EINVAL without KSM.
+        /// `MADV_MERGEABLE` (Linux 2.6.32): let KSM merge equal pages. EINVAL on a kernel without
+        /// KSM.
         MERGEABLE "MADV_MERGEABLE" = 12;
         /// `MADV_UNMERGEABLE` (Linux 2.6.32): undoes `MERGEABLE`.
         UNMERGEABLE "MADV_UNMERGEABLE" = 13;
-        /// `MADV_HUGEPAGE` (Linux 2.6.38): use transparent huge pages. EINVAL without them.
+        /// `MADV_HUGEPAGE` (Linux 2.6.38): use transparent huge pages. EINVAL on a kernel without
+        /// them.
         HUGEPAGE "MADV_HUGEPAGE" = 14;
-        /// `MADV_NOHUGEPAGE` (Linux 2.6.38): don't.
+        /// `MADV_NOHUGEPAGE` (Linux 2.6.38): use no transparent huge pages. EINVAL on a kernel
+        /// without them.
         NOHUGEPAGE "MADV_NOHUGEPAGE" = 15;
         /// `MADV_DONTDUMP` (Linux 3.4): leave the range out of core dumps.
         DONTDUMP "MADV_DONTDUMP" = 16;

@@ -23,8 +23,8 @@ impl From<Errno> for io::Error {
 }
 
 impl From<Error> for io::Error {
-    /// The same error number ([`io::Error::raw_os_error`]). What [`Error`] prints beside it is lost: print that
-    /// where it is known.
+    /// Keeps the error number ([`io::Error::raw_os_error`]). The rest of what [`Error`] prints is lost, so
+    /// print the error before you convert it.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -38,13 +38,13 @@ impl From<Error> for io::Error {
 }
 
 impl<T> From<Refused<T>> for io::Error {
-    /// That of its [`Error`].
+    /// Converts its [`Error`], and drops the owner.
     fn from(refused: Refused<T>) -> Self {
         Self::from(refused.error())
     }
 }
 
-/// All that lends a file descriptor to the standard library lends it to this crate.
+/// Every type that lends a file descriptor to the standard library also lends it to this crate.
 ///
 /// ```
 /// use rawmap::MapOptions;
@@ -62,13 +62,14 @@ impl<T: AsFd> AsDescriptor for T {
 }
 
 impl Queue {
-    /// Reads once from `source` into all the room that there is, and says how many bytes came; 0 is its end.
+    /// Reads once from `source` into all the free room, and returns how many bytes it got. 0 means that the
+    /// source has ended.
     ///
     /// # Errors
-    /// What `source` says, but that it was interrupted: then it is read again. ENOBUFS if there is no room: what
-    /// is unread must be consumed first.
+    /// Those of `source`; if the read was interrupted, it is repeated instead. ENOBUFS if there is no free
+    /// room: consume unread bytes first.
     ///
-    /// The lines of standard input, none of which is copied:
+    /// This program looks at the lines of standard input, and copies none of them:
     ///
     /// ```
     /// use rawmap::Queue;
@@ -100,10 +101,11 @@ impl Queue {
         }
     }
 
-    /// Writes all that is unread to `sink`, and consumes it; says how many bytes went.
+    /// Writes all unread bytes to `sink`, consumes them, and returns how many they were.
     ///
     /// # Errors
-    /// What `sink` says, but that it was interrupted. What it did not take is still unread.
+    /// Those of `sink`; if a write was interrupted, it is repeated instead. Bytes that `sink` did not take are
+    /// still unread.
     ///
     /// ```
     /// use rawmap::Queue;
@@ -134,7 +136,7 @@ impl Queue {
 }
 
 impl Read for Queue {
-    /// Takes from what is unread; 0 bytes if nothing is.
+    /// Copies and consumes unread bytes; 0 bytes if there are none.
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let count = self.unread().read(out)?;
         self.consume(count);
@@ -143,7 +145,7 @@ impl Read for Queue {
 }
 
 impl BufRead for Queue {
-    /// What is unread. It is empty where the queue is, which says nothing of what may be written later.
+    /// The unread bytes. They are empty where the queue is empty now; more may be written later.
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         Ok(self.unread())
     }
@@ -154,7 +156,8 @@ impl BufRead for Queue {
 }
 
 impl Write for Queue {
-    /// Stores as much as there is room for; 0 bytes where there is none, which `write_all` takes for an error.
+    /// Stores as many bytes as there is room for; 0 bytes if there is no room, which `write_all` takes for an
+    /// error.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.room().write(bytes)?;
         self.written(count);
@@ -172,10 +175,10 @@ impl Write for Queue {
 /// One call: `mmap(addr, len, prot, flags, fd, offset)`.
 ///
 /// # Errors
-/// As [`mmap`].
+/// Those of [`mmap`].
 ///
 /// # Safety
-/// As [`mmap`].
+/// That of [`mmap`].
 ///
 /// ```
 /// use rawmap::{MapFlags, Prot, mmap_file, munmap};

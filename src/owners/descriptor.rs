@@ -14,8 +14,8 @@ use crate::raw::RawFd;
 use crate::word::Word;
 use core::marker::PhantomData;
 
-/// An open file descriptor, lent for as long as `'fd`: what the standard library's `BorrowedFd` is, for
-/// programs that do without it.
+/// An open file descriptor, which is lent for as long as `'fd`. It is the `BorrowedFd` of programs without the
+/// standard library.
 ///
 /// ```
 /// use rawmap::{Fd, MapOptions, Prot, Sharing};
@@ -38,8 +38,8 @@ impl Fd<'_> {
     /// Lends a descriptor by its number.
     ///
     /// # Safety
-    /// It must be open, and name the same open file for as long as this value is used: nobody closes it, nor gives
-    /// its number to another file (`dup2`). That is asked of 0, 1 and 2 only as far as that they are open.
+    /// The descriptor must be open, and name the same open file, for as long as the result is used: nobody
+    /// closes it, nor gives its number to another file (`dup2`). The numbers 0, 1 and 2 need only be open.
     #[must_use]
     pub const unsafe fn borrow_raw(raw: RawFd) -> Self {
         Self { raw, lent: PhantomData }
@@ -52,14 +52,14 @@ impl Fd<'_> {
     }
 }
 
-/// What lends a file descriptor. With the feature `std` it is all that is `AsFd`: `&File`, `OwnedFd`,
-/// `BorrowedFd` and the rest.
+/// A type that lends a file descriptor. With the feature `std`, every type that is `AsFd` is one: `&File`,
+/// `OwnedFd`, `BorrowedFd` and others.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` lends no file descriptor",
     note = "with rawmap's feature `std`, `&File` does, and all that is `AsFd`; without it, `Fd::borrow_raw`"
 )]
 pub trait AsDescriptor {
-    /// The descriptor, lent for as long as this is.
+    /// Lends the descriptor for as long as `self` is borrowed.
     fn as_descriptor(&self) -> Fd<'_>;
 }
 

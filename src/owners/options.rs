@@ -67,6 +67,16 @@ enum Pages {
 }
 
 /// Who sees what is written to a raw mapping: an argument of [`MapOptions::raw`] and [`MapOptions::file_raw`].
+///
+/// ```
+/// use rawmap::{Backing, MapOptions, Prot, Sharing};
+/// let options = MapOptions::new(1 << 16);
+/// let private = options.raw(Prot::READ, Sharing::Private)?;
+/// let shared = options.raw(Prot::READ, Sharing::Shared)?;
+/// assert_eq!(private.backing(), Backing::Anonymous);
+/// assert_eq!(shared.backing(), Backing::SharedAnonymous);
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Sharing {
@@ -106,6 +116,19 @@ impl Sharing {
 }
 
 /// The address at which [`MapOptions::at`] maps, and what happens where that is taken.
+///
+/// ```
+/// use rawmap::{MapFlags, MapOptions, NO_FD, Place, Prot};
+/// let wanted = std::ptr::without_provenance_mut(1 << 34);
+/// let (flags, options) = (MapFlags::PRIVATE | MapFlags::ANONYMOUS, MapOptions::new(1 << 20));
+/// // SAFETY: far below any stack; elsewhere, the kernel chooses.
+/// let near =
+///     unsafe { options.at(Place::Hint(wanted), Prot::NONE, flags, NO_FD, 0)? };
+/// if near.as_ptr() != wanted {
+///     println!("something else is mapped there");
+/// }
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
     /// At this address if it is free, else where the kernel chooses.

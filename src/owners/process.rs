@@ -38,14 +38,14 @@ static TOP: AtomicUsize = AtomicUsize::new(0);
 /// Whether it begins with a mapping that exec made, past which nothing grows. Written before `GROUND` too.
 static FENCED: AtomicBool = AtomicBool::new(false);
 
-/// The page size that the owners use: found by [`PageSize::find`] when one of them first needs it,
-/// and kept.
+/// The page size that the owners use. The first use finds it, as [`PageSize::find`] does, and the process keeps
+/// it.
 ///
-/// Where it is more than 4096, three calls more show that it is no less, whatever a filter answers: `mmap`,
-/// `mincore`, which writes a byte for each page, and `munmap`.
+/// Where it is more than 4096, three calls more check it, since a filter may have answered those of `find`:
+/// `mmap`, `mincore`, which writes one byte for each page, and `munmap`.
 ///
 /// # Errors
-/// Those of [`PageSize::find`], and of the three calls.
+/// Those of [`PageSize::find`] and of the three calls.
 ///
 /// ```
 /// use rawmap::{MapOptions, page_size};
@@ -91,23 +91,28 @@ pub(super) fn known_page_size() -> Option<PageSize> {
     PageSize::FIXED.or_else(|| PageSize::new(PAGE_SIZE.load(Ordering::Relaxed)))
 }
 
-/// Asks the kernel now for all that the owners would otherwise ask when they first need it.
+/// Asks the kernel now for what the owners would otherwise ask when they first need it.
 ///
-/// A program whose filter kills it for an unexpected call does this before it sets the filter; after
-/// it, the owners make only the calls that their documentation lists. The calls are those of
+/// A program whose filter kills it for an unexpected call does this before it sets the filter. Afterwards the
+/// owners make only the calls that their documentation lists. The calls of `prepare` are those of
 /// [`page_size`]; `prctl(PR_GET_AUXV)`, or before Linux 6.4 `openat`, `fstatfs`, `pread64` and `close` of
-/// `/proc/self/auxv`; and where nothing below the stack would stop it, `prlimit64` twice, and `msync`.
+/// `/proc/self/auxv`; and, where no mapping below the stack would stop its growth, `prlimit64` twice, and
+/// `msync`. Later calls of `prepare` make none.
 ///
 /// # The main thread's stack
-/// It may grow right up to memory that is inaccessible, as a strict reservation is, and would walk into it when
-/// that is committed. So the owners reserve and commit nothing where it may come to lie: between its top and the
-/// highest mapping below it that exec made, which stops it: the vDSO, the dynamic loader, or a static program that
-/// may lie anywhere. One that lies low, and whose vDSO lies above the stack, as older kernels of x86_64 put it,
-/// has none. Then that range is as large as the stack's limit is now, at least 128 MiB, and the program must not
-/// raise the limit over that later and go on to fill its address space.
+/// Linux lets the stack grow right up to inaccessible memory, such as a strict reservation. When that memory is
+/// committed later, the stack would run into it. So the owners reserve and commit nothing in the range where
+/// the stack may come to lie. This range reaches from the stack's top down to the highest mapping that `exec`
+/// made below it, which stops the stack: the vDSO, the dynamic loader, or a position-independent static
+/// program.
+///
+/// A static program at a low address has no such mapping if its vDSO lies above the stack, as on older kernels
+/// of x86_64. Then the range is as large as the stack's limit is now, and at least 128 MiB. Such a program must
+/// not raise the limit above that later and then fill its address space.
 ///
 /// # Errors
-/// Those of [`page_size`], and what `openat` answers when there is no descriptor or no memory for it.
+/// Those of [`page_size`], and those of `openat` when the process or the system has no descriptor or memory
+/// left for it.
 ///
 /// ```
 /// rawmap::prepare()?;
@@ -119,13 +124,14 @@ pub fn prepare() -> Result<(), Error> {
     stack_ground().map(|_| ())
 }
 
-/// Tells the owners what the kernel told the program at its start, so that they need not ask. For a
-/// program that has no libc, and so has the auxiliary vector in hand.
+/// Gives the owners the auxiliary vector, so that they need not ask the kernel for it. This is for a program
+/// without a libc, which gets the vector at its start. No call, or, where no mapping below the stack would stop
+/// its growth, those of [`prepare`] for that.
 ///
 /// # Safety
-/// `auxv` must point to the auxiliary vector that the kernel gave this process: pairs of words, of
-/// which the last one's first word is 0. It is told at the program's start, before its stack has grown far: what is
-/// mapped up to its limit then is an emulator's stack, which does not grow.
+/// `auxv` must point to the auxiliary vector that the kernel gave this process: pairs of words, up to one whose
+/// first word is 0. The function must be called at the program's start, before its stack has grown far: a stack
+/// that is mapped up to its limit by then is taken for an emulator's, which does not grow.
 ///
 /// ```
 /// // A static program finds it behind its environment, at the

@@ -3,11 +3,11 @@
 use crate::owners::error::Error;
 use crate::owners::ring::Ring;
 
-/// A queue of bytes over a [`Ring`]: what is unread is always one slice, and so is the room behind it,
-/// wherever they lie. Nothing is moved to the front, and no record is cut in two.
+/// A queue of bytes over a [`Ring`]. The unread bytes are always one slice, and so is the free room. No byte is
+/// moved to the front, and no record is cut in two.
 ///
-/// With the feature `std` it is a `Read`, a `BufRead` and a `Write`, as `VecDeque<u8>` is; it fills itself from
-/// a `Read`, and empties itself into a `Write`.
+/// With the feature `std` it is a `Read`, a `BufRead` and a `Write`, as `VecDeque<u8>` is. `fill_from` fills it
+/// from a `Read`, and `drain_to` empties it into a `Write`.
 ///
 /// ```
 /// use rawmap::Queue;
@@ -30,7 +30,7 @@ pub struct Queue {
 impl Queue {
     /// An empty queue for `capacity` bytes, rounded up to whole pages.
     ///
-    /// The calls of [`Ring::new`]; from then on none.
+    /// The calls of [`Ring::new`]. The other methods make none.
     ///
     /// # Errors
     /// Those of [`Ring::new`].
@@ -44,41 +44,42 @@ impl Queue {
         self.ring.len()
     }
 
-    /// All that was written and not consumed yet.
+    /// All bytes that were written and not consumed yet.
     #[must_use]
     pub fn unread(&self) -> &[u8] {
         self.ring.slice(self.head, self.unread)
     }
 
-    /// All the room behind it: what is stored there is unread once [`written`](Self::written) says so.
+    /// All the free room. Store bytes at its front, and then call [`written`](Self::written) with their number.
     #[must_use]
     pub fn room(&mut self) -> &mut [u8] {
         // It does not wrap: both are less than the address space by far.
         self.ring.slice_mut(self.head + self.unread, self.ring.len() - self.unread)
     }
 
-    /// Says that the first `count` bytes of the room were written.
+    /// Makes the first `count` bytes of the [room](Self::room) unread bytes.
     ///
     /// # Panics
-    /// If there is not so much room.
+    /// If there is less room.
     pub fn written(&mut self, count: usize) {
         let room = self.ring.len() - self.unread;
         assert!(count <= room, "{count} bytes written into room for {room}");
         self.unread += count;
     }
 
-    /// Says that the first `count` bytes that are unread are not needed any more.
+    /// Drops the first `count` unread bytes: their place becomes free room.
     ///
     /// # Panics
-    /// If fewer are unread.
+    /// If there are fewer unread bytes.
     pub fn consume(&mut self, count: usize) {
         assert!(count <= self.unread, "{count} bytes consumed of {}", self.unread);
         self.head = (self.head + count) % self.ring.len();
         self.unread -= count;
     }
 
-    /// Takes all up to the first byte that is `end`, and that one: a line, where it is `b'\n'`. `None` if there
-    /// is none; if then no [room](Self::room) is left either, the record is longer than the queue.
+    /// Consumes and returns all unread bytes up to and including the first byte that equals `end`. With `b'\n'`
+    /// that is a line. `None` if there is no such byte; if there is also no [room](Self::room) left, the record
+    /// is longer than the queue.
     #[must_use]
     pub fn take_until(&mut self, end: u8) -> Option<&[u8]> {
         let head = self.head;
@@ -87,7 +88,7 @@ impl Queue {
         Some(self.ring.slice(head, count))
     }
 
-    /// The ring, and whatever it holds.
+    /// The ring, with the bytes that it holds.
     #[must_use]
     pub fn into_ring(self) -> Ring {
         self.ring

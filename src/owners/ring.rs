@@ -16,16 +16,16 @@ use crate::raw::NO_FD;
 use core::ptr::null_mut;
 use core::slice;
 
-/// A mirrored buffer: byte `n` and byte `n + len` are the same memory.
+/// A mirrored buffer: it is mapped twice in a row, so that byte `n` and byte `n + len` are the same memory.
 ///
 /// Three calls, no file descriptor: `mmap(NULL, 2 * len + 2 * page, PROT_READ|PROT_WRITE,
 /// MAP_SHARED|MAP_ANONYMOUS, -1, 0)`; `mremap(start, 0, len, MREMAP_MAYMOVE|MREMAP_FIXED, start + len)`, which
-/// maps the first half's pages over the second; and `munmap` of the two pages, by which it is known whose the
-/// second half is if that is refused.
+/// maps the first half's pages over the second; and `munmap` of the two pages. If `mremap` is refused, these
+/// tell whether the second half is still the ring's own.
 ///
-/// A forked child shares the buffer; whoever forks sees to it that only one of both uses it. Processes that
-/// have no parent in common share one by a file: [`over`](Self::over). [`Queue`](crate::Queue) keeps the
-/// positions of one that is used by this process alone.
+/// A forked child shares the buffer. A program that forks must see to it that only one of the two processes
+/// uses it. Processes that are not related can share a ring [over](Self::over) a file. A
+/// [`Queue`](crate::Queue) is a ring for one process, with its positions.
 ///
 /// ```
 /// use rawmap::Ring;
@@ -37,15 +37,16 @@ use core::slice;
 /// ```
 ///
 /// # Where mremap is refused
-/// A filter or an emulator may refuse it. Then what the first call has mapped is unmapped, and thirteen more
-/// map the pages of a memory file twice: `prlimit64`, `openat`, `fstatfs`, `pread64` and `close` (of
+/// A filter or an emulator may refuse `mremap`. Then what the first call has mapped is unmapped, and thirteen
+/// more calls map the pages of a memory file twice: `prlimit64`, `openat`, `fstatfs`, `pread64` and `close` (of
 /// `vm.overcommit_memory`), `memfd_create`, `ftruncate`, `mmap` of twice the length, `munmap` of the half
-/// behind the file's end, `mmap` there, `fcntl`, `fstat`, `close`. The file is sealed before it is used, so
-/// that a thread that has opened it meanwhile, by its number in `/proc/self/fd`, can neither write it nor make
-/// it shorter (to have mapped it by then is [outside of the promise](crate#what-is-outside-of-the-promise));
-/// where a filter refuses that, or the kernel is older than Linux 5.1, there is no such ring. Under strict
-/// accounting all of its memory is had at once, and where that is turned on later, a page of it that can't be
-/// counted is SIGBUS. Where another thread lowers RLIMIT_FSIZE between those calls, it is SIGXFSZ.
+/// behind the file's end, `mmap` there, `fcntl`, `fstat`, `close`. The file is sealed before it is used. So a
+/// thread that has opened it meanwhile, by its number in `/proc/self/fd`, can neither write it nor make it
+/// shorter. (A thread that has also mapped it by then is [outside of the
+/// promise](crate#what-is-outside-of-the-promise).) Where the kernel is older than Linux 5.1, or a filter
+/// refuses to seal the file, [`new`](Self::new) fails. Under strict accounting all of the file's memory is
+/// allocated at once; if strict accounting is turned on later, an access to a page that can't be counted is
+/// SIGBUS. If another thread lowers RLIMIT_FSIZE between those calls, the process gets SIGXFSZ.
 #[derive(Debug)]
 pub struct Ring {
     // Beside the invariants of `Mapping`: `both` is twice `len` bytes that can be read and written, of memory
@@ -56,13 +57,14 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// A ring of `len` bytes, rounded up to whole pages: zeroes.
+    /// A ring of `len` bytes of zeroes, rounded up to whole pages.
     ///
     /// # Errors
-    /// Those of [`mmap`](crate::mmap) and [`mremap`](crate::mremap). It also fails if the length is 0, or twice
-    /// the length more than `isize::MAX`. Nothing stays mapped; but if another thread has mapped something since
-    /// that mremap was refused, or has lowered RLIMIT_AS below what is mapped, or a filter answers each mremap by an
-    /// error that the kernel has for it (other than EPERM, EACCES and ENOSYS), half of it stays, which nobody owns.
+    /// Those of [`mmap`](crate::mmap) and [`mremap`](crate::mremap). It also fails if the length is 0, or if
+    /// twice the length is more than `isize::MAX`. As a rule nothing stays mapped after an error. But one half
+    /// stays, and nobody owns it, if another thread has mapped something since the `mremap` was refused or has
+    /// lowered RLIMIT_AS below what is mapped, or if a filter answers each `mremap` with an error that the
+    /// kernel has for it (other than EPERM, EACCES and ENOSYS).
     ///
     /// ```
     /// use rawmap::{Ring, page_size};
@@ -92,37 +94,37 @@ impl Ring {
         Ok(Self { both, len })
     }
 
-    /// A ring over `len` bytes of a file, a memory file say, from byte `offset` on: what two processes share that
-    /// are not parent and child, or what outlives them. The descriptor may be closed afterwards.
+    /// A ring over `len` bytes of a file, such as a memory file, from byte `offset` on. Processes that are not
+    /// parent and child can share it, and it can outlive them. The descriptor may be closed afterwards.
     ///
-    /// Positions are the user's, and lie where both processes see them: in [`Words`](crate::Words) over another
-    /// page of the file.
+    /// The processes keep the positions themselves, where both see them: for example in [`Words`](crate::Words)
+    /// over another page of the file.
     ///
-    /// Five calls: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_SHARED, fd, offset)` twice, where the kernel likes,
-    /// which is where it can refuse a file and harm nothing; `mmap(NULL, 2 * len, PROT_NONE,
-    /// MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`; and twice `mremap(view, len, len, MREMAP_MAYMOVE|MREMAP_FIXED, half)`.
-    /// Mapping a file may cost an `fstat` more, see [`MapOptions::file`].
+    /// Five calls: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_SHARED, fd, offset)` twice, where the kernel
+    /// chooses, so that it can refuse the file without harm; `mmap(NULL, 2 * len, PROT_NONE,
+    /// MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`; and twice `mremap(view, len, len, MREMAP_MAYMOVE|MREMAP_FIXED,
+    /// half)`. Mapping the file may cost one more `fstat`, see [`MapOptions::file`].
     ///
     /// # Errors
-    /// Those of [`MapOptions::file_raw`] (EINVAL for length 0; EACCES if it is not open for both reading and
-    /// writing) and [`Reservation::new`]. It also fails if the offset or the length is not whole pages, if twice
-    /// the length is more than `isize::MAX`, or if the file lies on huge pages. Nothing stays mapped, but that a
-    /// place may be lost as in [`Reservation::place`], which costs address space.
+    /// Those of [`MapOptions::file_raw`] (EINVAL for length 0; EACCES if the file is not open for both reading
+    /// and writing) and [`Reservation::new`]. It also fails if the offset or the length is not whole pages, if
+    /// twice the length is more than `isize::MAX`, or if the file lies on huge pages. After an error nothing
+    /// stays mapped, except a place that is lost as in [`Reservation::place`], which costs address space.
     ///
     /// # Safety
     /// For as long as the ring lives:
-    /// - The file has the bytes: one that shrinks is SIGBUS, as is one that has no block for a byte yet where its
-    ///   file system is full (`fallocate`), and a disk that fails.
-    /// - Each mapping of it is the same memory: of `/dev/zero` it is not, nor of some other devices.
+    /// - The file has the bytes. An access is SIGBUS if the file shrinks, if its disk fails, or if the byte has
+    ///   no block yet (see `fallocate`) and the file system is full.
+    /// - All mappings of the file are of the same memory. That does not hold for `/dev/zero` and some other
+    ///   devices.
     /// - While bytes are borrowed as a [`slice`](Self::slice), nobody writes them; while they are borrowed as a
-    ///   [`slice_mut`](Self::slice_mut), nobody else reads or writes them. Others are every thread of every
-    ///   process that has the file, by a mapping or by `read` and `write`.
+    ///   [`slice_mut`](Self::slice_mut), nobody else reads or writes them. "Nobody" includes every thread of
+    ///   every process that has the file, by a mapping or by `read` and `write`.
     ///
-    /// Whoever calls this vouches for all of them: that they keep one protocol, by which bytes change hands, and
-    /// that none of them is hostile. It says who may use which bytes, and passes them on by an atomic position,
-    /// stored with `Release` and loaded with `Acquire`. Where nobody can vouch for the peer, there is
-    /// [`as_ptr`](Self::as_ptr), and bytes are copied out by volatile or atomic accesses before they are
-    /// believed.
+    /// The caller vouches for all of them: none is hostile, and all keep one protocol, which says who may use
+    /// which bytes. The protocol passes bytes on by an atomic position, which is stored with `Release` and
+    /// loaded with `Acquire`. If you can't vouch for the peer, use [`as_ptr`](Self::as_ptr) instead of slices,
+    /// and copy the bytes out by volatile or atomic accesses before you look at them.
     ///
     /// ```
     /// use rawmap::{MapOptions, Prot, Ring, Sharing, Words};
@@ -205,8 +207,8 @@ impl Ring {
         Ok(Self { both: joined(first, second), len })
     }
 
-    /// Both views as one raw mapping, of twice the length: to be kept where an owner can't be
-    /// ([`Mapping::into_raw_parts`]), or for what is not offered here.
+    /// Turns the ring into one raw mapping of both views, which is twice as long, to keep its parts where an
+    /// owner can't be ([`Mapping::into_raw_parts`]), or for operations that a ring does not have. No call.
     ///
     /// ```
     /// use rawmap::Ring;
@@ -224,21 +226,22 @@ impl Ring {
         self.both
     }
 
-    /// A raw mapping as a ring, which it was before [`into_raw`](Self::into_raw), or may pass for.
+    /// Makes a ring of a raw mapping, such as one that [`into_raw`](Self::into_raw) made. No call.
     ///
     /// # Safety
-    /// Its length is not 0, and twice whole pages; its second half is mapped to the same memory as its first;
-    /// all of it can be read and written at any time and by any thread, and none of it is guarded; and what is
-    /// said at [`over`](Self::over) holds of its memory, be that a file or not.
+    /// The mapping's length is not 0, and each half consists of whole pages. The second half maps the same
+    /// memory as the first. All of it can be read and written at any time and by any thread, and none of it is
+    /// guarded. What [`over`](Self::over) asks for holds for its memory, whether that is a file or not.
     #[must_use]
     pub const unsafe fn from_raw(both: Mapping<Raw>) -> Self {
         let len = both.len() / 2;
         Self { both, len }
     }
 
-    /// The first byte. It may be used to read and write `2 * len` bytes, of which each is there twice. To the
-    /// language these are two memories: between uses of the two there must be something that it does not see
-    /// through, which each borrow of a slice here is.
+    /// A pointer to the first byte, for reading and writing `2 * len` bytes, each of which is there twice. Rust
+    /// takes the two halves for different memory. So between a use of one half and a use of the other there
+    /// must be something that the compiler does not see through; each call of [`slice`](Self::slice) or
+    /// [`slice_mut`](Self::slice_mut) is.
     ///
     /// ```
     /// use rawmap::Ring;
@@ -253,7 +256,7 @@ impl Ring {
         self.both.as_ptr()
     }
 
-    /// The length in bytes, counted once.
+    /// The length of the ring in bytes, without the mirrored half.
     ///
     /// ```
     /// use rawmap::Ring;
@@ -271,7 +274,7 @@ impl Ring {
         self.len
     }
 
-    /// `count` bytes from position `at` on, modulo the length.
+    /// Borrows `count` bytes from position `at` on, which is taken modulo the length.
     ///
     /// # Panics
     /// If `count` is more than the length, as indexing a slice does.
@@ -294,7 +297,7 @@ impl Ring {
         unsafe { slice::from_raw_parts(self.laundered().add(at % self.len), count) }
     }
 
-    /// `count` bytes from position `at` on, modulo the length, to be written.
+    /// Borrows `count` bytes from position `at` on, which is taken modulo the length, for writing.
     ///
     /// # Panics
     /// If `count` is more than the length, as indexing a slice does.

@@ -32,11 +32,11 @@ macro_rules! atomics {
 }
 atomics! { AtomicU8 AtomicU16 AtomicU32 AtomicU64 AtomicUsize }
 
-/// Memory that is shared with others, as a slice of atomics of one width: counters, queues, futexes between
-/// parent and child, or between all who map a file.
+/// Shared memory as a slice of atomics of one width: counters, queues or futexes between parent and child, or
+/// between all processes that map a file.
 ///
-/// All who share it use atomics of that width: to the language, two widths over the same bytes are a data
-/// race.
+/// All who share the memory use atomics of that width: in Rust's memory model, atomics of two widths over the
+/// same bytes are a data race.
 ///
 /// ```
 /// use rawmap::Words;
@@ -68,7 +68,8 @@ unsafe impl<W: Atomic> Send for Words<W> {}
 unsafe impl<W: Atomic> Sync for Words<W> {}
 
 impl Words {
-    /// `count` words of 32 bits that children which are forked later share: zeroes.
+    /// Maps `count` words of 32 bits, which are 0, and which the process shares with children that it forks
+    /// later.
     ///
     /// One call: `mmap(NULL, 4 * count, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1, 0)`.
     ///
@@ -80,9 +81,10 @@ impl Words {
 }
 
 impl<W: Atomic> Words<W> {
-    /// `count` words of another width that children which are forked later share: zeroes.
+    /// Maps `count` words of another width, which are 0, and which the process shares with children that it
+    /// forks later.
     ///
-    /// One call: as [`new`](Words::new).
+    /// One call: that of [`new`](Words::new), with the width of `W` in place of 4.
     ///
     /// # Errors
     /// Those of [`MapOptions::raw`].
@@ -108,20 +110,21 @@ impl<W: Atomic> Words<W> {
         Ok(Self { bytes, words: PhantomData })
     }
 
-    /// The words of a raw mapping, such as a file's, from its first byte on.
+    /// Makes words of a raw mapping, such as one of a file, from its first byte on. No call.
     ///
     /// # Errors
-    /// Fails if its first byte does not lie at a multiple of the words' size; the mapping comes back.
+    /// Fails if the first byte's address is not a multiple of the words' size; then the mapping comes back.
     ///
     /// # Safety
     /// For as long as the result lives:
-    /// - All of it can be read and written at any time and by any thread: none of it is guarded.
-    /// - A page stands behind each byte, or the kernel's ordinary promise of one: huge pages are populated, and
-    ///   neither they nor shared memory are `MAP_NORESERVE`; a file has the bytes, or it is SIGBUS, as it is where its file system is full and
-    ///   the byte has no block yet.
-    /// - No byte lies in it twice, as each does in a ring's views.
-    /// - Nobody uses the bytes but by atomics of this width, each at a multiple of it from the first byte on: no
-    ///   other thread, no process that maps them as well, and no call on somebody's behalf (`read` into them).
+    /// - All of the mapping can be read and written at any time and by any thread: none of it is guarded.
+    /// - There is a page for each byte, or the kernel has promised one as usual: huge pages are populated, and
+    ///   neither they nor shared memory are `MAP_NORESERVE`. A file has the bytes, and a block for each or room
+    ///   in its file system; otherwise an access is SIGBUS.
+    /// - No byte lies in the mapping twice, as each does in a ring.
+    /// - Everybody who uses the bytes does so by atomics of this width, each at a multiple of the width from
+    ///   the first byte on. That includes other threads, other processes that map the memory, and calls such as
+    ///   a `read` into it.
     ///
     /// ```
     /// use rawmap::{MapOptions, Prot, Sharing, Words};
@@ -153,13 +156,14 @@ impl<W: Atomic> Words<W> {
         Err(Refused::new(bytes, error))
     }
 
-    /// The bytes, of which the type promises nothing any more.
+    /// Turns the words into a [`Raw`] mapping of their bytes. No call.
     #[must_use]
     pub fn into_raw(self) -> Mapping<Raw> {
         self.bytes
     }
 
-    /// Keeps the words `range` means resident, as [`Mapping::lock`] does; of bytes, from the first word's on.
+    /// Makes a range of memory resident and keeps it so, as [`Mapping::lock`] does. One call. The range counts
+    /// bytes from the first word on, not words.
     ///
     /// # Errors
     /// Those of [`Mapping::lock`].
@@ -167,7 +171,7 @@ impl<W: Atomic> Words<W> {
         self.bytes.lock(range).map_err(Error::of("Words::lock"))
     }
 
-    /// Says how the bytes of `range` will be used, as [`Mapping::advise`] does.
+    /// Tells the kernel how a range of bytes will be used, as [`Mapping::advise`] does. One call.
     ///
     /// # Errors
     /// Those of [`Mapping::advise`].
@@ -175,7 +179,8 @@ impl<W: Atomic> Words<W> {
         self.bytes.advise(range, advice).map_err(Error::of("Words::advise"))
     }
 
-    /// Names the bytes of `range`, as [`Mapping::name`] does.
+    /// Names a range of bytes, as [`Mapping::name`] does. One call. Shared anonymous memory can be named from
+    /// Linux 6.2 on, and memory of a file never (EBADF).
     ///
     /// # Errors
     /// Those of [`Mapping::name`].
@@ -197,7 +202,7 @@ impl<W: Atomic> Deref for Words<W> {
 }
 
 impl<W: Atomic> core::fmt::Debug for Words<W> {
-    /// Prints where they are and how many, not what they hold.
+    /// Prints address and length of the memory and the width of a word, but not the words.
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Words").field("bytes", &self.bytes).field("width", &size_of::<W>()).finish()
     }
