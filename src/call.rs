@@ -10,27 +10,27 @@ use crate::raw::{NO_FD, RawFd};
 use crate::word::Word;
 use core::fmt;
 
-/// One memory-mapping call that has not been made: its number and its argument words.
+/// A memory-mapping call as a value, before it is made: its number and its argument words.
 ///
-/// Built by the functions named after the calls, or read back with [`from_words`](Self::from_words)
-/// from what a seccomp notification or a ptrace stop holds. Two calls are equal when the kernel
+/// The functions that are named after the calls make one, and [`from_words`](Self::from_words)
+/// reads one from a seccomp notification or a ptrace stop. Two calls are equal when the kernel
 /// can't tell them apart: words that a call doesn't take are 0, and a C `int` is sign-extended.
 ///
 /// The layout is C's: the number, then six words, 56 bytes, on every architecture of this crate.
 /// The number is that of the architecture. A call may be sent to another thread, or its bytes to
 /// another process, which reads them back with `from_words`.
 ///
-/// `Display` prints what strace prints, but for these points:
+/// `Display` prints what strace prints, except in these points:
 ///
 /// - [`mincore`](Self::mincore)'s third argument is the pointer, not the bytes behind it;
-/// - `mremap` has its fifth argument also for `MREMAP_DONTUNMAP`, if it is not null;
+/// - `mremap` shows its fifth argument also for `MREMAP_DONTUNMAP`, if it is not null;
 /// - bits 32 to 63 of mmap's flags are shown;
-/// - there is no `/* PROT_??? */` behind a number that no name is known for;
-/// - flags without a sharing print no `MAP_FILE`, unless there is no other flag;
+/// - there is no `/* PROT_??? */` behind a number without a name;
+/// - flags without a sharing don't print `MAP_FILE`, unless there is no other flag;
 /// - the flags that only one architecture has, such as `MAP_32BIT`, are the last names;
 /// - `MAP_UNINITIALIZED` without `MAP_HUGETLB` has its name, not `1<<MAP_HUGE_SHIFT`;
-/// - what a strace is too old to know (6.1: `mseal`, `MAP_DROPPABLE`, `MAP_ABOVE4G`,
-///   `MADV_GUARD_INSTALL`, `MADV_GUARD_REMOVE`) it prints as numbers.
+/// - an old strace prints what it doesn't know as numbers (6.1: `mseal`, `MAP_DROPPABLE`,
+///   `MAP_ABOVE4G`, `MADV_GUARD_INSTALL`, `MADV_GUARD_REMOVE`).
 ///
 /// ```
 /// use rawmap::{Call, MapFlags, Prot};
@@ -89,7 +89,7 @@ numbers! {
     Mseal = MSEAL
 }
 
-/// A [`Call`] by name, with its arguments typed. Addresses are [`Word`]s: [`Word::as_ptr`] is the
+/// A [`Call`] as an enum, with typed arguments. Addresses are [`Word`]s; [`Word::as_ptr`] gives the
 /// pointer. More calls may be added.
 ///
 /// ```
@@ -130,7 +130,8 @@ pub enum Operation {
     Mseal { addr: Word, len: usize, flags: MsealFlags },
 }
 
-/// One call each, from the arguments of the raw function of the same name.
+/// Each function here makes a call of the arguments of the raw function of the same name. The call
+/// is not made to the kernel until [`make`](Self::make).
 impl Call {
     #[inline]
     const fn new(number: Number, args: &[Word]) -> Self {
@@ -247,11 +248,11 @@ impl Call {
 }
 
 impl Call {
-    /// The call with this number and these words, as a seccomp notification or a ptrace stop has
-    /// them; `None` if the number is not one of this family.
+    /// The call with this number and these words, such as those of a seccomp notification or a
+    /// ptrace stop. `None` if the number is not that of a memory-mapping call.
     ///
     /// Words that the call doesn't take are dropped, and those that the kernel reads as `int` are
-    /// cut to it, as the kernel does.
+    /// cut to 32 bits, as the kernel does.
     ///
     /// In const evaluation, only the words that are addresses may be pointers to objects: where an
     /// object lies isn't known before the program runs.
@@ -270,14 +271,14 @@ impl Call {
         self.number as usize
     }
 
-    /// The call's argument words; 0 where it takes none.
+    /// The call's argument words. Those that the call does not take are 0.
     #[must_use]
     #[inline]
     pub const fn args(self) -> [Word; 6] {
         self.args
     }
 
-    /// The call by name, with its arguments typed.
+    /// The call as an enum, with typed arguments.
     #[must_use]
     pub const fn operation(self) -> Operation {
         let [a, b, c, d, e, f] = self.args;
@@ -326,8 +327,8 @@ impl Call {
 
     /// Makes the call.
     ///
-    /// One call, this one; the result is the kernel's word: the address for `mmap` and `mremap`,
-    /// else 0.
+    /// One system call, which is this one. The result is the kernel's word: the address for `mmap`
+    /// and `mremap`, and 0 for the others.
     ///
     /// # Errors
     /// Those of the raw function of the same name.
@@ -351,7 +352,7 @@ impl Call {
 }
 
 impl Operation {
-    /// The operation as number and words.
+    /// The operation as a [`Call`]: its number and words.
     pub const fn call(self) -> Call {
         match self {
             Self::Mmap { addr, len, prot, flags, fd, offset } => {

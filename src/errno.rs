@@ -5,15 +5,17 @@ use core::{fmt, num::NonZeroUsize};
 
 /// The number of an error, 1 to 4095, as the kernel returns it (negated) from a system call.
 ///
-/// The kernel returns it; there is no `errno` variable, and libc's is not touched.
+/// It comes back by value; there is no `errno` variable, and libc's is not touched.
 ///
-/// It is a word that is never 0: `Result<(), Errno>` is one register, and `Result<*mut u8, Errno>`
-/// two. Numbers without a name are kept: a new kernel's new error is an `Errno` like any other.
+/// It is a word that is never 0, so that `Result<(), Errno>` comes back in one register, and
+/// `Result<*mut u8, Errno>` in two. A number without a name, such as a newer kernel's, is an
+/// `Errno` like any other.
 ///
-/// The kernel answers 0 or an error to a call that returns nothing, such as [`munmap`](crate::munmap).
-/// A filter that answers in its stead (a tracer, a supervisor of seccomp) may put any word there. No
-/// such word is taken for a success: the raw function returns it as an `Errno` without a name, which
-/// equals none of the kernel's, and which [`encode`](Self::encode) turns back into that word.
+/// To a call that returns nothing, such as [`munmap`](crate::munmap), the kernel answers 0 or an
+/// error. A filter that answers in its stead (a tracer, a supervisor of seccomp) may give any word.
+/// The raw functions take no such word for a success: they return an `Errno` without a name, which
+/// equals none of the kernel's errors, and which [`encode`](Self::encode) turns back into that
+/// word.
 ///
 /// ```
 /// use rawmap::Errno;
@@ -43,8 +45,8 @@ impl Errno {
 
     /// The error's number, positive, as C's `errno` has it.
     ///
-    /// A filter's answer that is no error has a number above [`MAX`](Self::MAX): its negative, or
-    /// `i32::MAX` where that doesn't fit.
+    /// For a filter's answer that is no error of the kernel, this is a number above
+    /// [`MAX`](Self::MAX): the negated word, or `i32::MAX` where that doesn't fit.
     #[must_use]
     #[inline]
     pub const fn raw(self) -> i32 {
@@ -52,12 +54,12 @@ impl Errno {
         if number > i32::MAX as usize { i32::MAX } else { number as i32 }
     }
 
-    /// What a system call's result word says: the word, or an error where it is one of the last
-    /// 4095 numbers.
+    /// Decodes the result word of a system call: `Ok` with the word, or an error if the word is one
+    /// of -4095 to -1.
     ///
-    /// A success may well be 0: `mmap` with [`MapFlags::FIXED`](crate::MapFlags::FIXED) at address
-    /// 0 succeeds for a privileged process. For the calls that return nothing but 0, the raw
-    /// functions have a shorter rule, which takes every other word for an error.
+    /// A success may be 0: `mmap` with [`MapFlags::FIXED`](crate::MapFlags::FIXED) at address 0
+    /// succeeds for a privileged process. For calls that return nothing, the raw functions use a
+    /// shorter rule, which takes every word but 0 for an error.
     ///
     /// ```
     /// use rawmap::{Errno, Word};
@@ -68,7 +70,7 @@ impl Errno {
     /// In const evaluation, the word must hold an integer or a null pointer.
     ///
     /// # Errors
-    /// The error that the word says: its negative.
+    /// The error whose negated number the word is.
     #[inline]
     pub const fn decode(ret: Word) -> Result<Word, Self> {
         let bits = ret.const_bits();
@@ -92,9 +94,10 @@ impl Errno {
         Err(Self(unsafe { NonZeroUsize::new_unchecked(bits.wrapping_neg()) }))
     }
 
-    /// The result word that says this error: what [`decode`](Self::decode) takes back.
+    /// The result word that stands for this error, which [`decode`](Self::decode) turns back into
+    /// it.
     ///
-    /// For whoever answers system calls: a tracer, a kernel in userspace.
+    /// It is for programs that answer system calls, such as a tracer or a kernel in userspace.
     #[must_use]
     #[inline]
     pub const fn encode(self) -> Word {
@@ -102,7 +105,7 @@ impl Errno {
     }
 }
 
-/// A set of errors, of those up to 191: Linux has 133 that a call answers with.
+/// A set of errors with numbers up to 191. Linux has 133 such errors that a call may answer.
 ///
 /// ```
 /// use rawmap::{Errno, ErrnoSet};
@@ -114,7 +117,7 @@ impl Errno {
 pub struct ErrnoSet([u64; 3]);
 
 impl ErrnoSet {
-    /// The set of these. Errors above 191 are left out.
+    /// The set of these errors. Errors above 191 are left out.
     #[must_use]
     #[inline]
     pub const fn of(errnos: &[Errno]) -> Self {
@@ -129,7 +132,7 @@ impl ErrnoSet {
         Self(set)
     }
 
-    /// What is in either set.
+    /// The errors that are in either set.
     #[must_use]
     #[inline]
     pub const fn and(self, other: Self) -> Self {
@@ -137,7 +140,7 @@ impl ErrnoSet {
         Self([a | d, b | e, c | f])
     }
 
-    /// All of it but this error.
+    /// The set without this error.
     #[must_use]
     #[inline]
     pub const fn without(self, errno: Errno) -> Self {
@@ -145,20 +148,20 @@ impl ErrnoSet {
         Self([a & !d, b & !e, c & !f])
     }
 
-    /// Whether this error is in it.
+    /// Whether this error is in the set.
     #[must_use]
     pub const fn contains(self, errno: Errno) -> bool {
         let number = errno.0.get();
         number < 192 && self.0[number / 64] >> (number % 64) & 1 == 1
     }
 
-    /// Whether nothing is in it.
+    /// Whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         matches!(self, Self([0, 0, 0]))
     }
 
-    /// What is in it, by number.
+    /// The errors in the set, in the order of their numbers.
     pub fn iter(self) -> impl Iterator<Item = Errno> {
         (1..192).filter_map(Errno::from_raw).filter(move |errno| self.contains(*errno))
     }

@@ -8,9 +8,10 @@ use core::{fmt, ptr};
 
 /// A page size in bytes: a power of two, at least 4096.
 ///
-/// On x86_64 it is 4096. On aarch64 the kernel's builder chooses (4, 16 or 64 KiB), and riscv64, all
-/// of whose kernels have 4 KiB so far, promises nothing; so it is never a constant there: ask
-/// [`PageSize::find`], or take the AT_PAGESZ entry of the auxiliary vector with [`PageSize::new`].
+/// On x86_64 it is 4096. On aarch64 whoever builds the kernel chooses 4, 16 or 64 KiB. On riscv64
+/// all kernels have 4 KiB so far, but Linux doesn't promise that. So on these two it is not a
+/// constant: ask [`PageSize::find`], or pass the AT_PAGESZ entry of the auxiliary vector to
+/// [`PageSize::new`].
 ///
 /// ```
 /// use rawmap::PageSize;
@@ -40,8 +41,8 @@ impl PageSize {
         None => None,
     };
 
-    /// A page size of `bytes`, as AT_PAGESZ gives it; `None` unless that is a power of two from
-    /// 4096 on.
+    /// A page size of `bytes`, such as the auxiliary vector's AT_PAGESZ. `None` unless `bytes` is a
+    /// power of two and at least 4096.
     ///
     /// ```
     /// use rawmap::PageSize;
@@ -61,15 +62,15 @@ impl PageSize {
 
     /// The running kernel's page size.
     ///
-    /// Costs nothing on x86_64. Elsewhere it makes one to nine calls `msync(2^k, 0, MS_ASYNC)`,
-    /// from k = 12 up: a length of 0 touches nothing, and the kernel refuses an address that is
-    /// not a multiple of the page size. Not cached: the caller keeps it. A filter that answers some of
-    /// these calls by EINVAL makes it too large; the owners' [`page_size`](crate::page_size) is proof
-    /// against that.
+    /// No call on x86_64. Elsewhere it makes one to nine calls `msync(2^k, 0, MS_ASYNC)`, from k =
+    /// 12 up: a length of 0 touches nothing, and the kernel refuses an address that is not a
+    /// multiple of the page size. The result is not cached. If a filter answers EINVAL to some of
+    /// these calls, the result is too large; the owners' [`page_size`](crate::page_size) notices
+    /// that.
     ///
     /// # Errors
-    /// Whatever `msync` answers that is no verdict on the address: ENOSYS or EPERM under a seccomp
-    /// filter. EINVAL if no size up to 1 MiB is accepted.
+    /// Any error of `msync` that doesn't concern the address, such as ENOSYS or EPERM under a
+    /// seccomp filter. EINVAL if the kernel accepts no size up to 1 MiB.
     ///
     /// ```
     /// use rawmap::PageSize;
@@ -114,7 +115,8 @@ impl PageSize {
         self.log2 as u32
     }
 
-    /// Whether `n` bytes are a whole number of pages, or an address the first of one.
+    /// Whether `n` bytes are a whole number of pages, or the address `n` is that of a page's first
+    /// byte.
     #[must_use]
     #[inline]
     pub const fn is_aligned(self, n: usize) -> bool {
@@ -128,7 +130,7 @@ impl PageSize {
         n & !(self.bytes() - 1)
     }
 
-    /// `n` rounded up to a whole number of pages, in bytes; `None` where that is past
+    /// `n` rounded up to a whole number of pages, in bytes; `None` if that is more than
     /// `usize::MAX`.
     #[must_use]
     #[inline]

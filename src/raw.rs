@@ -5,9 +5,9 @@
 //! between fork and exec, or while an allocator holds its own lock. An error comes back by value;
 //! there is no `errno` variable.
 //!
-//! A function that returns a pointer takes the words -4095 to -1 for errors, and one that returns
-//! nothing takes every word but 0. The kernel gives no other word; where a filter does, the second is
-//! an error without a name ([`Errno`]).
+//! A function that returns a pointer takes the words -4095 to -1 for errors. A function that
+//! returns nothing takes every word but 0 for an error; a word that only a filter answers is an
+//! error without a name ([`Errno`]).
 
 use crate::arch::{self, nr};
 use crate::errno::Errno;
@@ -76,13 +76,16 @@ fn unit(ret: Word) -> Result<(), Errno> {
 /// Source: mmap(2), `mm/mmap.c`.
 ///
 /// # Safety
-/// With `FIXED`, the kernel unmaps whatever was in the range: no Rust reference may point into it, and nothing
-/// else may rely on it. At a place that was not the kernel's choice, neither may the main thread's stack grow
-/// ([`prepare`](crate::prepare)), nor may it border on where a stack is: what comes to lie right below a stack,
-/// it overflows into. The memory that comes back is shared with every other mapping of the same file or shared
-/// memory, in this process and in others. References to it are sound only while nobody writes to it; where
-/// somebody may, use atomics or raw pointers. With `GROWSDOWN`, nothing that is inaccessible now and accessible
-/// later may lie below it, however far: the mapping grows until it comes to that.
+/// - With `FIXED`, the kernel unmaps whatever was in the range: no Rust reference may point into
+/// it, and nothing else may rely on it.
+/// - A place that the kernel did not choose must not lie where the main thread's stack may grow
+/// ([`prepare`](crate::prepare)), and must not border on a stack: a stack overflows into memory
+/// right below it.
+/// - The memory that comes back is shared with every other mapping of the same file or shared
+/// memory, in this process and in others. References to it are sound only while nobody writes to
+/// it; where somebody may, use atomics or raw pointers.
+/// - With `GROWSDOWN`, no memory below the mapping, however far, may be inaccessible now and become
+/// accessible later: the mapping may grow down to it.
 ///
 /// # Errors
 /// - EBADF: `fd` is not an open file, and `flags` has no [`ANONYMOUS`](MapFlags::ANONYMOUS). The
@@ -90,7 +93,7 @@ fn unit(ret: Word) -> Result<(), Errno> {
 ///   page size.
 /// - EINVAL: one of these.
 ///   - `len` is 0, or `offset` is not a multiple of the page size.
-///   - `flags` has no sharing, or one that the kernel doesn't know.
+///   - The sharing field of `flags` is empty, or has a value that the kernel doesn't know.
 ///   - The address is fixed, and not a multiple of the page size.
 ///   - `GROWSDOWN` is combined with a shared mapping or a file.
 ///   - `DROPPABLE` is combined with a file, `LOCKED`, `GROWSDOWN` or `HUGETLB`.
@@ -263,12 +266,14 @@ pub unsafe fn munmap(addr: *mut u8, len: usize) -> Result<(), Errno> {
 /// mprotect(2), `mm/mprotect.c`.
 ///
 /// # Safety
-/// Every reference into the range must still be allowed to do what it is for; with `GROWSDOWN`, which
-/// changes the mapping from its first page on, every reference into that. So must whoever lends it
-/// later: an owner, such as a [`Pool`](crate::Pool) that the memory was put back to. Memory that becomes
-/// executable must hold only code that is meant to run. Memory that was inaccessible, and becomes
-/// accessible, must not lie where the main thread's stack may grow: the kernel lets that come right up
-/// to what is inaccessible (see [`prepare`](crate::prepare)).
+/// - The new protection must allow every access through references into the range. With
+/// `GROWSDOWN`, this holds for all of the mapping from its first page on.
+/// - It must also allow what owners of the memory may lend later, such as a [`Pool`](crate::Pool)
+/// to which the memory was put back.
+/// - Memory that becomes executable must hold only code that is meant to run.
+/// - Memory that was inaccessible and becomes accessible must not lie where the main thread's stack
+/// may grow: the kernel lets the stack grow right up to inaccessible memory (see
+/// [`prepare`](crate::prepare)).
 ///
 /// # Errors
 /// - EINVAL: `addr` is not a multiple of the page size; `prot` has a bit that the kernel doesn't
@@ -335,8 +340,7 @@ pub unsafe fn msync(addr: *mut u8, len: usize, flags: MsyncFlags) -> Result<(), 
     unit(unsafe { arch::syscall3(Word::ptr(addr), Word::int(len), flags.word(), nr::MSYNC) })
 }
 
-/// `mremap(2)`: resizes the mapping at `old`, or moves it, and returns the address where it is
-/// then.
+/// `mremap(2)`: resizes or moves the mapping at `old`, and returns its new address.
 ///
 /// ```
 /// use rawmap::{MapFlags, MremapFlags, PageSize, Prot, mmap_anonymous, mremap, munmap};
@@ -369,14 +373,18 @@ pub unsafe fn msync(addr: *mut u8, len: usize, flags: MsyncFlags) -> Result<(), 
 /// since 1.3.78. Source: mremap(2), `mm/mremap.c`.
 ///
 /// # Safety
-/// If the mapping moves, nothing may use the old range afterwards, nor where several move and one is refused,
-/// whose predecessors have moved by then; if it shrinks, nothing may use what is cut off. Where it comes to
-/// show more of shared memory or of a file, or the same once more (an `old_len` of 0), that is shared with
-/// whoever has it, as [`mmap`] says; an owner that is made of it may purge it. What grows in place must not
-/// grow to where the main thread's stack may ([`prepare`](crate::prepare)). With `FIXED`, nothing may use what
-/// was mapped in the new range, even if the call fails: the kernel unmaps that first; and for its place holds
-/// what [`mmap`] says. Nor may another thread map anything there meanwhile, if the old range may be merged
-/// (`MADV_MERGEABLE`): a signal makes the kernel begin the call anew.
+/// - If the mapping moves, nothing may use the old range afterwards. That holds after an error too
+/// if the range has several mappings: some of them may have moved by then. If the mapping shrinks,
+/// nothing may use the part that is cut off.
+/// - If the mapping grows to show more of shared memory or of a file, or is mapped a second time
+/// (an `old_len` of 0), that memory is shared with others as [`mmap`] says. An owner that is made
+/// of it may purge it.
+/// - A mapping that grows in place must not grow to where the main thread's stack may grow
+/// ([`prepare`](crate::prepare)).
+/// - With `FIXED`, nothing may use what was mapped in the new range, even if the call fails, since
+/// the kernel unmaps that first. What [`mmap`] says about a place that the kernel did not choose
+/// holds for the new range. If the old range may be merged (`MADV_MERGEABLE`), no other thread may
+/// map anything in the new range meanwhile: a signal makes the kernel start the call again.
 ///
 /// # Errors
 /// - EINVAL: one of these.
@@ -447,18 +455,19 @@ pub unsafe fn mremap(
 /// # Safety
 /// Some advice, such as [`DONTNEED`](Advice::DONTNEED) and [`FREE`](Advice::FREE), changes what
 /// memory holds, and [`GUARD_INSTALL`](Advice::GUARD_INSTALL) makes it inaccessible. With such
-/// advice, no Rust reference may point into the range, and no owner may lend it later (after `FREE`,
-/// before it is written again). Where it is about the memory and not this mapping of it
-/// ([`REMOVE`](Advice::REMOVE), [`HWPOISON`](Advice::HWPOISON)), that holds of every mapping of the same
-/// memory. [`GUARD_REMOVE`](Advice::GUARD_REMOVE) must not take a guard that somebody relies on, such as that of
-/// a [`Stack`](crate::Stack). After [`WIPEONFORK`](Advice::WIPEONFORK), a forked child must not rely on what the
-/// memory held; after [`DONTFORK`](Advice::DONTFORK) it must not use the memory at all, nor drop an owner of it.
+/// advice, no Rust reference may point into the range, and no owner may lend it later (after
+/// `FREE`, until it is written again). [`REMOVE`](Advice::REMOVE) and
+/// [`HWPOISON`](Advice::HWPOISON) act on the memory itself: for them this holds for every mapping
+/// of the same memory. [`GUARD_REMOVE`](Advice::GUARD_REMOVE) must not take away a guard that
+/// somebody relies on, such as that of a [`Stack`](crate::Stack). After
+/// [`WIPEONFORK`](Advice::WIPEONFORK), a forked child must not rely on what the memory held. After
+/// [`DONTFORK`](Advice::DONTFORK), it must neither use the memory nor drop an owner of it.
 ///
 /// # Errors
 /// - EINVAL: `addr` is not a multiple of the page size; `len` wraps; or the kernel doesn't know the
 ///   advice, or can't apply it to this kind of memory (each [`Advice`] says to which it applies).
-/// - ENOMEM: part of the range is not mapped; or the advice is `COLLAPSE`, and there is no huge
-///   page to be had.
+/// - ENOMEM: part of the range is not mapped; or the advice is `COLLAPSE`, and the kernel has no
+///   huge page to give.
 /// - EACCES: the advice is [`REMOVE`](Advice::REMOVE), and the mapping is not shared, or its file
 ///   was opened for reading only.
 /// - EAGAIN: a mapping would have to be split, and the process has as many as `vm.max_map_count`
@@ -667,8 +676,8 @@ pub unsafe fn munlock(addr: *mut u8, len: usize) -> Result<(), Errno> {
 /// - ENOMEM: the process has more memory than RLIMIT_MEMLOCK allows it to lock.
 /// - EPERM: RLIMIT_MEMLOCK is 0, and the process has no CAP_IPC_LOCK.
 ///
-/// The main thread's stack is locked with the rest: where it then grows over RLIMIT_MEMLOCK, the process
-/// is killed by SIGSEGV.
+/// The main thread's stack is locked too. If it then grows over RLIMIT_MEMLOCK, the kernel kills
+/// the process with SIGSEGV.
 ///
 /// # Kernels differ
 /// Linux before 4.4 doesn't know `ONFAULT`.
@@ -724,8 +733,8 @@ pub unsafe fn munlockall() -> Result<(), Errno> {
 /// programs only. Source: mseal(2), `mm/mseal.c`.
 ///
 /// # Safety
-/// Nobody may rely on unmapping or changing the range later: whoever tries gets EPERM, and the
-/// memory stays as it is.
+/// No part of the program may rely on being able to unmap or change the range later: it gets EPERM,
+/// and the memory stays as it is.
 ///
 /// # Errors
 /// - EINVAL: `addr` is not a multiple of the page size; `flags` is not empty; or `addr + len`

@@ -4,8 +4,8 @@ use core::{fmt, ptr};
 
 /// One argument or result of a system call: 64 bits, kept as a pointer.
 ///
-/// As a pointer a word carries provenance, so memory that was mapped through it may be used
-/// through it. Integers go in without provenance, and come out as the bits they are.
+/// Being a pointer, a word carries provenance: memory that a call maps may be used through the word
+/// that the call returns. An integer goes in without provenance, and comes out as its bits.
 ///
 /// ```
 /// use rawmap::Word;
@@ -55,9 +55,9 @@ impl Word {
 
     /// The word's bits, without provenance.
     ///
-    /// It can't be called in a constant, as the `addr` of a pointer can't: where an object lies
-    /// isn't known before the program runs. A constant that makes a word of an integer already has
-    /// that integer.
+    /// Like `addr` of a pointer, it can't be called in a constant: where an object lies isn't known
+    /// before the program runs. A constant that makes a word of an integer has that integer
+    /// already.
     #[must_use]
     #[inline]
     pub fn bits(self) -> usize {
