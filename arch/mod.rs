@@ -1,29 +1,30 @@
-//! What differs by architecture, one file each: the system-call stubs and why their operands are
+//! What differs by architecture, with one file for each: the system-call stubs and why their operands are
 //! right, the call numbers, and what only that architecture has.
 //!
-//! The files hold the same names in the same order, so any two can be read side by side. A port
-//! copies one, fills it in, and adds its lines here. What makes calls is compiled for the machine that
-//! it is for; numbers and facts are there on every host, for who asks about another machine.
+//! The files hold the same names in the same order, so that any two can be read side by side. A port copies
+//! one, fills it in, and adds its lines here. The stubs are there on their own architecture only. Numbers and
+//! facts are there on every host, so that a program can ask about another machine.
 //!
 //! # What is proved
 //!
-//! `ci/prove.sh`, in the repository, shows on the machine code of each architecture, at every level of optimization, for all
-//! arguments and all answers of the kernel, that each raw function, each stub and
-//! [`Call::make`](crate::Call::make) makes exactly one system call, with the kernel's number and exactly
-//! the words that are documented, returns what is documented, reads and writes no other memory, so that no
-//! pointer can make it fault, and relies on nothing that the kernel destroys. At opt-level 3 it shows that
-//! [`Call::check`](crate::Call::check) never panics, and refuses no less when more of the
-//! [`Kernel`](crate::Kernel) is stated, for kernels of the architecture that the program is compiled for and
-//! pages of 4 KiB (on aarch64 also 16 and 64 KiB); and that [`commit`](crate::Reservation::commit),
-//! [`decommit`](crate::Reservation::decommit), [`purge`](crate::Reservation::purge) and
-//! [`sync`](crate::Mapping::sync) make, for a range `start..end` that they accept, the documented calls with the
-//! words that it means, and for any other none.
+//! `ci/prove.sh`, in the repository, proves this on the machine code of each architecture, for all arguments
+//! and all answers of the kernel:
+//! - At every level of optimization, each raw function, each stub and [`Call::make`](crate::Call::make) makes
+//! exactly one system call, with the kernel's number and exactly the documented words. It returns the
+//! documented result, reads and writes no other memory, so that no pointer can make it fault, and relies on
+//! nothing that the kernel destroys.
+//! - At opt-level 3, [`Call::check`](crate::Call::check) never panics, and refuses no less when more of the
+//! [`Kernel`](crate::Kernel) is stated. This is proved for kernels of the architecture that the program is
+//! compiled for, with pages of 4 KiB (on aarch64 also 16 and 64 KiB).
+//! - At opt-level 3, [`commit`](crate::Reservation::commit), [`decommit`](crate::Reservation::decommit),
+//! [`purge`](crate::Reservation::purge) and [`sync`](crate::Mapping::sync) make the documented calls for a
+//! range `start..end` that they accept, and no call for any other.
 //!
-//! It assumes that Ghidra's description of the instructions, in which none faults, the solver, the linker,
-//! linux-raw-sys and the tables in these files are right, that no pointer that is passed in points into the
-//! function's own stack frame, and of an owner that its invariants hold. It doesn't cover debug assertions, the
-//! owners' other operations, nor what lives in SVE's and V's registers, of which the repository's `ci/disasm.sh` shows by LLVM's
-//! own account that none lives across a call.
+//! The proof assumes that Ghidra's description of the instructions (in which none faults), the solver, the
+//! linker, linux-raw-sys and the tables in these files are right; that no pointer argument points into the
+//! function's own stack frame; and that an owner's invariants hold. It covers neither debug assertions, nor the
+//! owners' other operations, nor the registers of SVE and V. For these registers, the repository's
+//! `ci/disasm.sh` shows by LLVM's own account that nothing in them lives across a call.
 
 #[cfg(not(all(
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"),
@@ -66,27 +67,27 @@ pub(crate) fn launder(to: *mut u8, with: *mut u8) -> *mut u8 {
     laundered
 }
 
-/// An architecture, as a value: [`Call::check`](crate::Call::check) knows the kernels of all of them
-/// on each.
+/// An architecture, as a value. On each host, [`Call::check`](crate::Call::check) knows the kernels of all of
+/// them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Arch {
-    /// arm64, in Linux's words.
+    /// aarch64, which Linux calls arm64.
     Aarch64,
     /// riscv with words of 64 bits.
     Riscv64,
-    /// x86 with words of 64 bits, without x32.
+    /// x86 with words of 64 bits, but not x32.
     X86_64,
 }
 
 impl Arch {
-    /// The one that this was compiled for.
+    /// The architecture that the program is compiled for.
     pub const HOST: Self = ARCH;
 
-    /// All of them.
+    /// All architectures.
     pub const ALL: &'static [Self] = &[Self::Aarch64, Self::Riscv64, Self::X86_64];
 
-    /// Its name, as in Rust's targets: `"aarch64"`.
+    /// The architecture's name, as in Rust's targets: `"aarch64"`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.facts().name

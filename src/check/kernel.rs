@@ -5,12 +5,11 @@ use crate::arch::{self, Facts};
 use crate::{Arch, Errno, MapFlags, PageSize, Prot, mmap_anonymous, munmap};
 use core::ptr;
 
-/// A kernel, as far as it is known: what [`Call::check`](crate::Call::check) may take for granted beside
-/// the words of the call. It need not be the one that runs here.
+/// What is known of a kernel: what [`Call::check`](crate::Call::check) may rely on beside the words of the
+/// call. It need not be the kernel that runs here.
 ///
-/// [`Kernel::new`] takes nothing for granted but architecture and page size: what is refused under it,
-/// every such kernel from Linux 6.1 on refuses. Each thing that is stated in addition lets `check`
-/// refuse more.
+/// [`Kernel::new`] states the architecture and the page size only. A call that `check` refuses for it, every
+/// such kernel from Linux 6.1 on refuses. The other methods state more, which lets `check` refuse more.
 ///
 /// ```
 /// use rawmap::{Arch, Call, Errno, Kernel, MapFlags, PageSize, Prot};
@@ -34,7 +33,8 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Only the architecture and the page size are known. That of this program is [`Arch::HOST`].
+    /// A kernel of which only the architecture and the page size are known. The architecture of this program is
+    /// [`Arch::HOST`].
     #[must_use]
     pub const fn new(arch: Arch, page: PageSize) -> Self {
         let facts = arch.facts();
@@ -44,44 +44,43 @@ impl Kernel {
         Self { facts, page, address_space, version: None, regular_file: false, host }
     }
 
-    /// The process has an address space of so many bytes (the kernel's `TASK_SIZE`), or of less. Not
-    /// stated, or more than that, it is the largest that the architecture can have.
+    /// States that the process has an address space of at most this many bytes (the kernel's `TASK_SIZE`).
+    /// Without it, or with a larger number, it is the largest that the architecture can have.
     ///
-    /// On x86_64 2^47 - 4096 or 2^56 - 4096; on aarch64 2^36 to 2^52, on riscv64 2^38, 2^47 or
-    /// 2^56, as the hardware and the kernel's builder chose.
+    /// Address spaces have 2^47 - 4096 or 2^56 - 4096 bytes on x86_64, 2^36 to 2^52 on aarch64, and 2^38, 2^47
+    /// or 2^56 on riscv64. Which one it is depends on the hardware and on how the kernel was built.
     #[must_use]
     pub const fn address_space(self, bytes: u64) -> Self {
         let most = self.facts.max_address_space;
         Self { address_space: if bytes < most { bytes } else { most }, ..self }
     }
 
-    /// The kernel is of this version, 6.1 or later: what an older one does, the rules don't know. Not
-    /// stated, only what every version refuses is refused.
+    /// States the kernel's version, which must be 6.1 or later: the rules don't know what older kernels do.
+    /// Without it, `check` refuses only what every version refuses.
     #[must_use]
     pub const fn version(self, major: u16, minor: u16) -> Self {
         Self { version: Some((major, minor)), ..self }
     }
 
-    /// File descriptors are of regular files, neither on hugetlbfs nor on DAX storage, nor of
-    /// memfd_secret.
+    /// States that all file descriptors are of regular files, which are neither on hugetlbfs, nor on DAX
+    /// storage, nor of memfd_secret.
     #[must_use]
     pub const fn regular_file(self) -> Self {
         Self { regular_file: true, ..self }
     }
 
-    /// Finds page size and address space of the running process.
+    /// Finds the page size and the address space of the running process, but not the kernel's version.
     ///
-    /// Calls of the family only: those of [`PageSize::find`], and one or two for each width that
-    /// the architecture can have: `mmap(first page behind it, page, PROT_NONE,
-    /// MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED_NOREPLACE, -1, 0)`, which is ENOMEM where that page
-    /// doesn't exist, and `munmap` of the page where it does and was free; where it doesn't, `mmap`
-    /// and `munmap` of a page anywhere, to tell that from a limit. The first width with
-    /// nothing behind it is the one; so that under an emulator, whose address space may be of none
-    /// of these widths, it is the next larger.
+    /// It makes memory-mapping calls only: those of [`PageSize::find`], and up to three for each width of
+    /// addresses that the architecture can have, beginning with the smallest. `mmap(first page behind it, page,
+    /// PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_FIXED_NOREPLACE, -1, 0)` is ENOMEM if that page doesn't exist;
+    /// then `mmap` and `munmap` of a page anywhere show that no limit is the reason, and this width is the
+    /// result. If the page exists and was free, `munmap` unmaps it. Under an emulator, whose address space may
+    /// have none of these widths, the result is the next larger one.
     ///
     /// # Errors
-    /// What those calls answer that says nothing of the address: EPERM or ENOSYS under a seccomp
-    /// filter, ENOMEM where the process may map nothing more.
+    /// An error of those calls that doesn't concern the address: EPERM or ENOSYS under a seccomp filter, ENOMEM
+    /// where the process may map nothing more.
     pub fn find() -> Result<Self, Errno> {
         let found = Self::new(Arch::HOST, PageSize::find()?);
         for &bytes in arch::ADDRESS_SPACES {

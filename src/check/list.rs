@@ -7,11 +7,11 @@ use core::fmt;
 /// The versions of Linux in which a rule is in force.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Versions {
-    /// All that the rules know, from 6.1 on.
+    /// All versions that the rules know, from 6.1 on.
     All,
-    /// This one and later ones.
+    /// This version and later ones.
     Since(u16, u16),
-    /// Those before this one.
+    /// Versions before this one.
     Until(u16, u16),
 }
 
@@ -24,21 +24,21 @@ impl Versions {
 /// What the kernel does at a rule.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Step {
-    /// Nothing: the text defines a name that later conditions have.
+    /// Nothing. The text defines a name that later conditions use.
     Given,
-    /// It refuses with this error (`None`: with the one that the address is) for this [`Reason`], as
-    /// the source has it.
+    /// It refuses with this error, for this [`Reason`] (as it stands in the source). `None` stands for the
+    /// error whose negated number the address is.
     Refuse(Option<Errno>, &'static str),
-    /// It looks at what the words don't say: what is mapped, limits, the file. It may have answered
-    /// with one of these before it comes to the rules below.
+    /// It looks at what the words don't say: what is mapped, limits, the file. It may answer with one of these
+    /// errors before it comes to the rules below.
     Ask(ErrnoSet),
     /// It may have changed something before it comes to the rules below.
     Change,
-    /// The words and what is known of the kernel decide nothing more.
+    /// The words and what is known of the kernel decide nothing more: no rule below applies.
     Pass,
 }
 
-/// One rule of the kernel, or what stands between two.
+/// One rule of the kernel, or a step between two rules.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Rule {
     /// The call's name.
@@ -47,9 +47,10 @@ pub struct Rule {
     pub source: &'static str,
     /// What the kernel does.
     pub step: Step,
-    /// When it does it, in the terms of [`RULES`](super::RULES); of [`Step::Given`], the definition.
+    /// The condition under which it does that, in the terms of [`RULES`](super::RULES). For [`Step::Given`],
+    /// the definition.
     pub text: &'static str,
-    /// Since when, or until when.
+    /// The versions in which the rule is in force.
     pub versions: Versions,
 }
 
@@ -96,27 +97,27 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The rule: one of [`RULES`](super::RULES).
+    /// The rule by which the kernel refuses: one of [`RULES`](super::RULES).
     #[must_use]
     pub const fn rule(&self) -> &'static Rule {
         self.rule
     }
 
-    /// The reason, by name, with the call's numbers.
+    /// The reason as an enum, with the numbers of the call.
     #[must_use]
     pub const fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// The error that the kernel gives.
+    /// The error that the kernel answers.
     #[must_use]
     pub const fn errno(&self) -> Errno {
         self.errno
     }
 
-    /// The other errors that may come first: because the kernel looks at the process's state before
-    /// it comes to this rule (at what is mapped, at limits, at the file), or because some version, if
-    /// none is stated, refuses for another reason before.
+    /// Other errors that the kernel may answer instead: because it looks at the process's state (what is
+    /// mapped, limits, the file) before it comes to this rule, or because, if no version is stated, some
+    /// version refuses for another reason before.
     #[must_use]
     pub const fn earlier(&self) -> ErrnoSet {
         self.earlier
@@ -125,9 +126,10 @@ impl Refusal {
     /// Whether the kernel has changed nothing when it comes to this rule: no mapping, no protection, no
     /// byte of memory or of a file.
     ///
-    /// Where it is false, it may have: what walks to a hole has done its work on what lies before it;
-    /// mremap with `MREMAP_FIXED` has unmapped the new place when it finds that the old range, which it
-    /// shrinks, is too long; mmap with `MAP_FIXED` what it replaces, when the file system refuses.
+    /// If it is false, the kernel may have changed something. A call on a range that has a hole has done its
+    /// work on what lies before the hole. mremap with `MREMAP_FIXED` has unmapped the new place when it finds
+    /// that the old range, which it shrinks, is too long. mmap with `MAP_FIXED` has unmapped what it replaces
+    /// when the file system refuses.
     ///
     /// ```
     /// use rawmap::{Advice, Arch, Call, Kernel, PageSize};

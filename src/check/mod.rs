@@ -54,42 +54,42 @@ macro_rules! ask {
 }
 
 impl Call {
-    /// What a kernel will say to this call, as far as its words and what is known of the [`Kernel`]
-    /// decide it: `Ok`, or the refusal. [`RULES`] lists the rules.
+    /// What a kernel will answer to this call, as far as the call's words and what is known of the [`Kernel`]
+    /// decide that. `Ok` means that no rule refuses the call. [`RULES`] lists the rules. No system call.
     ///
-    /// *Sound*: when this refuses with an error, the kernel refuses with that error, or with one of
-    /// [`Refusal::earlier`], which the process's state may bring up first. *Complete for
-    /// arguments*: when the kernel answers EINVAL, EOVERFLOW or EOPNOTSUPP for what the words say,
-    /// or ENOMEM or EFAULT for a range that can't be in its address space, and the kernel is stated,
-    /// this had refused it. Both are tested by making calls.
+    /// *Sound*: if `check` refuses with an error, the kernel refuses with that error, or with one of
+    /// [`Refusal::earlier`], which the state of the process may cause first. *Complete for arguments*: if the
+    /// kernel answers EINVAL, EOVERFLOW or EOPNOTSUPP because of the words, or ENOMEM or EFAULT for a range
+    /// that can't be in its address space, then `check` refuses too, provided that the version and address
+    /// space of the kernel are stated. Both are tested by making calls.
     ///
-    /// Out of its reach is what depends on the state of the process and the kernel's
-    /// configuration:
+    /// It can't know what depends on the state of the process and on the kernel's configuration:
     ///
-    /// - what is mapped: EEXIST, EFAULT, most ENOMEM, EPERM of sealed and EBUSY of locked memory; EINVAL for advice
-    ///   that the kind of memory can't have, for `PROT_GROWSDOWN` where nothing grows, for parts of huge pages and
-    ///   of the vdso, which can't be split, for mremap of length 0 of private memory, with `MREMAP_DONTUNMAP` of
-    ///   what can't grow, and on huge pages to any but a whole one;
-    /// - the file: EBADF of a descriptor that is not open, EACCES, ENODEV, ETXTBSY, EPERM of noexec and seals,
-    ///   EOPNOTSUPP of `MAP_SYNC`, EINVAL of memfd_secret for a private mapping, and what its driver says;
-    ///   EOVERFLOW of an offset that this kind of file can't have (a socket's, from 2^63 on), unless it is known to
-    ///   be regular; of msync, which is the file's fsync, and of `MADV_REMOVE`, which is its fallocate, any error
-    ///   that the file system likes;
-    /// - limits and rights: EAGAIN, EPERM and ENOMEM of locking, RLIMIT_AS, `vm.max_map_count`,
-    ///   `vm.mmap_min_addr`, ENFILE of huge pages;
+    /// - what is mapped: EEXIST, EFAULT, most of ENOMEM, EPERM for sealed memory and EBUSY for locked memory;
+    ///   EINVAL for advice that this kind of memory can't have, for `PROT_GROWSDOWN` where nothing grows, for
+    ///   parts of huge pages and of the vDSO, which can't be split, and for mremap with length 0 of private
+    ///   memory, with `MREMAP_DONTUNMAP` of memory that can't grow, or of huge pages from or to an address
+    ///   within one;
+    /// - the file: EBADF for a descriptor that is not open, EACCES, ENODEV, ETXTBSY, EPERM for noexec and
+    ///   seals, EOPNOTSUPP for `MAP_SYNC`, EINVAL for a private mapping of memfd_secret, and what its driver
+    ///   answers; EOVERFLOW for an offset that this kind of file can't have (a socket's, from 2^63 on), unless
+    ///   the file is known to be regular; and any error of the file system for msync, which calls the file's
+    ///   fsync, and for `MADV_REMOVE`, which calls its fallocate;
+    /// - limits and rights: EAGAIN, EPERM and ENOMEM when memory is locked, RLIMIT_AS, `vm.max_map_count`,
+    ///   `vm.mmap_min_addr`, ENFILE for huge pages;
     /// - files on hugetlbfs, and `MAP_HUGETLB` on any file unless it is known to be regular;
-    /// - the kernel's configuration and the CPU: huge-page sizes that could exist and don't, advice
-    ///   of KSM, transparent huge pages and memory failure, `PROT_BTI` and `PROT_MTE`; the default
-    ///   huge-page size, and so the alignment of `MAP_HUGETLB` without a size, and how long it may be;
-    ///   and arm64's debugging option `ARM64_FORCE_52BIT`, which it takes to be off;
+    /// - the kernel's configuration and the CPU: huge-page sizes that could exist but don't; advice about KSM,
+    ///   transparent huge pages and memory failure; `PROT_BTI` and `PROT_MTE`; the default huge-page size, and
+    ///   so the alignment and the greatest length of `MAP_HUGETLB` without a size; and arm64's debugging option
+    ///   `ARM64_FORCE_52BIT`, which `check` takes to be off;
     /// - address tagging that a process has to ask for (LAM on x86_64, pointer masking on riscv64);
-    /// - security modules, fanotify and `PR_SET_MDWE`, which may say EACCES or EPERM before any rule
-    ///   of mmap and mprotect.
+    /// - security modules, fanotify and `PR_SET_MDWE`, which may cause EACCES or EPERM before any rule of mmap
+    ///   and mprotect.
     ///
     /// In const evaluation, addresses must have been made from integers: where an object lies isn't
     /// known before the program runs.
     ///
-    /// Flags and advice that Linux 7.3 doesn't know are refused where it refuses them.
+    /// Where Linux 7.3 refuses flags and advice that it doesn't know, `check` refuses them too.
     ///
     /// A call that passes takes a few dozen instructions, those of mmap about a hundred, when the kernel is of
     /// the architecture (and, where that is fixed, the page size) of this program. A refusal takes two to three
@@ -128,11 +128,12 @@ impl Call {
         ask!(rules, self, kernel, kernel.facts)
     }
 
-    /// What a kernel will say that has other rules: [`RULES`] with other errors and versions, or without
-    /// some: as [`Step::Given`] a rule is in force no more. The conditions are the same, by their place.
+    /// What a kernel that has other rules will answer. Such rules are [`RULES`] with other errors or versions,
+    /// or with some rules turned off: a rule whose step is [`Step::Given`] has no effect. The conditions stay
+    /// those of the rules at the same places of [`RULES`]. No system call.
     ///
     /// # Errors
-    /// As [`check`](Self::check).
+    /// Those of [`check`](Self::check).
     ///
     /// ```
     /// use rawmap::{Arch, Call, Kernel, PageSize, RULES, Rules};

@@ -28,28 +28,37 @@ const LEGACY: usize = MapFlags::SHARED_VALIDATE.bits() | MapFlags::FIXED.bits() 
     | MapFlags::HUGE_2MB.bits() | MapFlags::HUGE_1GB.bits() | MapFlags::SYNC.bits();
 
 rules! {
-    /// Every rule of [`Call::check`](crate::Call::check), by call, in the kernel's order: the source of the code
-    /// and of this table. *where* is the function in Linux 6.18. In 6.1, what is here of mm/vma.c stands in
-    /// mm/mmap.c; up to 6.12, what is of mm/mremap.c in the call itself and in `vma_to_resize`.
+    /// Every rule of [`Call::check`](crate::Call::check), by call, in the kernel's order. Code and table come
+    /// from the same list. The column *where* names the function in Linux 6.18. In Linux 6.1, the code of
+    /// mm/vma.c stands in mm/mmap.c; up to 6.12, the code of mm/mremap.c stands in the system call itself and
+    /// in `vma_to_resize`.
     ///
-    /// A call goes from top to bottom. *refuse* is what the kernel answers if the condition holds; *ask*, that it
-    /// looks at what the words don't say, and may have answered so before it comes to the rules below; *change*,
-    /// that it may have changed something by then; *pass*, that the words decide nothing more; *given* defines a
-    /// name. When no version is stated, a rule that only some have is a question.
+    /// A call goes through the rules from top to bottom. The column *step* says what the kernel does if the
+    /// condition holds:
+    /// - *refuse*: it answers this error.
+    /// - *ask*: it looks at what the words don't say, and may answer one of these errors before it comes to the
+    /// rules below.
+    /// - *change*: it may have changed something before it comes to the rules below.
+    /// - *pass*: the words decide nothing more.
+    /// - *given*: nothing; the line defines a name.
     ///
-    /// Other names are the call's arguments, without the tag that the kernel strips (aarch64). `k` is the
-    /// [`Kernel`]: `k.page()` is its page size, `k.address_space` its `TASK_SIZE`; `k.aligned(n)` says whether n is
-    /// a multiple of the page size, `k.align(n)` rounds up to one, to 0 where that is more than a register holds,
-    /// `k.sum(a, b)` adds as a register does, `k.holds(a, n)` says whether n bytes from a on lie in the address
-    /// space. `k.unaligned` is the reason [`AddressUnaligned`], `k.beyond` [`BeyondAddressSpace`]. mlock2 has the
-    /// rules of mlock, and munlockall has none.
+    /// If no version is stated, a rule that only some versions have does not refuse: its error is one that may
+    /// come earlier.
     ///
-    /// `k.facts` is what differs by [`Arch`](crate::Arch), as its file in arch/ has it: `default_window` is Linux's
-    /// `DEFAULT_MAP_WINDOW`, `access_max` the most that `access_ok` passes, `map_32bit` the flag or 0, `map_legacy`
-    /// what only this one adds to `LEGACY_MAP_MASK`. Of the capitals, `MOVES` is `MREMAP_FIXED|MREMAP_DONTUNMAP`,
-    /// `FIXED` both of `MAP_FIXED` and `MAP_FIXED_NOREPLACE`, `GROWS` of `PROT_GROWSDOWN` and `PROT_GROWSUP`,
-    /// `KNOWN_PROT` these and `PROT_READ|PROT_WRITE|PROT_EXEC|PROT_SEM`, `LEGACY` `LEGACY_MAP_MASK` and `MAP_SYNC`,
-    /// `FILE_MAX` `MAX_LFS_FILESIZE`.
+    /// Names in the conditions are the call's arguments, without the tag that the kernel strips (aarch64). `k`
+    /// is the [`Kernel`]: `k.page()` is its page size, and `k.address_space` its `TASK_SIZE`. `k.aligned(n)`
+    /// says whether n is a multiple of the page size; `k.align(n)` rounds n up to one, and gives 0 if that is
+    /// more than a register holds; `k.sum(a, b)` adds as a register does; `k.holds(a, n)` says whether n bytes
+    /// from a on lie in the address space. `k.unaligned` is the reason [`AddressUnaligned`], and `k.beyond` is
+    /// [`BeyondAddressSpace`]. mlock2 has the rules of mlock, and munlockall has none.
+    ///
+    /// `k.facts` is what differs by [`Arch`](crate::Arch); the values stand in the architecture's file in
+    /// arch/. `default_window` is Linux's `DEFAULT_MAP_WINDOW`, `access_max` the largest address that
+    /// `access_ok` passes, `map_32bit` the flag or 0, and `map_legacy` what only this architecture adds to
+    /// `LEGACY_MAP_MASK`. Names in capitals are constants: `MOVES` is `MREMAP_FIXED|MREMAP_DONTUNMAP`; `FIXED`
+    /// is `MAP_FIXED|MAP_FIXED_NOREPLACE`; `GROWS` is `PROT_GROWSDOWN|PROT_GROWSUP`; `KNOWN_PROT` is `GROWS`
+    /// and `PROT_READ|PROT_WRITE|PROT_EXEC|PROT_SEM`; `LEGACY` is `LEGACY_MAP_MASK` and `MAP_SYNC`; `FILE_MAX`
+    /// is `MAX_LFS_FILESIZE`.
     ///
     munmap(k, addr: u64, len: u64) {
         "mm/vma.c: do_vmi_munmap":
