@@ -10,15 +10,15 @@
 //! `ci/prove.sh`, in the repository, proves this on the machine code of each architecture, for all arguments
 //! and all answers of the kernel:
 //! - At every level of optimization, each raw function, each stub and [`Call::make`](crate::Call::make) makes
-//! exactly one system call, with the kernel's number and exactly the documented words. It returns the
-//! documented result, reads and writes no other memory, so that no pointer can make it fault, and relies on
-//! nothing that the kernel destroys.
+//!   exactly one system call, with the kernel's number and exactly the documented words. It returns the
+//!   documented result, reads and writes no other memory, so that no pointer can make it fault, and relies on
+//!   nothing that the kernel destroys.
 //! - At opt-level 3, [`Call::check`](crate::Call::check) never panics, and refuses no less when more of the
-//! [`Kernel`](crate::Kernel) is stated. This is proved for kernels of the architecture that the program is
-//! compiled for, with pages of 4 KiB (on aarch64 also 16 and 64 KiB).
+//!   [`Kernel`](crate::Kernel) is stated. This is proved for kernels of the architecture that the program is
+//!   compiled for, with pages of 4 KiB (on aarch64 also 16 and 64 KiB).
 //! - At opt-level 3, [`commit`](crate::Reservation::commit), [`decommit`](crate::Reservation::decommit),
-//! [`purge`](crate::Reservation::purge) and [`sync`](crate::Mapping::sync) make the documented calls for a
-//! range `start..end` that they accept, and no call for any other.
+//!   [`purge`](crate::Reservation::purge) and [`sync`](crate::Mapping::sync) make the documented calls for a
+//!   range `start..end` that they accept, and no call for any other.
 //!
 //! The proof assumes that Ghidra's description of the instructions (in which none faults), the solver, the
 //! linker, linux-raw-sys and the tables in these files are right; that no pointer argument points into the

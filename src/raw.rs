@@ -77,15 +77,15 @@ fn unit(ret: Word) -> Result<(), Errno> {
 ///
 /// # Safety
 /// - With `FIXED`, the kernel unmaps whatever was in the range: no Rust reference may point into
-/// it, and nothing else may rely on it.
+///   it, and nothing else may rely on it.
 /// - A place that the kernel did not choose must not lie where the main thread's stack may grow
-/// ([`prepare`](crate::prepare)), and must not border on a stack: a stack overflows into memory
-/// right below it.
+///   ([`prepare`](crate::prepare)), and must not border on a stack: a stack overflows into memory
+///   right below it.
 /// - The memory that comes back is shared with every other mapping of the same file or shared
-/// memory, in this process and in others. References to it are sound only while nobody writes to
-/// it; where somebody may, use atomics or raw pointers.
+///   memory, in this process and in others. References to it are sound only while nobody writes to
+///   it; where somebody may, use atomics or raw pointers.
 /// - With `GROWSDOWN`, no memory below the mapping, however far, may be inaccessible now and become
-/// accessible later: the mapping may grow down to it.
+///   accessible later: the mapping may grow down to it.
 ///
 /// # Errors
 /// - EBADF: `fd` is not an open file, and `flags` has no [`ANONYMOUS`](MapFlags::ANONYMOUS). The
@@ -267,13 +267,13 @@ pub unsafe fn munmap(addr: *mut u8, len: usize) -> Result<(), Errno> {
 ///
 /// # Safety
 /// - The new protection must allow every access through references into the range. With
-/// `GROWSDOWN`, this holds for all of the mapping from its first page on.
+///   `GROWSDOWN`, this holds for all of the mapping from its first page on.
 /// - It must also allow what owners of the memory may lend later, such as a [`Pool`](crate::Pool)
-/// to which the memory was put back.
+///   to which the memory was put back.
 /// - Memory that becomes executable must hold only code that is meant to run.
 /// - Memory that was inaccessible and becomes accessible must not lie where the main thread's stack
-/// may grow: the kernel lets the stack grow right up to inaccessible memory (see
-/// [`prepare`](crate::prepare)).
+///   may grow: the kernel lets the stack grow right up to inaccessible memory (see
+///   [`prepare`](crate::prepare)).
 ///
 /// # Errors
 /// - EINVAL: `addr` is not a multiple of the page size; `prot` has a bit that the kernel doesn't
@@ -374,17 +374,17 @@ pub unsafe fn msync(addr: *mut u8, len: usize, flags: MsyncFlags) -> Result<(), 
 ///
 /// # Safety
 /// - If the mapping moves, nothing may use the old range afterwards. That holds after an error too
-/// if the range has several mappings: some of them may have moved by then. If the mapping shrinks,
-/// nothing may use the part that is cut off.
+///   if the range has several mappings: some of them may have moved by then. If the mapping
+///   shrinks, nothing may use the part that is cut off.
 /// - If the mapping grows to show more of shared memory or of a file, or is mapped a second time
-/// (an `old_len` of 0), that memory is shared with others as [`mmap`] says. An owner that is made
-/// of it may purge it.
+///   (an `old_len` of 0), that memory is shared with others as [`mmap`] says. An owner that is made
+///   of it may purge it.
 /// - A mapping that grows in place must not grow to where the main thread's stack may grow
-/// ([`prepare`](crate::prepare)).
+///   ([`prepare`](crate::prepare)).
 /// - With `FIXED`, nothing may use what was mapped in the new range, even if the call fails, since
-/// the kernel unmaps that first. What [`mmap`] says about a place that the kernel did not choose
-/// holds for the new range. If the old range may be merged (`MADV_MERGEABLE`), no other thread may
-/// map anything in the new range meanwhile: a signal makes the kernel start the call again.
+///   the kernel unmaps that first. What [`mmap`] says about a place that the kernel did not choose
+///   holds for the new range. If the old range may be merged (`MADV_MERGEABLE`), no other thread
+///   may map anything in the new range meanwhile: a signal makes the kernel start the call again.
 ///
 /// # Errors
 /// - EINVAL: one of these.

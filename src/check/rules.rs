@@ -37,7 +37,7 @@ rules! {
     /// condition holds:
     /// - *refuse*: it answers this error.
     /// - *ask*: it looks at what the words don't say, and may answer one of these errors before it comes to the
-    /// rules below.
+    ///   rules below.
     /// - *change*: it may have changed something before it comes to the rules below.
     /// - *pass*: the words decide nothing more.
     /// - *given*: nothing; the line defines a name.

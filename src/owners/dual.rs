@@ -382,10 +382,10 @@ impl DualMapping {
     /// # Safety
     /// For as long as the result lives:
     /// - Both are equally long, consist of whole ordinary pages, and map the same memory. Nobody else maps that
-    /// memory, nor writes it by a call.
+    ///   memory, nor writes it by a call.
     /// - The first can be read and written, and the second can be read and run. None of it is guarded.
     /// - If the memory is a file's, the file has the bytes, and a block for each. If it shrinks, an access is
-    /// SIGBUS.
+    ///   SIGBUS.
     #[must_use]
     pub const unsafe fn from_parts(written: Mapping<Raw>, run: Mapping<Raw>) -> Self {
         Self { written, run }

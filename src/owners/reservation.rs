@@ -547,13 +547,13 @@ impl Reservation {
     ///
     /// # Safety
     /// - The mapping is private anonymous memory on ordinary pages, and consists of whole pages from its first
-    /// byte on.
+    ///   byte on.
     /// - In [`Mode::Overcommit`] all of it can be read and written.
     /// - The pages that can be read and written, and all others once they are committed, are as
-    /// [`assume`](Mapping::assume) asks for [`ReadWrite`]: none is guarded, and the kernel drops none
-    /// (`MADV_FREE`, `MAP_DROPPABLE`).
+    ///   [`assume`](Mapping::assume) asks for [`ReadWrite`]: none is guarded, and the kernel drops none
+    ///   (`MADV_FREE`, `MAP_DROPPABLE`).
     /// - In [`Mode::Strict`] it is not `MAP_NORESERVE`, and does not lie where the main thread's stack may grow
-    /// ([`prepare`](crate::prepare)). A mapping that a reservation was turned into does not.
+    ///   ([`prepare`](crate::prepare)). A mapping that a reservation was turned into does not.
     #[must_use]
     pub const unsafe fn from_raw(mapping: Mapping<Raw>, mode: Mode) -> Self {
         Self { all: mapping, mode }

@@ -341,7 +341,7 @@ impl<A: Access> Mapping<A> {
     /// first, and for huge pages before Linux 5.18. It also fails for:
     /// - a range that does not lie within the mapping, or that begins or ends within a granule;
     /// - a mapping of a file's own bytes: the memory belongs to the file ([`punch_hole`](Mapping::punch_hole)
-    /// frees it there), and some drivers take a purge for the end of the mapping;
+    ///   frees it there), and some drivers take a purge for the end of the mapping;
     /// - a slice on huge pages: there may be no page left when the bytes are used again.
     ///
     /// QEMU's user mode before 11 ignores `MADV_DONTNEED_LOCKED` and answers that it was done, so that the
