@@ -5,6 +5,22 @@
 //! one, fills it in, and adds its lines here. The stubs are there on their own architecture only. Numbers and
 //! facts are there on every host, so that a program can ask about another machine.
 //!
+//! # Any other call
+//!
+//! The stubs make calls that this crate has no function for:
+//!
+//! ```
+//! use rawmap::{Errno, arch};
+//! // getppid: number 110 on x86_64, and 173 on the others.
+//! let number = if cfg!(target_arch = "x86_64") { 110 } else { 173 };
+//! // SAFETY: it changes nothing.
+//! let parent = Errno::decode(unsafe { arch::syscall0(number) })?;
+//! # if !cfg!(miri) {
+//! assert_eq!(parent.bits(), std::os::unix::process::parent_id() as usize);
+//! # }
+//! # Ok::<(), Errno>(())
+//! ```
+//!
 //! # What is proved
 //!
 //! `ci/prove.sh`, in the repository, proves this on the machine code of each architecture, for all arguments
@@ -69,6 +85,13 @@ pub(crate) fn launder(to: *mut u8, with: *mut u8) -> *mut u8 {
 
 /// An architecture, as a value. On each host, [`Call::check`](crate::Call::check) knows the kernels of all of
 /// them.
+///
+/// ```
+/// use rawmap::Arch;
+/// assert!(Arch::ALL.contains(&Arch::HOST));
+/// assert_eq!((Arch::HOST.name(), Arch::Riscv64.name()), (std::env::consts::ARCH, "riscv64"));
+/// assert_eq!(Arch::Riscv64.max_address_space(), 1 << 56);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Arch {

@@ -20,8 +20,10 @@ use core::{fmt, num::NonZeroUsize};
 /// ```
 /// use rawmap::Errno;
 /// assert_eq!(Errno::ENOMEM.to_string(), "ENOMEM: cannot allocate memory");
+/// assert_eq!((Errno::ENOMEM.raw(), Errno::ENOMEM.name()), (12, Some("ENOMEM")));
 /// assert_eq!(Errno::from_raw(12), Some(Errno::ENOMEM));
 /// assert_eq!(Errno::from_raw(0), None);
+/// assert_eq!(Errno::decode(Errno::ENOMEM.encode()), Err(Errno::ENOMEM));
 /// ```
 #[doc(alias = "errno")]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

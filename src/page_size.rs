@@ -19,6 +19,7 @@ use core::{fmt, ptr};
 /// assert_eq!(page.round_up(1), Some(page.bytes()));
 /// assert_eq!(page.round_down(page.bytes() + 1), page.bytes());
 /// assert_eq!(page.round_up(usize::MAX), None);
+/// assert!(page.is_aligned(2 * page.bytes()) && !page.is_aligned(100));
 /// # Ok::<(), rawmap::Errno>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

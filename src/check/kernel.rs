@@ -81,6 +81,14 @@ impl Kernel {
     /// # Errors
     /// An error of those calls that doesn't concern the address: EPERM or ENOSYS under a seccomp filter, ENOMEM
     /// where the process may map nothing more.
+    ///
+    /// ```
+    /// use rawmap::{Call, Errno, Kernel};
+    /// let here = Kernel::find()?.version(6, 12);
+    /// let call = Call::munmap(core::ptr::null_mut(), usize::MAX);
+    /// assert_eq!(call.check(&here).unwrap_err().errno(), Errno::EINVAL);
+    /// # Ok::<(), Errno>(())
+    /// ```
     pub fn find() -> Result<Self, Errno> {
         let found = Self::new(Arch::HOST, PageSize::find()?);
         for &bytes in arch::ADDRESS_SPACES {

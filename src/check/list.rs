@@ -39,6 +39,15 @@ pub enum Step {
 }
 
 /// One rule of the kernel, or a step between two rules.
+///
+/// ```
+/// use rawmap::RULES;
+/// let zero = RULES.munmap.iter().find(|rule| rule.text == "len == 0").unwrap();
+/// assert_eq!(
+///     zero.to_string(),
+///     "munmap: refuse EINVAL if len == 0 (mm/vma.c: do_vmi_munmap)",
+/// );
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Rule {
     /// The call's name.

@@ -54,6 +54,19 @@ impl Fd<'_> {
 
 /// A type that lends a file descriptor. With the feature `std`, every type that is `AsFd` is one: `&File`,
 /// `OwnedFd`, `BorrowedFd` and others.
+///
+/// ```
+/// use rawmap::{AsDescriptor, Error, MapOptions, Mapping, Prot, Raw, Sharing};
+/// fn header(file: impl AsDescriptor) -> Result<Mapping<Raw>, Error> {
+///     MapOptions::new(64).file_raw(file, 0, Prot::READ, Sharing::Private)
+/// }
+/// let file = std::fs::File::open("/proc/self/exe")?;
+/// # use std::os::fd::AsRawFd;
+/// # // SAFETY: `file` stays open.
+/// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
+/// assert_eq!(header(&file)?.len(), 64);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` lends no file descriptor",
     note = "with rawmap's feature `std`, `&File` does, and all that is `AsFd`; without it, `Fd::borrow_raw`"

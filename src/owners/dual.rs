@@ -386,6 +386,15 @@ impl DualMapping {
     /// - The first can be read and written, and the second can be read and run. None of it is guarded.
     /// - If the memory is a file's, the file has the bytes, and a block for each. If it shrinks, an access is
     ///   SIGBUS.
+    ///
+    /// ```
+    /// use rawmap::DualMapping;
+    /// let (written, run) = DualMapping::new(4096)?.into_parts();
+    /// // SAFETY: they were the two views of one.
+    /// let code = unsafe { DualMapping::from_parts(written, run) };
+    /// code.publish(..)?;
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub const unsafe fn from_parts(written: Mapping<Raw>, run: Mapping<Raw>) -> Self {
         Self { written, run }

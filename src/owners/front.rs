@@ -21,6 +21,7 @@ use core::slice;
 /// let at = table.as_ptr();
 /// table.resize(1 << 24)?;
 /// assert_eq!((table.as_ptr(), table[9], table[(1 << 24) - 1]), (at, 1, 0));
+/// assert_eq!((table.len(), table.reserved()), (1 << 24, 1 << 32));
 /// # Ok::<(), rawmap::Error>(())
 /// ```
 #[derive(Debug)]

@@ -243,6 +243,14 @@ impl MapOptions {
 
     /// `MAP_STACK`: the memory is for a stack. From Linux 6.7 on, that keeps transparent huge pages away. For a
     /// stack with a guard, use [`Stack`](crate::Stack).
+    ///
+    /// ```
+    /// use rawmap::{MapOptions, Prot, Sharing};
+    /// let rw = Prot::READ | Prot::WRITE;
+    /// let stack = MapOptions::new(64 << 10).stack().raw(rw, Sharing::Private)?;
+    /// assert_eq!(stack.len(), 64 << 10);
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     pub const fn stack(self) -> Self {
         self.flag(MapFlags::STACK)
     }
@@ -602,6 +610,19 @@ impl MapOptions {
     /// What [`file`](Self::file) asks for. That holds for bytes that were written here too: a file that shrinks
     /// takes the copies of its pages with it. And the file does not lie on hugetlbfs, where a write may find no
     /// page (SIGBUS).
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// let file = std::fs::File::open("/proc/self/exe")?;
+    /// # use std::os::fd::AsRawFd;
+    /// # // SAFETY: `file` stays open.
+    /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
+    /// // SAFETY: a program's file is not written while it runs.
+    /// let mut copy = unsafe { MapOptions::whole().file_copy(&file, 0)? };
+    /// copy[0] = b'!'; // here, and not in the file
+    /// assert_eq!(&copy[..4], b"!ELF");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub unsafe fn file_copy(
         self,
@@ -630,6 +651,23 @@ impl MapOptions {
     /// - A write finds room. Where the file has no block for it yet (a hole), or takes a new block for each
     ///   write (on btrfs, or where a copy shares its blocks), a write is SIGBUS if the file system or a quota
     ///   is full.
+    ///
+    /// ```
+    /// use rawmap::MapOptions;
+    /// # use std::os::fd::AsRawFd;
+    /// let path = std::env::temp_dir().join("state");
+    /// # let path = path.with_extension(std::process::id().to_string());
+    /// std::fs::write(&path, b"stopped")?;
+    /// let file = std::fs::File::options().read(true).write(true).open(&path)?;
+    /// # // SAFETY: `file` stays open.
+    /// # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
+    /// // SAFETY: a file of our own, of seven bytes that were written.
+    /// let mut state = unsafe { MapOptions::whole().file_mut(&file, 0)? };
+    /// state.copy_from_slice(b"running");
+    /// assert_eq!(std::fs::read(&path)?, b"running");
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub unsafe fn file_mut(
         self,

@@ -79,6 +79,15 @@ impl Pool {
 }
 
 /// A chunk of a [`Pool`]. It derefs to `&mut [u8]`, and is put back when it is dropped.
+///
+/// ```
+/// use rawmap::Pool;
+/// let buffers = Pool::new(8, 64 << 10, 1)?;
+/// let mut buffer = buffers.take().expect("one of eight is free");
+/// buffer[..5].copy_from_slice(b"hello");
+/// drop(buffer); // from now on another thread may take it
+/// # Ok::<(), rawmap::Error>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "it is put back at once"]
 pub struct Chunk<'pool> {

@@ -17,6 +17,8 @@ use crate::owners::ring::Ring;
 /// assert_eq!(queue.take_until(b'\n'), Some(&b"GET /\n"[..]));
 /// assert_eq!(queue.take_until(b'\n'), None); // not all of it is there yet
 /// assert_eq!(queue.unread(), b"Host:");
+/// queue.consume(5);
+/// assert_eq!(queue.room().len(), queue.capacity());
 /// # Ok::<(), rawmap::Error>(())
 /// ```
 #[derive(Debug)]

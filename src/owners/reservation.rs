@@ -554,6 +554,15 @@ impl Reservation {
     ///   (`MADV_FREE`, `MAP_DROPPABLE`).
     /// - In [`Mode::Strict`] it is not `MAP_NORESERVE`, and does not lie where the main thread's stack may grow
     ///   ([`prepare`](crate::prepare)). A mapping that a reservation was turned into does not.
+    ///
+    /// ```
+    /// use rawmap::{Mode, Reservation};
+    /// let raw = Reservation::new(1 << 20, Mode::Strict)?.into_raw();
+    /// // SAFETY: it was a reservation of that mode.
+    /// let heap = unsafe { Reservation::from_raw(raw, Mode::Strict) };
+    /// heap.commit(..)?;
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub const unsafe fn from_raw(mapping: Mapping<Raw>, mode: Mode) -> Self {
         Self { all: mapping, mode }

@@ -165,6 +165,18 @@ impl Stack {
 
     /// Turns it into a [`Raw`] mapping of the guard and the usable part. It is for a thread that unmaps its own
     /// stack. No call.
+    ///
+    /// ```
+    /// use rawmap::Stack;
+    /// let stack = Stack::new(64 << 10)?;
+    /// let (top, bottom) = (stack.top(), stack.guard().start);
+    /// let parts = stack.into_raw().into_raw_parts();
+    /// // What the thread that runs there passes to munmap at its end:
+    /// assert_eq!((parts.start.as_ptr(), parts.len), (bottom, top.addr() - bottom.addr()));
+    /// # // SAFETY: the parts of a raw mapping, used once.
+    /// # drop(unsafe { rawmap::Mapping::<rawmap::Raw>::from_raw_parts(parts)? });
+    /// # Ok::<(), rawmap::Error>(())
+    /// ```
     #[must_use]
     pub fn into_raw(self) -> Mapping<Raw> {
         self.all
