@@ -53,8 +53,8 @@
 //!
 //! # Code that is generated
 //! [`Mapping::make_executable`] turns bytes into code, and takes care of the instruction cache. A
-//! [`DualMapping`] is written through one view and run through another. It works also where the system forbids
-//! that written memory becomes executable.
+//! [`DualMapping`] is written through one view and run through another. This works also where the system
+//! forbids that written memory becomes executable.
 //!
 //! ```
 //! // A function that returns 42, for x86_64: mov eax, 42; ret.
@@ -88,7 +88,7 @@
 //! assert_eq!(call.check(&large_pages).unwrap_err().errno(), Errno::EINVAL);
 //! ```
 //!
-//! # Runtimes, and whoever wants the call itself
+//! # Runtimes, and programs that want the call itself
 //! The raw functions make one system call each: [`mmap`], [`munmap`], [`mprotect`], [`msync`], [`mremap`],
 //! [`madvise`], [`mincore`], [`mlock`], [`mlock2`], [`munlock`], [`mlockall`], [`munlockall`], [`mseal`]. They
 //! compile to what one would write by hand, need no relocation, thread-local or `errno`, and are `unsafe`. The

@@ -29,23 +29,18 @@ use core::{fmt, slice};
 /// mapping derefs to `&mut [u8]`, and a [`ReadOnly`] or [`Executable`] one to `&[u8]`. A [`Raw`] one is reached
 /// by raw pointers only, and may therefore be shared with others and protected in parts.
 ///
-/// | to | see | |---|---| | ask what it is | [`mapped_len`](Self::mapped_len), [`granule`](Self::granule),
-/// [`backing`](Self::backing); if raw [`as_ptr`](Mapping::as_ptr), [`len`](Mapping::len) | | change its extent
-/// | [`resize`](Self::resize), [`resize_in_place`](Self::resize_in_place),
-/// [`resize_file`](Mapping::resize_file), [`split_off`](Self::split_off), [`try_unsplit`](Self::try_unsplit),
-/// [`unmap`](Self::unmap) | | give memory back | [`purge`](Self::purge), [`punch_hole`](Mapping::punch_hole),
-/// [`inwards`](Self::inwards), [`into_reservation`](Self::into_reservation) | | have it resident |
-/// [`lock`](Self::lock), [`unlock`](Self::unlock), [`populate_read`](Self::populate_read),
-/// [`populate_write`](Self::populate_write), [`resident`](Self::resident) | | write it to a file |
-/// [`sync`](Self::sync) | | tell the kernel about it | [`advise`](Self::advise),
-/// [`advise_any`](Self::advise_any), [`name`](Self::name) | | change its type |
-/// [`make_read_only`](Mapping::make_read_only), [`make_executable`](Mapping::make_executable),
-/// [`make_writable`](Mapping::make_writable), [`seal`](Self::seal), [`into_raw`](Self::into_raw),
-/// [`assume`](Mapping::assume) | | run its code after a move | [`publish`](Mapping::publish),
-/// [`sync_threads`](Mapping::sync_threads) | | protect parts, if raw | [`protect`](Mapping::protect),
-/// [`guard`](Mapping::guard), [`overlay`](Mapping::overlay) | | keep it elsewhere |
-/// [`into_raw_parts`](Self::into_raw_parts), [`from_raw_parts`](Self::from_raw_parts), [`leak`](Mapping::leak)
-/// |
+/// | to | see |
+/// |---|---|
+/// | ask what it is | [`mapped_len`](Self::mapped_len), [`granule`](Self::granule), [`backing`](Self::backing); if raw, [`as_ptr`](Mapping::as_ptr) and [`len`](Mapping::len) |
+/// | change its extent | [`resize`](Self::resize), [`resize_in_place`](Self::resize_in_place), [`resize_file`](Mapping::resize_file), [`split_off`](Self::split_off), [`try_unsplit`](Self::try_unsplit), [`unmap`](Self::unmap) |
+/// | give memory back | [`purge`](Self::purge), [`punch_hole`](Mapping::punch_hole), [`inwards`](Self::inwards), [`into_reservation`](Self::into_reservation) |
+/// | have it resident | [`lock`](Self::lock), [`unlock`](Self::unlock), [`populate_read`](Self::populate_read), [`populate_write`](Self::populate_write), [`resident`](Self::resident) |
+/// | write it to a file | [`sync`](Self::sync) |
+/// | tell the kernel about it | [`advise`](Self::advise), [`advise_any`](Self::advise_any), [`name`](Self::name) |
+/// | change its type | [`make_read_only`](Mapping::make_read_only), [`make_executable`](Mapping::make_executable), [`make_writable`](Mapping::make_writable), [`seal`](Self::seal), [`into_raw`](Self::into_raw), [`assume`](Mapping::assume) |
+/// | run its code after a move | [`publish`](Mapping::publish), [`sync_threads`](Mapping::sync_threads) |
+/// | protect parts, if raw | [`protect`](Mapping::protect), [`guard`](Mapping::guard), [`overlay`](Mapping::overlay) |
+/// | keep it elsewhere | [`into_raw_parts`](Self::into_raw_parts), [`from_raw_parts`](Self::from_raw_parts), [`leak`](Mapping::leak) |
 ///
 /// ```
 /// use rawmap::MapOptions;
@@ -305,8 +300,7 @@ impl<A: Access> Mapping<A> {
         unsafe { Mapping::new(this.start, this.len, this.granule, this.backing) }
     }
 
-    /// The length in bytes that is really mapped: the length rounded up to whole granules, of which the bytes
-    /// may begin within the first.
+    /// How many bytes are really mapped: all granules that hold any of the mapping's bytes.
     ///
     /// ```
     /// use rawmap::MapOptions;

@@ -41,8 +41,8 @@ impl<A: Access> Mapping<A> {
     /// One call: `msync(start, len, flags)`.
     ///
     /// # Errors
-    /// Those of [`msync`](crate::msync), and a range that does not lie within the mapping. An error of the disk
-    /// is reported once: a later call that succeeds does not prove that the data are there.
+    /// Those of [`msync`](crate::msync). It also fails if the range does not lie within the mapping. An error
+    /// of the disk is reported once: a later call that succeeds does not prove that the data are there.
     ///
     /// ```
     /// use rawmap::{MapOptions, MsyncFlags};
@@ -74,7 +74,7 @@ impl<A: Access> Mapping<A> {
     /// One call: `mlock(start, len)`.
     ///
     /// # Errors
-    /// Those of [`mlock`](crate::mlock), and a range that does not lie within the mapping.
+    /// Those of [`mlock`](crate::mlock). It also fails if the range does not lie within the mapping.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -96,7 +96,7 @@ impl<A: Access> Mapping<A> {
     /// One call: `munlock(start, len)`.
     ///
     /// # Errors
-    /// Those of [`munlock`](crate::munlock), and a range that does not lie within the mapping.
+    /// Those of [`munlock`](crate::munlock). It also fails if the range does not lie within the mapping.
     pub fn unlock(&self, range: impl RangeBounds<usize>) -> Result<(), Error> {
         let (addr, len) = self.at(self.lent().outwards("Mapping::unlock", range)?);
         // SAFETY: unlocking changes no contents.
@@ -180,7 +180,7 @@ impl<A: Access> Mapping<A> {
     /// Tells the kernel how every page that holds any of the range will be used. It takes the advice that
     /// changes no contents: `NORMAL`, `RANDOM`, `SEQUENTIAL`, `WILLNEED`, `COLD`, `PAGEOUT`, `HUGEPAGE`,
     /// `NOHUGEPAGE`, `COLLAPSE`, `UNMERGEABLE`, `DONTDUMP`, `DODUMP`, `DOFORK`, `KEEPONFORK`; and
-    /// `GUARD_REMOVE`, since only a raw mapping has guards.
+    /// `GUARD_REMOVE`, which takes away the guards of a raw mapping; other mappings have none.
     ///
     /// For other advice there are [`purge`](Self::purge), [`populate_read`](Self::populate_read),
     /// [`populate_write`](Self::populate_write), [`guard`](Mapping::guard), [`punch_hole`](Mapping::punch_hole)
@@ -233,7 +233,7 @@ impl<A: Access> Mapping<A> {
     /// One call: `madvise(start, len, advice)`.
     ///
     /// # Errors
-    /// Those of [`madvise`](crate::madvise), and a range that does not lie within the mapping.
+    /// Those of [`madvise`](crate::madvise). It also fails if the range does not lie within the mapping.
     ///
     /// # Safety
     /// - Now and later, the advice leaves the bytes as `A` promises them, also those around the range on the

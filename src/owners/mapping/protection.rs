@@ -104,7 +104,7 @@ impl Mapping<ReadWrite> {
 }
 
 impl Mapping<Executable> {
-    /// Makes the bytes writable again, and no longer code.
+    /// Makes the bytes writable again, and no longer executable.
     ///
     /// One call: `mprotect(start, mapped_len, PROT_READ|PROT_WRITE)`.
     ///
@@ -359,7 +359,7 @@ impl Mapping<Raw> {
     ///   late (by the file, or ENOMEM) leaves a hole, and before Linux 6.12 a signal may make the kernel start
     ///   a driver's mapping again.
     /// - [`backing`](Self::backing) still says what the mapping was made of at first. If the range is now of
-    ///   another kind, the caller does not purge it where that would do harm, lets the mapping not grow
+    ///   another kind, the caller does not purge it where that would do harm, does not let the mapping grow
     ///   ([`resize`](Self::resize) might show bytes of a file that belong to another owner), and does not
     ///   [assume](Self::assume) the bytes to be a slice. If private memory that may be merged
     ///   (`MADV_MERGEABLE`) now lies over shared memory, the caller does not [place](crate::Reservation::place)
