@@ -271,9 +271,9 @@ impl DualMapping {
     /// the new address.
     ///
     /// The view is executable already when it is moved. So this works where the system forbids that memory
-    /// becomes executable later (`PR_SET_MDWE`), as committed memory of a reservation would. When the
-    /// `DualMapping` is dropped, the place is unmapped. To keep the place, use [`into_parts`](Self::into_parts)
-    /// and [`Mapping::into_reservation`].
+    /// becomes executable later (`PR_SET_MDWE`), and where a committed part of a reservation could not be made
+    /// executable. When the `DualMapping` is dropped, the place is unmapped. To keep the place, use
+    /// [`into_parts`](Self::into_parts) and [`Mapping::into_reservation`].
     ///
     /// The calls of [`Reservation::place`].
     ///

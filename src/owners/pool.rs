@@ -17,8 +17,9 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// Chunks of one length and alignment, which several threads may take and put back at once.
 ///
 /// It reserves address space for all of them, which is not [counted](crate#granules-and-what-is-counted)
-/// ([`Mode::Overcommit`]). It costs no call to take a chunk, nor to put it back, which its drop does. A chunk
-/// holds what its last user left there. It is zeroes if it had no user yet, or was [purged](Chunk::purge).
+/// ([`Mode::Overcommit`]). Taking a chunk costs no call, and neither does dropping it, which puts it back. A
+/// chunk holds what its last user left there. It is zeroes if it had no user yet, or was
+/// [purged](Chunk::purge).
 ///
 /// ```
 /// use rawmap::Pool;
@@ -99,7 +100,7 @@ impl Chunk<'_> {
     /// Frees the chunk's memory. It reads as zeroes afterwards.
     ///
     /// One call: `madvise(start, len, MADV_DONTNEED)`; if part of it is locked, one more,
-    /// `MADV_DONTNEED_LOCKED`.
+    /// `MADV_DONTNEED_LOCKED` (Linux 5.18).
     ///
     /// # Errors
     /// Those of [`madvise`](crate::madvise).
@@ -150,9 +151,9 @@ impl Drop for Chunk<'_> {
 /// Stacks with a guard below each, which several threads may take and put back at once.
 ///
 /// It reserves address space for all of them, which is not [counted](crate#granules-and-what-is-counted). The
-/// first take of a stack costs the call that guards it ([`Mapping::guard`]). Later takes cost no call, nor does
-/// it to put a stack back, which its drop does. Where the kernel has guards (Linux 6.13), it holds all of the
-/// stacks as one mapping; before, each stack is two mappings, and a process may have about 32,000 stacks
+/// first take of a stack costs the call that guards it ([`Mapping::guard`]). Later takes cost no call, and
+/// neither does dropping a stack, which puts it back. Where the kernel has guards (Linux 6.13), it holds all of
+/// the stacks as one mapping; before, each stack is two mappings, and a process may have about 32,000 stacks
 /// (`vm.max_map_count`).
 ///
 /// ```

@@ -96,7 +96,7 @@ pub(super) fn known_page_size() -> Option<PageSize> {
 /// A program whose filter kills it for an unexpected call does this before it sets the filter. Afterwards the
 /// owners make only the calls that their documentation lists. The calls of `prepare` are those of
 /// [`page_size`]; `prctl(PR_GET_AUXV)`, or before Linux 6.4 `openat`, `fstatfs`, `pread64` and `close` of
-/// `/proc/self/auxv`; and, where no mapping below the stack would stop its growth, `prlimit64` twice, and
+/// `/proc/self/auxv`; and, where no mapping below the stack would stop its growth, `prlimit64` up to twice, and
 /// `msync`. Later calls of `prepare` make none.
 ///
 /// # The main thread's stack
@@ -125,8 +125,8 @@ pub fn prepare() -> Result<(), Error> {
 }
 
 /// Gives the owners the auxiliary vector, so that they need not ask the kernel for it. This is for a program
-/// without a libc, which gets the vector at its start. No call, or, where no mapping below the stack would stop
-/// its growth, those of [`prepare`] for that.
+/// without a libc, which gets the vector at its start. No call; but where no mapping below the stack would stop
+/// its growth, `prlimit64` twice, and `msync`.
 ///
 /// # Safety
 /// `auxv` must point to the auxiliary vector that the kernel gave this process: pairs of words, up to one whose

@@ -148,7 +148,7 @@ impl Stack {
     /// Frees the memory of the usable part, which reads as zeroes afterwards. The guard stays.
     ///
     /// One call: `madvise(bottom, len, MADV_DONTNEED)`; if part of it is locked, one more,
-    /// `MADV_DONTNEED_LOCKED`.
+    /// `MADV_DONTNEED_LOCKED` (Linux 5.18).
     ///
     /// # Errors
     /// Those of [`madvise`](crate::madvise).

@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize}
 /// An atomic that [`Words`] can be made of.
 ///
 /// # Safety
-/// Each pattern of bits is one of its values.
+/// Each bit pattern is a value of the type.
 pub unsafe trait Atomic: sealed::Sealed {}
 
 mod sealed {
