@@ -1,4 +1,5 @@
-//! A task on a stack of its own: `clone` with a [`Stack`], and the guard that a handler asks for.
+//! Runs a task on a stack of its own, by `clone` and a [`Stack`], and asks whether an address lies in the
+//! stack's guard, as a handler of SIGSEGV would.
 //!
 //! `cargo run --example clone`
 

@@ -1,7 +1,7 @@
 //! Fibers on pooled stacks: corosensei's coroutines, each on a stack of a [`StackPool`].
 //!
-//! A stack is taken with no call once it has been used, and is back when its fiber ends. Thousands of them
-//! are one mapping to the kernel where it has guards (Linux 6.13).
+//! To take a stack that was used before costs no call, and the stack goes back when its fiber ends. Where the
+//! kernel has guards (Linux 6.13), it holds thousands of stacks as one mapping.
 //!
 //! `cargo run --example fibers`
 

@@ -1,14 +1,15 @@
-//! A kernel in userspace, as small as it can be: it gives a guest an address space of its own, serves
-//! the guest's page faults, and answers its mmap, munmap and mprotect as Linux would.
+//! A small kernel in userspace: it gives a guest an address space of its own, serves the guest's page faults,
+//! and answers its mmap, munmap and mprotect as Linux would.
 //!
-//! - The guest's address space, 0 to 16 MiB, is one inaccessible mapping. Its addresses are offsets in that.
+//! - The guest's address space, 0 to 16 MiB, is one inaccessible mapping. The guest's addresses are offsets in
+//!   the mapping.
 //! - The guest's memory is a memfd, mapped twice: frame by frame where the guest has pages, and as a
 //!   whole where the kernel reads and writes it.
 //! - A page is mapped when it is first touched, by the handler of SIGSEGV. It calls `Mapping::overlay`,
 //!   which takes no lock and does not touch errno, and looks at nothing but atomics.
-//! - Requests come from another thread as a number and six words, as a seccomp notification or a
-//!   ptrace stop has them. `Call::check` refuses what Linux refuses for the words alone; what depends
-//!   on what is mapped, the kernel here decides; and what it carries out stays in the guest's range.
+//! - Requests come from another thread as a number and six words, as a seccomp notification or a ptrace stop
+//!   has them. `Call::check` refuses what Linux refuses because of the words. This kernel decides what depends
+//!   on what is mapped, and acts on the guest's range only.
 //!
 //! There is one guest thread, which waits while the kernel serves it. With several, each page-table
 //! entry would need a lock bit against a fault during a call.

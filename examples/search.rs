@@ -1,12 +1,12 @@
-//! Files by mapping and by reading: searches a large file from end to end, and looks up records at
-//! random, in both ways. Shows time, calls and page faults, and says which was better here.
+//! Compares mapping a file with reading it: searches a large file from end to end, and looks up records at
+//! random, in both ways. Prints time, calls and page faults, and says which way was better here.
 //!
 //! `cargo run --release --features std --example search [MiB]`: 256 MiB unless told otherwise.
 //!
-//! What is compared is a file in the page cache: from a disk, both wait for the disk. A mapping saves
-//! the copy and the calls, and pays page faults (one for each 64 KiB or more: the kernel maps what is
-//! cached around the fault) and page tables. Reading into one buffer of moderate size copies every
-//! byte, but into memory that stays in the processor's cache.
+//! The file is in the page cache; from a disk, both ways would wait for the disk. A mapping saves the copy and
+//! the calls, but costs page tables and page faults (one for each 64 KiB or more, since the kernel also maps
+//! cached pages around the fault). Reading into one buffer of moderate size copies every byte, but into memory
+//! that stays in the processor's cache.
 
 use rawmap::{MapOptions, Mapping, ReadOnly};
 use std::error::Error;

@@ -1,4 +1,4 @@
-//! Eight jobs, each in as few lines as with a crate that does only that, and with no more `unsafe`.
+//! Eight jobs, each in as few lines as with a crate that does only that job, and with no more `unsafe`.
 //!
 //! `cargo run --features std --example short`
 

@@ -1,9 +1,10 @@
-//! A tour: raw calls first (a file changed in memory, memory shared with a child, a page that faults, an
-//! error), each printed as it is made; then owners (address space cut into pieces, a ring, memory that
-//! grows). Beside them stands what /proc/self/maps says of the memory.
+//! A tour of the crate. First it makes raw calls, and prints each as it is made: a file is changed in memory,
+//! memory is shared with a child, a page faults, and a call is refused. Then it uses owners: it cuts address
+//! space into pieces, fills a ring, and lets memory grow. Beside them it prints what /proc/self/maps says of
+//! the memory.
 //!
-//! `cargo run --manifest-path examples/tour/Cargo.toml`, which compiles libc, this crate and the tour;
-//! or `cargo run --example tour`, after what the tests depend on.
+//! Run it by `cargo run --manifest-path examples/tour/Cargo.toml`, which compiles only libc, this crate and the
+//! tour; or by `cargo run --example tour`, which first compiles everything that the tests depend on.
 
 use rawmap::{
     Call, Errno, MapFlags, MapOptions, Mode, MsyncFlags, Prot, Reservation, Ring, Word, page_size,

@@ -1,37 +1,37 @@
-//! Writes what Linux answers to calls with wrong words, as plain lines, to test another kernel by: one
-//! that has Linux's calls and is written in whatever language.
+//! Writes what Linux answers to calls with wrong arguments, as plain lines. They are for testing another kernel
+//! that has Linux's calls, in whatever language it is written.
 //!
-//! `cargo run --example verdicts -- [ARCH [VERSION [PAGE [SPACE]]]]`, such as `x86_64 6.18` or
-//! `aarch64 - 16384 0x800000000000`. `-` is any version. When none is said, the architecture is that of
-//! this machine, the page size 4096, and the address space the largest that the architecture has.
+//! `cargo run --example verdicts -- [ARCH [VERSION [PAGE [SPACE]]]]`, such as `x86_64 6.18` or `aarch64 - 16384
+//! 0x800000000000`. `-` stands for any version. Without arguments, the architecture is that of this machine,
+//! the page size is 4096, and the address space is the largest that the architecture has.
 //!
 //! # For a kernel of your own
-//! The calls are chosen so that each mistake in the rules shows in one of the lines: a rule that is
-//! missing, another error, a version too early or too late; and with each comes what differs in one word
-//! by little, and is decided otherwise. A line is
+//! The calls are chosen so that each mistake in the rules shows in one of the lines: a missing rule, another
+//! error, a version that is too early or too late. Beside each call stands one that differs from it slightly in
+//! one word, and gets another answer. A line looks like this:
 //!
 //! ```text
 //! x86_64 6.18 4096 0x7ffffffff000 any mprotect 0x1000 0xffffffffffffffff 0x1 = ENOMEM: length … wraps …
 //! ```
 //!
-//! Up to `=` it says of which kernel, and which call: its name and its words, all in hexadecimal. Behind
-//! it stands the verdict. To test your kernel:
+//! The part before `=` names the kernel and the call, with its words in hexadecimal. The verdict follows. To
+//! test your kernel:
 //!
 //! 1. Write the lines for the version that you are compatible with, and for your page size and address
 //!    space (Linux's `TASK_SIZE`, the first address that no process can have).
-//! 2. In a process that has nothing at stake, for each line: make the call with just these words. The
-//!    descriptor 3 must be open for reading and writing, of a regular file where the line says
-//!    `regular`. Begin anew for each line, since those that pass change what is mapped, or end the process.
-//! 3. `= EINVAL` is kept when the call fails with EINVAL. With `or EFAULT ENOMEM`, these are right as
-//!    well: the kernel looks at what is mapped, at limits, or at the file before it comes to the rule, so
-//!    a line says what it does when there it finds nothing wrong.
-//! 4. `= passes` promises no success: only that the words are no reason for EINVAL, EOVERFLOW or
-//!    EOPNOTSUPP.
-//! 5. Without `changed` the call must have changed nothing; with it, it may have.
+//! 2. For each line, start a new process, and make the call there with exactly these words. (Calls that pass
+//!    change what is mapped, or end the process.) The descriptor 3 must be open for reading and writing; where
+//!    the line says `regular`, it must be of a regular file.
+//! 3. `= EINVAL` holds if the call fails with EINVAL. With `or EFAULT ENOMEM`, these errors are right too:
+//!    before it comes to the rule, the kernel looks at what is mapped, at limits, or at the file, and may find
+//!    an error there.
+//! 4. `= passes` does not mean that the call succeeds, only that its words are no reason for EINVAL, EOVERFLOW
+//!    or EOPNOTSUPP.
+//! 5. If the line has no `changed`, the call must not have changed anything.
 //!
-//! In Rust, ask `Call::check` instead, of each call as it comes: the example `guest` does. [`RULES`] says
-//! which function of Linux a rule comes from; where your kernel is meant to differ, `Call::check_by` takes
-//! a list with other errors, or without some rules.
+//! A kernel in Rust can use `Call::check` for each call instead, as the example `guest` does. [`RULES`] says
+//! which function of Linux a rule comes from. Where your kernel differs on purpose, `Call::check_by` takes a
+//! list with other errors, or without some rules.
 
 #[path = "../tests/verdicts/mod.rs"]
 mod verdicts;

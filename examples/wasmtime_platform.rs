@@ -1,9 +1,9 @@
-//! The half of wasmtime's custom platform that is virtual memory, without a libc: the functions that
+//! The virtual memory half of wasmtime's custom platform, without a libc: the functions that
 //! `wasmtime-platform.h` declares, for a wasmtime that is built with `--cfg wasmtime_custom_platform` (feature
-//! `custom-virtual-memory`). The other half is signals, and where it keeps a word for each thread.
+//! `custom-virtual-memory`). The other half, signals and a word for each thread, is not here.
 //!
-//! By C's rules they give and take addresses: so it is the raw calls that do the work, but for the first, which
-//! leaves the choice of the place to an owner, and gives up the mapping.
+//! The functions are C's, and take and return addresses. So they make raw calls; only the first one uses an
+//! owner, which lets the kernel choose the place, and then gives up the mapping.
 //!
 //! `cargo run --example wasmtime_platform` plays wasmtime for a moment.
 

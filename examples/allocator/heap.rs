@@ -1,5 +1,5 @@
-//! A global allocator to copy from, for programs of the standard library, in Rust alone: in most of the jobs of
-//! `benches/README.md` faster than glibc, slower than mimalloc, and with less memory than mimalloc.
+//! A global allocator to copy from, in Rust alone, for programs with the standard library. In most jobs of
+//! `benches/README.md` it is faster than glibc and slower than mimalloc, and takes less memory than mimalloc.
 //!
 //! | a block of | comes from |
 //! |---|---|
@@ -7,18 +7,19 @@
 //! | up to 4 MiB | [dlmalloc](https://docs.rs/dlmalloc), behind a lock, on the crate's raw functions |
 //! | more | [`PageAlloc`]: a mapping, which grows by `mremap` without a copy |
 //!
-//! Memory goes from any size to any other: dlmalloc joins free neighbours. What goes back to the system is blocks from
-//! 4 MiB on, at once, and of the rest what happens to be free at the end of what dlmalloc has. A thread's own blocks
-//! (2 MiB at most) go back when it ends.
+//! A freed block can serve a block of any other size, since dlmalloc joins free neighbours. Blocks from 4 MiB
+//! on go back to the system at once; of smaller ones, what is free at the end of dlmalloc's memory does. A
+//! thread's own blocks (2 MiB at most) go back to dlmalloc when the thread ends.
 //!
-//! To be as fast as mimalloc with small blocks, it would have to be another allocator: one that finds from a block's
-//! address the page that it lies in, has a free list for each page, and each page for one thread, so that neither a
-//! thread's own blocks nor a lock stand between.
+//! mimalloc is faster with small blocks because it is another kind of allocator: it finds a block's page from
+//! the block's address, has a free list for each page, and gives each page to one thread, so that it needs no
+//! lock.
 //!
 //! As with libc's `malloc`, a signal handler must neither allocate nor free, since it may have interrupted the thread
 //! that holds the lock. A forked child may.
 //!
-//! Without the standard library there are neither thread-locals nor libc's lock: see `examples/talc`.
+//! Programs without the standard library have neither thread-locals nor libc's lock. For them, see
+//! `examples/talc`.
 #![allow(unreachable_pub)]
 
 use core::alloc::{GlobalAlloc, Layout};

@@ -1,7 +1,7 @@
-//! A program whose allocator is [`heap::Heap`], on top of the crate: put under stress from several threads, while
-//! threads end and processes fork; and what it gives back is looked at.
+//! A program whose allocator is [`heap::Heap`], on top of the crate. It puts the allocator under stress from
+//! several threads, while threads end and processes fork, and looks at how much memory is given back.
 //!
-//! `heap.rs` is the page to copy from. This file is what must hold for any such allocator.
+//! `heap.rs` is the page to copy from. What this file tests must hold for any such allocator.
 //!
 //! `cargo run --release --example allocator`
 

@@ -1,7 +1,8 @@
-//! talc as the global allocator, its pages from a [`Reservation`]: reserved once, committed by steps as the
-//! heap grows, and decommitted when what is free at its end is worth a call.
+//! talc as the global allocator, with pages from a [`Reservation`]. Address space is reserved once, committed
+//! in steps as the heap grows, and decommitted when enough is free at the heap's end.
 //!
-//! `pages.rs` is the page to copy from; `examples/freestanding` has it too. `cargo run --release --example talc`
+//! `pages.rs` is the page to copy from; `examples/freestanding` uses it too. `cargo run --release --example
+//! talc`
 
 mod pages;
 

@@ -1,8 +1,8 @@
-//! Where talc's memory comes from: for programs with the standard library or without. It needs `core`, `rawmap` and
-//! talc.
+//! The source of talc's memory, for programs with the standard library or without. It needs `core`, `rawmap`
+//! and talc.
 //!
-//! talc is behind a lock, so a signal handler must neither allocate nor free; nor may a child that was forked while
-//! another thread did.
+//! talc is behind a lock, so a signal handler must neither allocate nor free. A forked child must not do so
+//! either, if another thread may have held the lock at the fork.
 #![allow(unreachable_pub)]
 
 use core::alloc::Layout;

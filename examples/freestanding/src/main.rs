@@ -1,15 +1,14 @@
-//! A program with no libc and no standard library: own `_start`, output through the crate's stubs,
-//! and `alloc` on talc, whose pages come from the crate. Maps the file that it is given, and counts lines
-//! and words.
+//! A program without a libc and without the standard library. It has its own `_start`, writes through the
+//! crate's stubs, and uses `alloc` on talc, whose pages come from the crate. It maps the file that it is given,
+//! and counts lines and words.
 //!
 //! `cd examples/freestanding && cargo run --release -- FILE`
 //!
-//! It is static and has no dynamic section; `ci/freestanding.sh` prints its size. It also runs as
-//! the first program of a machine: it counts its own lines then, if it is given no file, and powers
-//! the machine off.
+//! It is static and has no dynamic section; `ci/freestanding.sh` prints its size. It also runs as the first
+//! program of a machine. Then it counts its own lines if it is given no file, and powers the machine off.
 #![no_std]
 #![no_main]
-// Lest the compiler make a call of memcpy of the loop in memcpy.
+// Else the compiler would make a call of memcpy of the loop in memcpy.
 #![no_builtins]
 
 extern crate alloc;
