@@ -13,7 +13,7 @@
 //!
 //! The destroyed vector state decides three things:
 //!
-//! - p0-p15 are clobbers always. They cost nothing when SVE is off.
+//! - p0-p15 are always clobbers. They cost nothing when SVE is off.
 //! - v0-v31 are clobbers when the crate is built with SVE: naming vN kills all of zN. Without SVE
 //!   they would only spill d8-d15, so they are left out.
 //! - The stubs are `inline(never)`. A stub built without SVE could be inlined into a caller that
@@ -21,15 +21,15 @@
 //!   the call. Across a function call it keeps none (AAPCS64 6.1.3: only the low halves of v8-v15
 //!   are preserved).
 //!
-//! What the third costs: `munmap` and its `Result` run 10 instructions, 7 of them at the call site, where
-//! an inlined stub would run 4. Naming v8-v15 in an inlined one would cost 12, since each caller then
-//! saves d8-d15. Nothing that a crate can ask when it is compiled (`cfg!(target_feature)`) tells what a
-//! function will have into which LLVM inlines it later, and LLVM inlines into any that has more features.
+//! The last point has a cost: `munmap` and its `Result` run 10 instructions, 7 of them at the call site, where
+//! an inlined stub would run 4. An inlined stub that names v8-v15 would run 12, since each caller then saves
+//! d8-d15. When the crate is compiled, nothing (such as `cfg!(target_feature)`) tells which features the
+//! functions have into which LLVM inlines later, and LLVM inlines into any function that has more features.
 //!
 //! FFR can't be named (LLVM reserves it), and no code may rely on it across a function call
 //! (AAPCS64 6.1.4). Streaming mode (SME) ends at every system call; Rust code is never in it.
 //!
-//! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
+//! The stubs are never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
 
 use super::{Arch, Facts};
 use crate::errno::Errno;
@@ -157,40 +157,40 @@ pub mod nr {
 
     // What the owners ask beyond the family; each says in its documentation which of these it makes.
 
-    /// `fcntl(2)`: what a memory file is sealed against.
+    /// `fcntl(2)`: reads and adds the seals of a memory file, and duplicates a descriptor.
     #[doc(alias("__NR_fcntl", "SYS_fcntl"))]
     pub const FCNTL: usize = 25;
-    /// `fstatfs(2)`: whether a file lies on hugetlbfs.
+    /// `fstatfs(2)`: tells whether a file lies on hugetlbfs or in /proc.
     #[doc(alias("__NR_fstatfs", "SYS_fstatfs"))]
     pub const FSTATFS: usize = 44;
-    /// `ftruncate(2)`, of a memory file that was made just now.
+    /// `ftruncate(2)`: gives a new memory file its length.
     #[doc(alias("__NR_ftruncate", "SYS_ftruncate"))]
     pub const FTRUNCATE: usize = 46;
-    /// `fallocate(2)`: memory for a memory file, where it is counted strictly.
+    /// `fallocate(2)`: gives a memory file its pages.
     #[doc(alias("__NR_fallocate", "SYS_fallocate"))]
     pub const FALLOCATE: usize = 47;
-    /// `openat(2)`, of these two.
+    /// `openat(2)`: opens the files that `pread64` reads.
     #[doc(alias("__NR_openat", "SYS_openat"))]
     pub const OPENAT: usize = 56;
     /// `close(2)`.
     #[doc(alias("__NR_close", "SYS_close"))]
     pub const CLOSE: usize = 57;
-    /// `pread64(2)`, of the auxiliary vector on kernels before 6.4, and of `vm.overcommit_memory`.
+    /// `pread64(2)`: reads `/proc/self/auxv` on kernels before 6.4, and `vm.overcommit_memory`.
     #[doc(alias("__NR_pread64", "SYS_pread64"))]
     pub const PREAD64: usize = 67;
-    /// `fstat(2)`: how long a file is, and what it is.
+    /// `fstat(2)`: tells the length and type of a file.
     #[doc(alias("__NR_fstat", "SYS_fstat"))]
     pub const FSTAT: usize = 80;
     /// `prctl(2)`: `PR_GET_AUXV` and `PR_SET_VMA`.
     #[doc(alias("__NR_prctl", "SYS_prctl"))]
     pub const PRCTL: usize = 167;
-    /// `prlimit64(2)`: how far the stack may grow, where nothing lies below it that would stop it.
+    /// `prlimit64(2)`: tells how far the stack may grow, and how long a file may become.
     #[doc(alias("__NR_prlimit64", "SYS_prlimit64"))]
     pub const PRLIMIT64: usize = 261;
-    /// `memfd_create(2)`, where a mapping can't be had twice otherwise.
+    /// `memfd_create(2)`: makes a memory file, where memory can't be mapped twice without one.
     #[doc(alias("__NR_memfd_create", "SYS_memfd_create"))]
     pub const MEMFD_CREATE: usize = 279;
-    /// `membarrier(2)`: every thread sees new instructions.
+    /// `membarrier(2)`: makes every thread see new instructions.
     #[doc(alias("__NR_membarrier", "SYS_membarrier"))]
     pub const MEMBARRIER: usize = 283;
 }

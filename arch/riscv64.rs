@@ -14,14 +14,14 @@
 //! The vector clobbers stand whether or not the crate is built with V: a caller may have
 //! `#[target_feature(enable = "v")]`, and without V they change nothing in the code.
 //!
-//! Rust 1.87 to 1.95 (LLVM 20 to 22) may miscompile any code around these stubs at opt-level "z" without
-//! unwind tables, which is how targets without an operating system are built with `panic = "abort"`: the
-//! jump to a tail that LLVM moved to a function of its own overwrites t1, which the tail reads
+//! Rust 1.87 to 1.95 (LLVM 20 to 22) may miscompile any code around these stubs at opt-level "z" without unwind
+//! tables, which is how targets without an operating system are built with `panic = "abort"`: LLVM moves the
+//! tail of a function to a function of its own, and the jump to it overwrites t1, which the tail reads
 //! ([llvm-project#177126](https://github.com/llvm/llvm-project/issues/177126)). Build static programs with
-//! opt-level "s", or with `-C llvm-args=-enable-machine-outliner=never`, as the
-//! repository's `examples/freestanding` does.
+//! opt-level "s", or with `-C llvm-args=-enable-machine-outliner=never`, as the repository's
+//! `examples/freestanding` does.
 //!
-//! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
+//! The stubs are never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
 
 use super::{Arch, Facts};
 use crate::errno::Errno;
@@ -120,40 +120,40 @@ pub mod nr {
 
     // What the owners ask beyond the family; each says in its documentation which of these it makes.
 
-    /// `fcntl(2)`: what a memory file is sealed against.
+    /// `fcntl(2)`: reads and adds the seals of a memory file, and duplicates a descriptor.
     #[doc(alias("__NR_fcntl", "SYS_fcntl"))]
     pub const FCNTL: usize = 25;
-    /// `fstatfs(2)`: whether a file lies on hugetlbfs.
+    /// `fstatfs(2)`: tells whether a file lies on hugetlbfs or in /proc.
     #[doc(alias("__NR_fstatfs", "SYS_fstatfs"))]
     pub const FSTATFS: usize = 44;
-    /// `ftruncate(2)`, of a memory file that was made just now.
+    /// `ftruncate(2)`: gives a new memory file its length.
     #[doc(alias("__NR_ftruncate", "SYS_ftruncate"))]
     pub const FTRUNCATE: usize = 46;
-    /// `fallocate(2)`: memory for a memory file, where it is counted strictly.
+    /// `fallocate(2)`: gives a memory file its pages.
     #[doc(alias("__NR_fallocate", "SYS_fallocate"))]
     pub const FALLOCATE: usize = 47;
-    /// `openat(2)`, of these two.
+    /// `openat(2)`: opens the files that `pread64` reads.
     #[doc(alias("__NR_openat", "SYS_openat"))]
     pub const OPENAT: usize = 56;
     /// `close(2)`.
     #[doc(alias("__NR_close", "SYS_close"))]
     pub const CLOSE: usize = 57;
-    /// `pread64(2)`, of the auxiliary vector on kernels before 6.4, and of `vm.overcommit_memory`.
+    /// `pread64(2)`: reads `/proc/self/auxv` on kernels before 6.4, and `vm.overcommit_memory`.
     #[doc(alias("__NR_pread64", "SYS_pread64"))]
     pub const PREAD64: usize = 67;
-    /// `fstat(2)`: how long a file is, and what it is.
+    /// `fstat(2)`: tells the length and type of a file.
     #[doc(alias("__NR_fstat", "SYS_fstat"))]
     pub const FSTAT: usize = 80;
     /// `prctl(2)`: `PR_GET_AUXV` and `PR_SET_VMA`.
     #[doc(alias("__NR_prctl", "SYS_prctl"))]
     pub const PRCTL: usize = 167;
-    /// `prlimit64(2)`: how far the stack may grow, where nothing lies below it that would stop it.
+    /// `prlimit64(2)`: tells how far the stack may grow, and how long a file may become.
     #[doc(alias("__NR_prlimit64", "SYS_prlimit64"))]
     pub const PRLIMIT64: usize = 261;
-    /// `memfd_create(2)`, where a mapping can't be had twice otherwise.
+    /// `memfd_create(2)`: makes a memory file, where memory can't be mapped twice without one.
     #[doc(alias("__NR_memfd_create", "SYS_memfd_create"))]
     pub const MEMFD_CREATE: usize = 279;
-    /// `membarrier(2)`: every thread sees new instructions.
+    /// `membarrier(2)`: makes every thread see new instructions.
     #[doc(alias("__NR_membarrier", "SYS_membarrier"))]
     pub const MEMBARRIER: usize = 283;
     /// `riscv_flush_icache` (`arch/riscv/kernel/sys_riscv.c`).

@@ -11,7 +11,7 @@
 //! | stack | the kernel switches to its own, so `nostack` is true; it leaves the red zone alone | psABI A.2.1 |
 //! | vectors | kept whole: XSAVE state is only written at a context switch, and restored | `arch/x86/kernel/fpu/` |
 //!
-//! Never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
+//! The stubs are never `nomem`, `readonly` or `pure`: the kernel changes what memory holds and what is mapped.
 
 use super::{Arch, Facts};
 use crate::errno::Errno;
@@ -109,40 +109,40 @@ pub mod nr {
 
     // What the owners ask beyond the family; each says in its documentation which of these it makes.
 
-    /// `pread64(2)`, of the auxiliary vector on kernels before 6.4, and of `vm.overcommit_memory`.
+    /// `pread64(2)`: reads `/proc/self/auxv` on kernels before 6.4, and `vm.overcommit_memory`.
     #[doc(alias("__NR_pread64", "SYS_pread64"))]
     pub const PREAD64: usize = 17;
     /// `close(2)`.
     #[doc(alias("__NR_close", "SYS_close"))]
     pub const CLOSE: usize = 3;
-    /// `fstat(2)`: how long a file is, and what it is.
+    /// `fstat(2)`: tells the length and type of a file.
     #[doc(alias("__NR_fstat", "SYS_fstat"))]
     pub const FSTAT: usize = 5;
-    /// `fcntl(2)`: what a memory file is sealed against.
+    /// `fcntl(2)`: reads and adds the seals of a memory file, and duplicates a descriptor.
     #[doc(alias("__NR_fcntl", "SYS_fcntl"))]
     pub const FCNTL: usize = 72;
-    /// `ftruncate(2)`, of a memory file that was made just now.
+    /// `ftruncate(2)`: gives a new memory file its length.
     #[doc(alias("__NR_ftruncate", "SYS_ftruncate"))]
     pub const FTRUNCATE: usize = 77;
-    /// `fstatfs(2)`: whether a file lies on hugetlbfs.
+    /// `fstatfs(2)`: tells whether a file lies on hugetlbfs or in /proc.
     #[doc(alias("__NR_fstatfs", "SYS_fstatfs"))]
     pub const FSTATFS: usize = 138;
     /// `prctl(2)`: `PR_GET_AUXV` and `PR_SET_VMA`.
     #[doc(alias("__NR_prctl", "SYS_prctl"))]
     pub const PRCTL: usize = 157;
-    /// `openat(2)`, of these two.
+    /// `openat(2)`: opens the files that `pread64` reads.
     #[doc(alias("__NR_openat", "SYS_openat"))]
     pub const OPENAT: usize = 257;
-    /// `fallocate(2)`: memory for a memory file, where it is counted strictly.
+    /// `fallocate(2)`: gives a memory file its pages.
     #[doc(alias("__NR_fallocate", "SYS_fallocate"))]
     pub const FALLOCATE: usize = 285;
-    /// `prlimit64(2)`: how far the stack may grow, where nothing lies below it that would stop it.
+    /// `prlimit64(2)`: tells how far the stack may grow, and how long a file may become.
     #[doc(alias("__NR_prlimit64", "SYS_prlimit64"))]
     pub const PRLIMIT64: usize = 302;
-    /// `memfd_create(2)`, where a mapping can't be had twice otherwise.
+    /// `memfd_create(2)`: makes a memory file, where memory can't be mapped twice without one.
     #[doc(alias("__NR_memfd_create", "SYS_memfd_create"))]
     pub const MEMFD_CREATE: usize = 319;
-    /// `membarrier(2)`: every thread sees new instructions.
+    /// `membarrier(2)`: makes every thread see new instructions.
     #[doc(alias("__NR_membarrier", "SYS_membarrier"))]
     pub const MEMBARRIER: usize = 324;
 }
