@@ -1,5 +1,6 @@
-//! What compiled code calls by name and otherwise comes
-//! from a libc, or from the unwinder. Short, not fast.
+//! Functions that compiled code calls by name, and that
+//! otherwise come from a libc or the unwinder. They are
+//! short, not fast.
 
 /// # Safety
 /// As C's memcpy.
