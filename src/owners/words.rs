@@ -179,8 +179,7 @@ impl<W: Atomic> Words<W> {
         self.bytes.advise(range, advice).map_err(Error::of("Words::advise"))
     }
 
-    /// Names a range of bytes, as [`Mapping::name`] does. One call. Shared anonymous memory can be named from
-    /// Linux 6.2 on, and memory of a file never (EBADF).
+    /// Names a range of bytes, as [`Mapping::name`] does. One call.
     ///
     /// # Errors
     /// Those of [`Mapping::name`].

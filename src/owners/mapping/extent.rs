@@ -38,10 +38,10 @@ impl<A: Access> Mapping<A> {
         }
     }
 
-    /// Makes the mapping `len` bytes long. It may move, but no byte is copied. The bytes that a [`ReadWrite`](crate::ReadWrite)
-    /// mapping gains are zeroes; another mapping gains granules of zeroes, and the rest of its former last
-    /// granule is as it was. When it shrinks, granules that hold none of the bytes are unmapped; at length 0,
-    /// all are.
+    /// Makes the mapping `len` bytes long. It may move, but no byte is copied. The bytes that a
+    /// [`ReadWrite`](crate::ReadWrite) mapping gains are zeroes. Another mapping gains granules of zeroes, or
+    /// of more of its file, and the rest of its former last granule is as it was. When it shrinks, granules
+    /// that hold none of the bytes are unmapped; at length 0, all are.
     ///
     /// A mapping that derefs to a slice grows only if it is private anonymous memory on ordinary pages; for
     /// other memory the kernel does not promise pages for the new bytes. A raw mapping of a private copy of a

@@ -279,7 +279,8 @@ impl<A: Access> Mapping<A> {
         unsafe { issue(Call::madvise(addr, len, advice)) }.map(|_| ())
     }
 
-    /// Names every page that holds any of the range (Linux 5.17): /proc/pid/maps shows `[anon:name]`.
+    /// Names every page that holds any of the range (Linux 5.17): /proc/pid/maps shows `[anon:name]`, and for
+    /// shared memory (Linux 6.2) `[anon_shmem:name]`.
     ///
     /// A name splits what the kernel holds as one mapping, as advice does, and a mapping that is split can't
     /// [grow](Self::resize). So name all of a mapping that will grow.
@@ -288,8 +289,9 @@ impl<A: Access> Mapping<A> {
     ///
     /// # Errors
     /// EINVAL where the kernel is older or built without names (CONFIG_ANON_VMA_NAME), for a name of more than
-    /// 79 bytes, and for a name with an unprintable character or one of ``\`$[]``; EBADF for a file; ENOMEM
-    /// where the process has too many mappings. It also fails if the range does not lie within the mapping.
+    /// 79 bytes, and for a name with an unprintable character or one of ``\`$[]``; EBADF for a file, and before
+    /// Linux 6.2 for shared memory; ENOMEM where the process has too many mappings. It also fails if the range
+    /// does not lie within the mapping.
     ///
     /// ```
     /// use rawmap::{Errno, MapOptions};
