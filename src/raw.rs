@@ -551,7 +551,7 @@ pub unsafe fn mincore(addr: *mut u8, len: usize, vec: *mut u8) -> Result<(), Err
 ///
 /// ```
 /// use rawmap::{mlock, munlock};
-/// let secret = [0u8; 16];
+/// let secret = vec![0u8; 16];
 /// // SAFETY: locking changes no memory.
 /// unsafe {
 ///     mlock(secret.as_ptr().cast_mut(), secret.len())?;
@@ -570,6 +570,9 @@ pub unsafe fn mincore(addr: *mut u8, len: usize, vec: *mut u8) -> Result<(), Err
 ///
 /// # Safety
 /// mlock changes no memory, and so asks for nothing.
+///
+/// If the range has a page of a stack, the stack is locked as it grows. If it then grows over
+/// RLIMIT_MEMLOCK, the kernel kills the process with SIGSEGV.
 ///
 /// # Errors
 /// - ENOMEM: part of the range is not mapped; a page can't be made resident, because it is
@@ -604,7 +607,8 @@ pub unsafe fn mlock(addr: *mut u8, len: usize) -> Result<(), Errno> {
 /// mlock2(2), `mm/mlock.c`.
 ///
 /// # Safety
-/// mlock2 changes no memory, and so asks for nothing.
+/// mlock2 changes no memory, and so asks for nothing. A stack of which a page is locked may end the
+/// process when it grows, as [`mlock`] says.
 ///
 /// # Errors
 /// Those of [`mlock`], and these:

@@ -1677,6 +1677,39 @@ fn a_wrong_argument_is_of_the_method_that_was_called() {
     is_of("DualMapping::place_written", code.place_written(place()));
 }
 
+/// What an error says is the largest is not too large itself: the kernel is asked then, or is it made.
+#[test]
+fn what_an_error_says_is_the_largest_is_taken() {
+    type Attempt = fn(usize) -> Result<(), Error>;
+    let huge = 1 << (usize::BITS - 1);
+    let attempts: [(usize, Attempt); 16] = [
+        (usize::MAX, |len| MapOptions::new(len).anonymous().map(drop)),
+        (huge, |align| MapOptions::new(1).align(align).anonymous().map(drop)),
+        (huge, |huge| MapOptions::new(1).huge(huge).raw(RW, Sharing::Private).map(drop)),
+        (usize::MAX, |len| Reservation::new(len, Mode::Strict).map(drop)),
+        (usize::MAX, |len| Reservation::aligned(len, 1 << 30, Mode::Strict).map(drop)),
+        (huge, |align| Reservation::aligned(1, align, Mode::Strict).map(drop)),
+        (usize::MAX, |len| Pool::new(1, len, 1).map(drop)),
+        (usize::MAX, |len| Pool::new(1, len, 1 << 20).map(drop)),
+        (usize::MAX, |count| Pool::new(count, 5000, 1 << 20).map(drop)),
+        (huge, |align| Pool::new(1, 1, align).map(drop)),
+        (usize::MAX, |len| StackPool::new(1, len).map(drop)),
+        (usize::MAX, |count| StackPool::new(count, 1).map(drop)),
+        (usize::MAX, |len| Stack::new(len).map(drop)),
+        (usize::MAX, |len| Ring::new(len).map(drop)),
+        (usize::MAX, |len| DualMapping::new(len).map(drop)),
+        (usize::MAX, |count| Words::new(count).map(drop)),
+    ];
+    for (n, (too_large, attempt)) in attempts.into_iter().enumerate() {
+        let error = attempt(too_large).unwrap_err();
+        let (_, value, Some(largest)) = error.argument().unwrap() else { panic!("{n}: {error}") };
+        assert!(value == too_large && largest < too_large, "{n}: {error}");
+        if let Err(refused) = attempt(largest) {
+            assert!(refused.call().is_some(), "{n}: {error}; and of that: {refused}");
+        }
+    }
+}
+
 #[test]
 fn errors_of_what_lies_behind_other_bytes_say_true_numbers() {
     let file = file_of_pages(4);

@@ -1,18 +1,20 @@
 //! Files: how a descriptor is lent, and what is asked of it.
 
 use crate::arch::{self, STAT_MODE, nr};
+use crate::call::Call;
 use crate::errno::Errno;
-use crate::flags::MapFlags;
+use crate::flags::{MapFlags, Prot};
 use crate::owners::beyond::{
     PROC_SUPER_MAGIC, close, counts_strictly, file_size_limit, fstatfs, is_replaceable, lasting,
 };
-use crate::owners::error::{ALLOCATING, Error, Wrong};
-use crate::owners::mapping::RW;
+use crate::owners::error::{ALLOCATING, Error, Wrong, issue};
+use crate::owners::mapping::{Backing, RW};
 use crate::owners::place;
 use crate::page_size::PageSize;
 use crate::raw::RawFd;
 use crate::word::Word;
 use core::marker::PhantomData;
+use core::ptr::null_mut;
 
 /// An open file descriptor, which is lent for as long as `'fd`. It is the `BorrowedFd` of programs without the
 /// standard library.
@@ -293,7 +295,8 @@ pub(super) fn tells_granule(addr: *mut u8) -> bool {
 /// What a file's mapping is made of, where [its address does not tell](tells_granule): the page size, or on
 /// hugetlbfs the size of its pages.
 ///
-/// `fstat`, unless the size of the blocks is known, and `fstatfs` where that is not one of an ordinary file.
+/// `fstat`, unless the size of the blocks is known; `fstatfs` where that is not one of an ordinary file; and where
+/// the answer is hugetlbfs, the calls of [`lies_on_huge_pages`].
 pub(super) fn granule(fd: RawFd, page: PageSize, block: Option<usize>) -> Result<PageSize, Error> {
     let block = match block {
         Some(block) => block,
@@ -303,17 +306,38 @@ pub(super) fn granule(fd: RawFd, page: PageSize, block: Option<usize>) -> Result
         return Ok(page);
     }
     // What `fstat` says of pages of 16 GiB is 4: it counts in 32 bits (`include/linux/fs.h`: `i_blocksize`).
-    huge_pages(file_system(fd)?, page)
+    huge_pages(file_system(fd)?, page, fd)
 }
 
-/// How large the pages of a file are, by what `fstatfs` says.
-fn huge_pages((kind, block): (usize, usize), page: PageSize) -> Result<PageSize, Error> {
+/// How large the pages of a file are, of which `fstatfs` says this.
+fn huge_pages((kind, block): (usize, usize), page: PageSize, fd: RawFd) -> Result<PageSize, Error> {
     if kind != HUGETLBFS_MAGIC {
         return Ok(page);
     }
     let unknown =
         || Error::wrong("fstatfs", "the huge pages' size", block, Wrong::NotAPowerOfTwo, 0);
-    PageSize::new(block).ok_or_else(unknown)
+    let huge = PageSize::new(block).ok_or_else(unknown)?;
+    Ok(if lies_on_huge_pages(fd, huge)? { huge } else { page })
+}
+
+/// Whether the kernel itself takes the file for one on huge pages. What `fstatfs` says may be a file server's word,
+/// which 9p passes on (`fs/9p/vfs_super.c`: `v9fs_statfs`). But to `MAP_HUGETLB` of a file that is not on hugetlbfs
+/// the kernel answers EINVAL (`mm/mmap.c`: `ksys_mmap_pgoff`).
+///
+/// One call, `mmap(NULL, huge, PROT_NONE, MAP_PRIVATE|MAP_NORESERVE|MAP_HUGETLB, fd, 0)`, which takes no huge page;
+/// and `munmap` if it succeeds.
+fn lies_on_huge_pages(fd: RawFd, huge: PageSize) -> Result<bool, Error> {
+    let flags = MapFlags::PRIVATE.union(MapFlags::NORESERVE).union(MapFlags::HUGETLB);
+    // SAFETY: a new mapping, in place of nothing.
+    match unsafe { issue(Call::mmap(null_mut(), huge.bytes(), Prot::NONE, flags, fd, 0)) } {
+        Ok(addr) => {
+            // SAFETY: mapped just now, and nobody's. It is so long: hugetlbfs itself has said how large its pages are.
+            unsafe { place::give_back(addr, huge.bytes(), Backing::PrivateFile) };
+            Ok(true)
+        }
+        Err(error) if error.errno() == Errno::EINVAL => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Gives a memory file a page for each of so many bytes, and has it keep those that it has: the kernel drops what was
@@ -430,17 +454,24 @@ impl Drop for MemoryFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raw::NO_FD;
 
     #[test]
-    fn huge_pages_are_as_large_as_their_file_system_says() {
+    fn huge_pages_are_those_that_the_kernel_itself_says_a_file_has() {
         let page = PageSize::SMALLEST;
-        for (kind, block, size) in [
-            (HUGETLBFS_MAGIC, 2 << 20, 2 << 20),
-            (HUGETLBFS_MAGIC, 16 << 30, 16 << 30),
-            (PROC_SUPER_MAGIC, 1 << 20, page.bytes()),
+        let memory = MemoryFile::new(page.bytes()).unwrap();
+        for (kind, block) in [
+            // As a server of 9p may say.
+            (HUGETLBFS_MAGIC, 2 << 20),
+            (HUGETLBFS_MAGIC, 16 << 30),
+            (PROC_SUPER_MAGIC, 1 << 20),
         ] {
-            assert_eq!(huge_pages((kind, block), page), Ok(PageSize::new(size).unwrap()));
+            assert_eq!(huge_pages((kind, block), page, memory.raw()), Ok(page));
         }
-        assert!(huge_pages((HUGETLBFS_MAGIC, 4), page).is_err());
+        assert!(huge_pages((HUGETLBFS_MAGIC, 4), page, memory.raw()).is_err());
+        assert_eq!(
+            huge_pages((HUGETLBFS_MAGIC, 1 << 20), page, NO_FD).unwrap_err().errno(),
+            Errno::EBADF
+        );
     }
 }

@@ -474,7 +474,9 @@ impl MapOptions {
     ///   that call already. Such a file may lie on huge pages, which can be unmapped only as a whole. This
     ///   concerns one mapping in sixteen, and most mappings of files that Linux aligns for transparent huge
     ///   pages.
-    /// - `fstatfs` after that, where the file's blocks are larger than a page or smaller than 4096 bytes.
+    /// - `fstatfs` after that, where the file's blocks are larger than a page or smaller than 4096 bytes; and
+    ///   where it says hugetlbfs, an `mmap` that the kernel refuses of any other file, and `munmap` of that, since
+    ///   `fstatfs` may be what a file server says.
     /// - `fstat` after ENODEV, so that the error can say what the descriptor is of.
     /// - `fcntl(fd, F_DUPFD_CLOEXEC, 3)` and `close` for the descriptors 0, 1 and 2: safe code may give these
     ///   numbers another file meanwhile, so a duplicate is mapped.
@@ -483,8 +485,8 @@ impl MapOptions {
     /// Those of [`mmap`](crate::mmap): EACCES if the file is not open for reading; ENODEV, or an error that
     /// says what the descriptor is of, if that can't be mapped, as a directory or a pipe. It also fails if the
     /// length is more than `isize::MAX`, and, with [`whole`](Self::whole), if the file ends before the offset.
-    /// After an error nothing stays mapped, except for a file on huge pages where a filter refuses `fstat` or
-    /// `fstatfs`.
+    /// After an error nothing stays mapped, except for a file on huge pages where one of the further calls is
+    /// refused.
     ///
     /// # Safety
     /// For as long as it is mapped:

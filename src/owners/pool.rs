@@ -9,6 +9,7 @@ use crate::owners::process::page_size;
 use crate::owners::reservation::{Mode, Reservation};
 use crate::owners::stack::Stack;
 use crate::owners::words::Words;
+use crate::page_size::PageSize;
 use core::ffi::CStr;
 use core::ops::{Deref, DerefMut, Range};
 use core::slice;
@@ -52,8 +53,13 @@ impl Pool {
     pub fn new(count: usize, len: usize, align: usize) -> Result<Self, Error> {
         const OPERATION: &str = "Pool::new";
         check_alignment(OPERATION, align)?;
-        let chunk = rounded(OPERATION, len, page_size()?)?;
-        let (stride, all) = strides(OPERATION, count, (len, chunk), align)?;
+        let (page, most) = (page_size()?, 1 << (usize::BITS - 2));
+        if align > most {
+            return Err(Error::wrong(OPERATION, "the alignment", align, Wrong::TooLong, most));
+        }
+        let granule = PageSize::new(align).filter(|granule| *granule > page).unwrap_or(page);
+        let stride = rounded(OPERATION, len, granule)?;
+        let (chunk, all) = (rounded(OPERATION, len, page)?, all_of(OPERATION, count, stride)?);
         let space = Reservation::aligned(all, align, Mode::Overcommit)?;
         Ok(Self { space, len: chunk, stride, numbers: Numbers::new(count)? })
     }
@@ -192,7 +198,7 @@ impl StackPool {
         let guard = rounded(OPERATION, Stack::GUARD, page)?;
         let each = rounded_behind(OPERATION, len, guard, page)?;
         let usable = each - guard;
-        let (_, all) = strides(OPERATION, count, (len, each), 1)?;
+        let all = all_of(OPERATION, count, each)?;
         let all = MapOptions::new(all).noreserve().stack().raw(RW, Sharing::Private)?;
         Ok(Self { all, guard, len: usable, numbers: Numbers::new(count)?, guarded: bits(count)? })
     }
@@ -299,29 +305,15 @@ impl Drop for PooledStack<'_> {
     }
 }
 
-/// The distance of pieces of `len` bytes (as asked for, and what that takes), aligned so, and the length of all of
-/// them.
-fn strides(
-    operation: &'static str,
-    count: usize,
-    (asked, len): (usize, usize),
-    align: usize,
-) -> Result<(usize, usize), Error> {
+/// The length of `count` pieces, each `stride` bytes behind the one before.
+fn all_of(operation: &'static str, count: usize, stride: usize) -> Result<usize, Error> {
     let limit = isize::MAX as usize;
-    let too_long = |what, value, most| Error::wrong(operation, what, value, Wrong::TooLong, most);
     if count == 0 {
         return Err(Error::wrong(operation, "the count", 0, Wrong::TooSmall, 1));
     }
-    if align > limit {
-        return Err(too_long("the alignment", align, limit));
-    }
-    let stride = len.checked_next_multiple_of(align).filter(|stride| *stride <= limit);
-    let Some(stride) = stride else {
-        return Err(too_long("the length", asked, limit - limit % align));
-    };
     match stride.checked_mul(count) {
-        Some(all) if all <= limit => Ok((stride, all)),
-        _ => Err(too_long("the count", count, limit / stride)),
+        Some(all) if all <= limit => Ok(all),
+        _ => Err(Error::wrong(operation, "the count", count, Wrong::TooLong, limit / stride)),
     }
 }
 

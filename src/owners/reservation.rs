@@ -461,8 +461,9 @@ impl Reservation {
     /// After an error the place comes back without what it held, or is lost. It is lost if the error does not
     /// tell whether the kernel has unmapped the place, and something is mapped there: that may be the place
     /// itself, or what another thread has mapped since. This happens where the process has as many mappings as
-    /// it may have. There, or where a filter refuses `munmap`, the page that was added to the mapping may stay
-    /// mapped.
+    /// it may have. It is lost too if nothing can be mapped in its place again, because a filter refuses `mmap`
+    /// as well, or because the memory of [`Mode::Overcommit`] can't be counted any more. Where there are too
+    /// many mappings, or a filter refuses `munmap`, the page that was added to the mapping may stay mapped.
     ///
     /// ```
     /// use rawmap::{MapOptions, Mode, Reservation};
