@@ -156,6 +156,8 @@
 //!   (SIGBUS). `/proc/self/fd` matters for a moment only: where `mremap` is refused, a ring or a dual mapping
 //!   is made of a memory file, and a thread that opens that file by its number and maps it before it is sealed
 //!   can write to it for good.
+//! - A function that forks without being `unsafe`: parent and child then share the bytes of rings and dual
+//!   mappings.
 //! - A tracer (`ptrace`, `process_vm_writev`); a thread that registers memory with `userfaultfd`; a function
 //!   that closes a descriptor which it doesn't own, by its number.
 //! - A filter (seccomp) that answers in the kernel's stead. It may refuse any call with any error. But it must

@@ -2,15 +2,26 @@
 //! otherwise come from a libc or the unwinder. They are
 //! short, not fast.
 
+use core::mem::MaybeUninit;
+
 /// # Safety
 /// As C's memcpy.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
     for n in 0..len {
         // SAFETY: both are `len` bytes long.
-        unsafe { to.add(n).write(from.add(n).read()) };
+        unsafe { copy_byte(to.add(n), from.add(n)) };
     }
     to
+}
+
+/// Copies a byte, which may be one that was never written.
+///
+/// # Safety
+/// `from` can be read, and `to` written.
+unsafe fn copy_byte(to: *mut u8, from: *const u8) {
+    // SAFETY: the caller's promise. Any byte is a value.
+    unsafe { to.cast::<MaybeUninit<u8>>().write(from.cast::<MaybeUninit<u8>>().read()) };
 }
 
 /// # Safety
@@ -23,7 +34,7 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u
     }
     for n in (0..len).rev() {
         // SAFETY: as for memcpy.
-        unsafe { to.add(n).write(from.add(n).read()) };
+        unsafe { copy_byte(to.add(n), from.add(n)) };
     }
     to
 }

@@ -477,7 +477,7 @@ impl MapOptions {
     /// - `fstatfs` after that, where the file's blocks are larger than a page or smaller than 4096 bytes; and
     ///   where it says hugetlbfs, an `mmap` that the kernel refuses of any other file, and `munmap` of that, since
     ///   `fstatfs` may be what a file server says.
-    /// - `fstat` after ENODEV, so that the error can say what the descriptor is of.
+    /// - `fstat` after ENODEV or EACCES, so that the error can say what the descriptor is of.
     /// - `fcntl(fd, F_DUPFD_CLOEXEC, 3)` and `close` for the descriptors 0, 1 and 2: safe code may give these
     ///   numbers another file meanwhile, so a duplicate is mapped.
     ///
