@@ -12,10 +12,13 @@ use core::fmt;
 /// Why an operation of an owner failed: the call that the kernel refused, or the argument that was
 /// wrong before any call was made.
 ///
-/// It prints in one line what was asked, what was wrong with it, and, where [`Call::check`] can tell
-/// it from the words of the call, why the kernel refuses such a call, or else what mends it most often. Sizes
-/// are in bytes, and decimal; addresses are hexadecimal. In a function whose error is [`Errno`], that of the raw
-/// calls, `?` turns it into [its number](Self::errno).
+/// It prints one line. For an argument, the line names the operation, the argument, its value, and the limit. For
+/// a call, it has the call as strace prints it, the kernel's error, and the reason, where
+/// [`Call::check`] finds one in the call's arguments; otherwise it has a question that most often leads to the
+/// remedy. Sizes are in bytes, and decimal; addresses are hexadecimal.
+///
+/// A function that makes raw calls too may return [`Errno`]: there `?` turns an `Error` into [its
+/// number](Self::errno).
 ///
 /// ```
 /// use rawmap::MapOptions;
@@ -121,9 +124,9 @@ impl Error {
         }
     }
 
-    /// The error as a number: the kernel's where it was asked; else ENOMEM for a length that no
-    /// memory can have and for ground that a stack may grow into, ENODEV for what is no file that can be
-    /// mapped, and EINVAL for the rest.
+    /// The error as a number. If the kernel has refused a call, it is the kernel's. For an argument it is ENOMEM
+    /// if no memory can be so long, if all stacks of a pool are taken, or if the place lies where the main thread's
+    /// stack may grow; ENODEV if the descriptor is not of a file that can be mapped; and else EINVAL.
     ///
     /// ```
     /// use rawmap::{Errno, MapOptions};
@@ -142,7 +145,8 @@ impl Error {
         }
     }
 
-    /// The call that the kernel refused; `None` if none was made, or if it is none of the family's.
+    /// The call that the kernel refused; `None` if an argument was wrong, or if the call is none that maps memory,
+    /// such as `fstat`.
     ///
     /// ```
     /// use rawmap::{MapOptions, Operation};
@@ -158,7 +162,7 @@ impl Error {
         }
     }
 
-    /// Why the kernel refused the call, where [`Call::check`] can tell from its words. No call.
+    /// Why the kernel refused the call, where [`Call::check`] finds the reason in the call's arguments. No call.
     ///
     /// ```
     /// use rawmap::{MapOptions, MsyncFlags, Reason};
