@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds examples/freestanding, which has no libc and no standard library, and runs it.
+# Does examples/freestanding, which has no libc and no standard library, need nothing, and work?
 # shellcheck source=ci/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -8,32 +8,15 @@ usage_if_asked "usage: ci/freestanding.sh [ARCH...]
 Builds the program for each ARCH: x86_64, aarch64, riscv64 (all three when none is named), checks that
 it is static and needs nothing, and that it counts lines as wc does: natively or under QEMU's user mode.
 For this machine's own architecture, checks formatting and lints too. Prints the program's size.
-What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}." "$@"
+It takes half a minute. What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}." "$@"
 
-arches=("$@")
-((${#arches[@]})) || arches=(x86_64 aarch64 riscv64)
+choose_arches "$@"
+need_cargo
 mapfile -t tools < <(linkers "${arches[@]}" && emulators "${arches[@]}")
 need_tools "${tools[@]}" readelf
 cd "$ROOT/examples/freestanding"
-export CARGO_TERM_COLOR=never CARGO_TARGET_DIR=$ROOT/target/freestanding
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-
-# verdict NAME STATUS
-verdict() {
-  if (($2 == 0)); then say "$arch: $1: ok" && echo ok >>"$work/results"; else
-    say "$arch: $1: FAILED"
-    echo "failed $arch: $1" >>"$work/results"
-  fi
-}
-
-# check NAME COMMAND...
-check() {
-  local name=$1 status=0
-  shift
-  "$@" || status=$?
-  verdict "$name" "$status"
-}
+export CARGO_TARGET_DIR=$ROOT/target/freestanding
+make_work
 
 # What a static program at fixed addresses doesn't have.
 needs_nothing() {
@@ -46,12 +29,16 @@ needs_nothing() {
 no_undefined_symbol() {
   local symbols
   symbols=$(readelf -W --syms "$unstripped")
-  grep -q ' _start$' <<<"$symbols" || return 1 # else this looked at nothing
+  grep -q ' _start$' <<<"$symbols" || return 1 # it was stripped, and there is nothing to look at
   ! awk '$7 == "UND" && $8 != ""' <<<"$symbols" | grep .
 }
 
 # Without unwind tables, LLVM 20 to 22 miscompile what they outline: see arch/riscv64.rs.
-nothing_outlined() { ! readelf -W --syms "$unstripped" | grep OUTLINED_FUNCTION; }
+nothing_outlined() {
+  local symbols
+  symbols=$(readelf -W --syms "$unstripped")
+  ! grep OUTLINED_FUNCTION <<<"$symbols"
+}
 
 # counts FILE...: the program says of each what wc says.
 counts() {
@@ -71,7 +58,7 @@ says_hello() { [[ $($runner "$CARGO_TARGET_DIR/$TRIPLE/$1/bare") == hello ]]; }
 refuses_a_missing_file() {
   local status=0
   $runner "$program" "$work/none" >"$work/out" || status=$?
-  # Its last line, that it failed, is what is asked for here, and would look like this script's verdict.
+  # Only the line about the file is shown: the program's last line says that it failed, as it should here.
   if ((status != 1)) || ! grep -xF "$work/none: ENOENT: no such file or directory" "$work/out"; then
     say "status $status, and it printed:"
     cat "$work/out"
@@ -93,46 +80,38 @@ one_arch() {
   fi
   args=(--locked --release --target "$TRIPLE")
   if [[ $arch == "$HOST_ARCH" ]]; then
-    check formatting run cargo fmt --check -- --color never
+    check "$arch: formatting" run cargo fmt --check -- --color never
     # By its own name, as in lint.sh.
-    check clippy run cargo-clippy clippy "${args[@]}" -- -D warnings
+    check "$arch: clippy" run cargo-clippy clippy "${args[@]}" -- -D warnings
   fi
   unstripped=$work/$arch
-  run env CARGO_PROFILE_RELEASE_STRIP=none cargo build "${args[@]}" || { verdict build 1 && return; }
+  run env CARGO_PROFILE_RELEASE_STRIP=none cargo build "${args[@]}"
   cp "$CARGO_TARGET_DIR/$TRIPLE/release/freestanding" "$unstripped"
   run cargo build "${args[@]}"
   program=$CARGO_TARGET_DIR/$TRIPLE/release/freestanding
-  check 'static, needs nothing' needs_nothing
-  check 'no undefined symbol' no_undefined_symbol
-  [[ $arch != riscv64 ]] || check 'nothing is outlined' nothing_outlined
-  check 'counts lines' counts "$ROOT/Cargo.lock" "$ROOT/src/raw.rs" "$work/empty" "$work/open" "$work/page" "$work/large"
-  check 'counts its own lines' counts "$program"
-  check 'refuses a missing file' refuses_a_missing_file
-  check "the guide's program says hello" says_hello release
+  check "$arch: static, needs nothing" needs_nothing
+  check "$arch: no undefined symbol" no_undefined_symbol
+  [[ $arch != riscv64 ]] || check "$arch: nothing is outlined" nothing_outlined
+  check "$arch: counts lines" counts "$ROOT/Cargo.lock" "$ROOT/src/raw.rs" "$work/empty" "$work/open" "$work/page" "$work/large"
+  check "$arch: counts its own lines" counts "$program"
+  check "$arch: refuses a missing file" refuses_a_missing_file
+  check "$arch: the guide's program says hello" says_hello release
   run cargo build --locked --target "$TRIPLE" --bin bare
-  check "the guide's program says hello, built for debugging" says_hello debug
+  check "$arch: the guide's program says hello, built for debugging" says_hello debug
   printf '%s %s bytes\n' "$arch" "$(stat -c %s "$program")" >>"$work/sizes"
 }
 
+: >"$work/sizes"
 : >"$work/empty"
 printf 'two\nlines, and no end' >"$work/open"
 head -c 65536 /dev/zero | tr '\0' '\n' >"$work/page" # whole pages, of any size
 seq 500000 >"$work/large"
 
 for arch in "${arches[@]}"; do
-  set +e
-  (
-    set -e
-    one_arch
-  )
-  status=$?
-  set -e
-  ((status == 0)) || verdict 'the run ended early' 1
+  apart one_arch
+  ((status == 0)) || fail "$arch: the run ended early, with status $status"
 done
 
 printf '\nsize of the program, stripped:\n'
-cat "$work/sizes" || :
-sed -n 's/^failed /failed: /p' "$work/results"
-failed=$(grep -c '^failed' "$work/results" || :)
-printf '%s passed, %s failed, 0 skipped\n' "$(grep -c '^ok' "$work/results" || :)" "$failed"
-((failed == 0))
+cat "$work/sizes"
+verdict

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets for a while each.
+# Do the fuzz targets find anything, each in a while?
 # shellcheck source=ci/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -9,10 +9,10 @@ Runs each TARGET in fuzz/ (all of them when none is named) for SECONDS (default 
 kernel, and prints executions, coverage and how the corpus grew. fuzz/README.md says what they assert.
 It begins with fuzz/seeds and with what earlier runs kept in fuzz/target/corpus, where it also keeps
 what it finds; it writes nowhere else. Needs a nightly compiler, and installs cargo-fuzz when missing.
-Fails when a target found something, and says how to see it again." "$@"
+Fails when a target found something, and says how to see it again.
+It takes SECONDS for each target, and half a minute or more to build." "$@"
 
 cd "$ROOT"
-export CARGO_TERM_COLOR=never
 seconds=60
 if [[ ${1:-} =~ ^[0-9]+$ ]]; then
   seconds=$1
@@ -24,12 +24,16 @@ targets=("$@")
 ((${#targets[@]})) || targets=("${known[@]}")
 for target in "${targets[@]}"; do
   [[ " ${known[*]} " == *" $target "* ]] || {
-    printf "%s: '%s' is not one of %s (see --help)\n" "${0##*/}" "$target" "${known[*]}" >&2
-    exit 2
+    refuse "'$target' is not one of ${known[*]}"
   }
 done
 
-need_cargo_fuzz
+need_cargo
+use_nightly || die "$NO_NIGHTLY" # libFuzzer needs it
+need_tools c++ # libFuzzer is compiled here
+cargo fuzz --version >/dev/null 2>&1 || with_lock cargo-fuzz run cargo install cargo-fuzz --locked ||
+  die "cargo could not install cargo-fuzz (above); install it by hand, then run this again"
+make_work
 
 # The crate calls the kernel by itself, which a sanitizer doesn't see: -s none. libFuzzer's own limits
 # don't hold where its timer is blocked (tests/dispatch).
@@ -40,8 +44,8 @@ only=()
 ((${#targets[@]} > 1)) || only=("${targets[@]}")
 fuzz build ${only[@]+"${only[@]}"} || die "fuzz/ does not build"
 
-passed=0 failed=() skipped=() rows=()
-row() { printf '%-10s  %11s  %8s  %9s  %9s  %7s\n' "$@"; }
+table=() again=()
+line() { printf '%-10s  %11s  %8s  %9s  %9s  %7s\n' "$@"; }
 for target in "${targets[@]}"; do
   printf '\n'
   say "$target for $seconds s"
@@ -57,28 +61,23 @@ for target in "${targets[@]}"; do
   # What the target itself counted comes after libFuzzer's numbers.
   sed -n 's/^tally: //p' "$log"
   if ((status == 0)) && ((${runs:-0} > 0)); then
-    passed=$((passed + 1))
-    verdict=clean
+    pass
+    ended=clean
   elif grep -q 'syscall user dispatch' "$log"; then
-    skipped+=("$target: this kernel has no syscall user dispatch")
-    verdict=skipped
+    skip "$target" 'this kernel has no syscall user dispatch'
+    ended=skipped
   else
-    failed+=("$target")
-    verdict=FAILED
-    grep -vE '^(#[0-9]|INFO:|stat::|".*# Uses)' "$log" | tail -n 60
+    fail "$target" "all that it said is in $log"
+    ended=FAILED
+    sed -E '/^(#[0-9]|INFO:|stat::|".*# Uses)/d' "$log" | tail -n 60
+    input=$(sed -n 's/.*Test unit written to \(.*\)$/\1/p' "$log" | tail -n 1)
+    [[ -z $input ]] || again+=("to see it again: cargo ${NIGHTLY[*]} fuzz run -s none $target $input"$'\n')
   fi
-  rows+=("$(row "$target" "${runs:--}" "${rate:--}" "${edges:--}" "$before+$((after - before))" "$verdict")")
+  table+=("$(line "$target" "${runs:--}" "${rate:--}" "${edges:--}" "$before+$((after - before))" "$ended")")
 done
 
 printf '\n'
-row target executions 'per s' 'coverage' 'corpus' verdict
-((${#rows[@]} == 0)) || printf '%s\n' "${rows[@]}"
-for target in ${failed[@]+"${failed[@]}"}; do
-  printf '\nfailed: %s; all that it said: fuzz/target/%s.log\n' "$target" "$target"
-  input=$(sed -n 's/.*Test unit written to \(.*\)$/\1/p' "fuzz/target/$target.log" | tail -n 1)
-  [[ -z $input ]] || printf 'to see it again: cargo +nightly fuzz run -s none %s %s\n' "$target" "$input"
-done
-for line in ${skipped[@]+"${skipped[@]}"}; do printf 'skipped: %s\n' "$line"; done
-printf '\n%s s\n' "$SECONDS"
-printf '%s passed, %s failed, %s skipped\n' "$passed" "${#failed[@]}" "${#skipped[@]}"
-((${#failed[@]} == 0))
+line target executions 'per s' 'coverage' 'corpus' verdict
+printf '%s\n' "${table[@]}"
+printf '%s' ${again[@]+"${again[@]}"}
+verdict

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests on real kernels, in virtual machines: each architecture, page size, old and new.
+# Do the tests pass on real kernels, in virtual machines: each architecture, page size, old and new?
 # shellcheck source=ci/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -19,7 +19,7 @@ stub (which is shown each time), and right with ours.
   ARCH     x86_64, aarch64, riscv64
   KERNEL   6.1, 6.12 (the default), 6.18 (not riscv64), or newest
   PAGES    4k (the default); on aarch64 also 16k, and with 6.12 64k, which is built here in minutes
-  OPTION   for the kernel's command line: no4lvl or no5lvl for narrower addresses
+  OPTION   any of the kernel's command line, such as no4lvl or no5lvl, which make addresses narrower
   --tests  builds and runs these programs of tests only, such as files,owners*: no example, no vectors
 With no argument:
   ${default[*]}
@@ -28,6 +28,7 @@ With all:
 Kernels come from Debian's packages (one of riscv64 that can't be had from there is built here, too), QEMU
 as well; both are kept in ${CACHE/#$HOME/\~}.
 Fails when a test failed, a machine did not come to its end, or a test met an emulator's answer.
+A machine takes three to ten minutes on two cores.
 
   RAWMAP_TEST_SECONDS   how long one machine may run (default 900); no program has a limit of its own
   RAWMAP_CASES, RAWMAP_SEQUENCES, RAWMAP_STEPS, RAWMAP_ERRNOS   how many calls, sequences of calls, and
@@ -35,160 +36,35 @@ Fails when a test failed, a machine did not come to its end, or a test met an em
                         is refused (default 30000, 300, 2500 and 4: emulation is slow)
   RAWMAP_CACHE, RAWMAP_RUST: see ci/lib.sh" "$@"
 
-refuse() {
-  printf "%s: '%s' %s (see --help)\n" "${0##*/}" "$row" "$1" >&2
-  exit 2
-}
-
-rows=() names=()
-for row; do
-  case $row in
-    --tests=?*) IFS=, read -ra names <<<"${row#*=}" && continue ;;
-    all) rows+=("${all[@]}") && continue ;;
+machines=() names=()
+for arg; do
+  case $arg in
+    --tests=?*) IFS=, read -ra names <<<"${arg#*=}" && continue ;;
+    -*) refuse "there is no option '$arg'" ;;
+    all) machines+=("${all[@]}") && continue ;;
   esac
-  IFS=: read -r arch series pages option rest <<<"$row"
+  IFS=: read -r arch series pages option rest <<<"$arg"
   : "${series:=6.12}" "${pages:=4k}"
-  [[ -z $rest ]] || refuse 'has too many parts'
-  case $series in 6.1 | 6.12 | 6.18 | newest) ;; *) refuse 'names a kernel that is not 6.1, 6.12, 6.18 or newest' ;; esac
+  [[ -z $rest ]] || refuse "'$arg' has too many parts"
   case $arch:$series:$pages in
-    x86_64:*:4k | aarch64:*:4k | aarch64:6.1[28]:16k | aarch64:newest:16k | aarch64:6.12:64k) ;;
+    x86_64:6.1:4k | x86_64:6.1[28]:4k | x86_64:newest:4k) ;;
+    aarch64:6.1:4k | aarch64:6.1[28]:4k | aarch64:newest:4k) ;;
+    aarch64:6.1[28]:16k | aarch64:newest:16k | aarch64:6.12:64k) ;;
     riscv64:6.12:4k | riscv64:newest:4k) ;;
-    *) refuse 'is no kernel that Debian has' ;;
+    *) refuse "'$arg' is no kernel that can be had" ;;
   esac
-  rows+=("$arch:$series:$pages${option:+:$option}")
+  machines+=("$arch:$series:$pages${option:+:$option}")
 done
-((${#rows[@]})) || rows=("${default[@]}")
+((${#machines[@]})) || machines=("${default[@]}")
 
-mapfile -t tools < <(for row in "${rows[@]}"; do linkers "${row%%:*}"; done)
+need_cargo
+mapfile -t tools < <(for name in "${machines[@]}"; do linkers "${name%%:*}"; done)
 need_tools "${tools[@]}" python3 strip mkfs.ext4
 cd "$ROOT"
 seconds=${RAWMAP_TEST_SECONDS:-900}
 numbers=("RAWMAP_CASES=${RAWMAP_CASES:-30000}" "RAWMAP_SEQUENCES=${RAWMAP_SEQUENCES:-300}"
   "RAWMAP_STEPS=${RAWMAP_STEPS:-2500}" "RAWMAP_ERRNOS=${RAWMAP_ERRNOS:-4}")
-work=$(mktemp -d)
-results=$work/results
-mkdir "$results"
-trap 'rm -rf "$work"' EXIT
-export CARGO_TERM_COLOR=never
-
-# note KIND ...: adds a line to the result of this row, as count.awk prints them.
-note() {
-  local IFS=$'\t'
-  printf '%s\n' "$*" >>"$results/$row"
-}
-
-fail() {
-  note failed 1
-  note failure "$@"
-}
-
-# ---- Kernels ----------------------------------------------------------------------------------
-
-# fetch_kernel ARCH SERIES PAGES FOLDER: makes FOLDER, with the kernel as vmlinuz, its configuration
-# and the modules for a disk, in the order in which they load. The newest kernel is looked for again
-# after a week, and so is one that was built for want of a package.
-fetch_kernel() {
-  local arch=$1 series=$2 pages=$3 folder=$4 deb_arch flavour suite suites=() best='' best_suite version
-  if [[ -d $folder ]]; then
-    [[ $series == newest || -e $folder/built && $pages != 64k ]] || return 0
-    [[ -n $(find "$folder" -maxdepth 0 -mtime +7) ]] || return 0
-  fi
-  if [[ $pages == 64k ]]; then
-    ci/kernel/build.sh "$arch:$pages" "$folder"
-    return
-  fi
-  deb_arch=$(deb_arch_of "$arch")
-  case $arch:$pages in
-    riscv64:4k) flavour=riscv64 ;;
-    *:4k) flavour=cloud-$deb_arch ;;
-    *) flavour=$deb_arch-$pages ;;
-  esac
-  case $series in
-    6.1) suites=(bookworm) ;;
-    6.12) suites=(trixie bookworm-backports) ;;
-    newest) suites=(trixie-backports sid) ;;
-  esac
-  if [[ $series == 6.18 ]]; then
-    fetch_old_kernel "$deb_arch" "$series" "$flavour" "$folder"
-    return
-  fi
-  for suite in "${suites[@]}"; do
-    version=$(deb_version "$deb_arch" "$suite" "linux-image-$flavour") || continue
-    [[ $series == newest || $version == "$series".* ]] || continue
-    if [[ -z $best ]] || dpkg --compare-versions "$version" gt "$best"; then
-      best=$version best_suite=$suite
-    fi
-  done
-  if [[ -z $best && -d $folder ]]; then
-    say "no other kernel can be found now; staying with what there is"
-  elif [[ -z $best && $arch:$series == riscv64:6.12 ]]; then
-    say "none of ${suites[*]} has it, or their lists can't be read now; so it is built here, in minutes"
-    ci/kernel/build.sh "$arch:$pages" "$folder"
-  elif [[ -z $best ]]; then
-    say "none of ${suites[*]} has a kernel $series for $deb_arch with pages of $pages"
-    return 1
-  else
-    unpack_kernel "$deb_arch" "$best_suite" "$flavour" "$folder"
-  fi
-}
-
-# fetch_old_kernel DEB_ARCH SERIES FLAVOUR FOLDER: backports keeps the images of a series that its
-# linux-image-FLAVOUR has left behind; of these, the last.
-fetch_old_kernel() {
-  local image suite=trixie-backports
-  deb_version "$1" "$suite" "linux-image-$3" >/dev/null || :
-  image=$(papt "$1" "$suite" apt-cache pkgnames | grep -x "linux-image-$2\.[^-]*-$3" | sort -V | tail -n 1) || {
-    say "$suite has no kernel $2 for $1 any more"
-    return 1
-  }
-  unpack_kernel "$1" "$suite" "$3" "$4" "$image"
-}
-
-unpack_kernel() { # DEB_ARCH SUITE FLAVOUR FOLDER [IMAGE]
-  local deb_arch=$1 suite=$2 flavour=$3 folder=$4 image=${5:-} packages unpacked=$4.package new=$4.new file
-  depends() { papt "$deb_arch" "$suite" apt-cache show --no-all-versions "$1" | sed -n 's/^Depends: //p' | tr -s ', ' '\n'; }
-  [[ -n $image ]] || image=$(depends "linux-image-$flavour" | grep -m 1 '^linux-image-')
-  packages=("$image")
-  # Since 6.19 the package of that name is empty.
-  if depends "$image" | grep -q '^linux-binary-' || [[ -z ${5:-} ]] && depends "linux-image-$flavour" | grep -q '^linux-base-'; then
-    packages=("${image/linux-image/linux-binary}" "${image/linux-image/linux-base}" "${image/linux-image/linux-modules}")
-  fi
-  fetch_debs "$deb_arch" "$suite" "$unpacked" "${packages[@]}"
-  rm -rf "$new"
-  mkdir -p "$new/modules"
-  for file in "$unpacked"/boot/vmlinu[xz]-* "$unpacked"/usr/lib/modules/*/vmlinu[xz]; do
-    [[ ! -f $file ]] || cp "$file" "$new/vmlinuz"
-  done
-  for file in "$unpacked"/boot/config-* "$unpacked"/usr/lib/modules/*/config; do
-    [[ ! -f $file ]] || cp "$file" "$new/config"
-  done
-  [[ -f $new/vmlinuz ]] || {
-    say "there is no kernel in ${packages[*]}"
-    return 1
-  }
-  # ext4 wants the first by a name that only modprobe resolves.
-  for file in crc32c_generic ext4 virtio_pci virtio_blk; do take_module "$file"; done
-  rm -rf "$folder"
-  mv "$new" "$folder"
-  rm -rf "$unpacked"
-}
-
-# take_module NAME: copies a module into $new/modules, and before it what it depends on. One that is
-# not in the package is part of the kernel.
-take_module() {
-  local name=$1 file needs need
-  file=$(find "$unpacked" -name "${name//_/[_-]}.ko*" -print -quit)
-  [[ -n $file ]] && ! compgen -G "$new/modules/*-$name.ko" >/dev/null || return 0
-  case $file in
-    *.xz) xz -dc "$file" >"$new/module" ;;
-    *) cp "$file" "$new/module" ;;
-  esac
-  needs=$(tr '\0' '\n' <"$new/module" | sed -n 's/^depends=//p')
-  mv "$new/module" "$new/module-$name"
-  for need in ${needs//,/ }; do take_module "$need"; done
-  # Numbered, so that a list of the names is the order of loading.
-  mv "$new/module-$name" "$new/modules/$(printf '%02d' "$(find "$new/modules" -type f | wc -l)")-$name.ko"
-}
+make_work
 
 # ---- Programs ---------------------------------------------------------------------------------
 
@@ -206,12 +82,13 @@ build_arch() {
     strip='strip'
     export CARGO_BUILD_TARGET=$TRIPLE RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }-C target-feature=+crt-static"
   fi
-  # Unoptimized they would take minutes, since processors are emulated here; and so the crate is
-  # tested optimized too. In a folder of its own, lest other scripts build everything again.
+  # Optimized, since in emulated processors unoptimized programs would take minutes; and so the crate is tested
+  # optimized, too. In a folder of their own: in the common one, these flags would make other scripts build
+  # everything again.
   export CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$ROOT/target/kernel
-  run cargo test --no-run --features std "${tests[@]}" 2>&1 | tee "$work/build"
+  logged run cargo test --no-run --features std "${tests[@]}"
   # Executable tests/files.rs (target/.../files-0123456789abcdef)
-  sed -n 's/^ *Executable \(unittests \)\?\([^ ]*\) (\(.*\))$/\2 \3/p' "$work/build" >"$work/executables"
+  sed -n 's/^ *Executable \(unittests \)\?\([^ ]*\) (\(.*\))$/\2 \3/p' "$work/log" >"$work/executables"
   while read -r name path; do
     name=${name##*/} name=${name%.rs}
     [[ $name != lib ]] || name=unit
@@ -219,7 +96,7 @@ build_arch() {
     printf '%s\n' "$name" >>"$out/tests"
   done <"$work/executables"
   build=(--manifest-path ci/kernel/Cargo.toml --release --target "$TRIPLE")
-  # Without this, an atomic operation is a call of a function that needs a libc's getauxval.
+  # Without this flag, an atomic operation calls a function that needs getauxval of a libc.
   [[ $arch != aarch64 ]] || no_libc=' -C target-feature=-outline-atomics'
   RUSTFLAGS="${RUSTFLAGS:-}$no_libc" run cargo rustc "${build[@]}" --bin init -- -C relocation-model=static -C 'link-args=-nostartfiles -nostdlib -static'
   "$strip" -o "$out/init" "target/kernel/$TRIPLE/release/init"
@@ -232,7 +109,7 @@ build_arch() {
     "$strip" -o "$out/t/$name" "target/kernel/$TRIPLE/debug/examples/$name"
     printf '%s\n' "$name" >>"$out/examples"
   done
-  # This one has its flags in a file of its own, which RUSTFLAGS would replace.
+  # Its flags are in its own .cargo/config.toml, and RUSTFLAGS would replace them.
   [[ ! -d examples/freestanding ]] ||
     (cd examples/freestanding && unset RUSTFLAGS && run cargo build --release --target "$TRIPLE" && cp "$CARGO_TARGET_DIR/$TRIPLE/release/freestanding" "$out")
   case $arch in
@@ -282,14 +159,15 @@ expect_tests() { # NAME PROGRAM [VARIABLE]
 
 # new_machine NAME: an empty one.
 new_machine() {
-  machine=$work/$row-$1
+  machine=$work/machine-$1
+  rm -rf "$machine"
   mkdir -p "$machine"
   files=("init=$work/$arch/init" "plan=$machine/plan")
   : >"$machine/tests"
   : >"$machine/runs"
 }
 
-# The proof of the stubs: first that the loops can be wrong, then that they are right.
+# The proof of the stubs: first that the loops are wrong with a careless stub, then that they are right with ours.
 vector_runs() { # LENGTH_IN_BYTES...
   local bytes how
   for bytes; do
@@ -304,11 +182,11 @@ vector_runs() { # LENGTH_IN_BYTES...
   done
 }
 
-# Everything that runs but the vectors.
+# Tests and examples.
 test_runs() {
   local name module
   while read -r name; do expect_tests "$name" "$name"; done <"$work/$arch/tests"
-  # What makes files again on a disk.
+  # The tests that make files run a second time, with a disk for their files.
   truncate -s 64M "$machine/disk"
   mkfs.ext4 -q "$machine/disk"
   for module in "$kernel"/modules/*.ko; do
@@ -318,7 +196,7 @@ test_runs() {
   done
   plan mount /dev/vda /disk ext4
   while read -r name; do
-    if grep -q 'temp_file()' "tests/$name.rs" 2>/dev/null; then
+    if [[ -e tests/$name.rs ]] && grep -q 'temp_file()' "tests/$name.rs"; then
       expect_tests "$name-on-ext4" "$name" TMPDIR=/disk
     fi
   done <"$work/$arch/tests"
@@ -344,9 +222,9 @@ power_on() {
   esac
   ci/kernel/cpio.py "${files[@]}" >"$machine/initramfs"
   [[ ! -f $machine/disk ]] || disk=(-drive "if=none,id=disk,format=raw,file=$machine/disk" -device 'virtio-blk-pci,drive=disk')
-  say "$row: booting $(du -h -L "$kernel/vmlinuz" | cut -f1) of kernel, $(du -h "$machine/initramfs" | cut -f1) of programs, CPU $1"
-  # oops=panic: without it an oops hangs. rootfstype=ramfs: on tmpfs, the code of a test's program would count
-  # as shared memory of its process. QEMU ends with 0 whatever happens, but for the time limit.
+  say "$name: booting $(du -h -L "$kernel/vmlinuz" | cut -f1) of kernel, $(du -h "$machine/initramfs" | cut -f1) of programs, CPU $1"
+  # oops=panic: without it a kernel that meets a bug hangs. rootfstype=ramfs: on tmpfs, the code of a program would count
+  # as shared memory of its process. Whatever happens in the machine, QEMU's status is 0; timeout's is 137.
   timeout --foreground -s KILL "$seconds" "${QEMU_SYSTEM[@]}" -M "$type" -cpu "$1" -m 1G -smp 1 -nodefaults -display none \
     -serial stdio -no-reboot "${disk[@]}" -kernel "$kernel/vmlinuz" -initrd "$machine/initramfs" \
     -append "console=$console oops=panic panic=-1 rootfstype=ramfs quiet loglevel=4 $option" </dev/null 2>&1 |
@@ -359,7 +237,7 @@ power_on() {
 # console_tail STATUS: says that the machine did not come to its end, and shows the end of the log.
 console_tail() {
   if (($1 == 137)); then fail "the machine was stopped after $seconds s"; else fail 'the machine stopped before it was done'; fi
-  say "$row: the end of what the console said:"
+  say "$name: the end of what the console said:"
   tail -n 40 "$machine/log"
 }
 
@@ -369,11 +247,11 @@ boot_freestanding() { # CPU
   [[ -f $work/$arch/freestanding ]] || return 0
   new_machine freestanding
   files=("init=$work/$arch/freestanding")
-  # The kernel hands on to init what it doesn't know, and the example takes it for a file.
+  # The kernel passes an option that it doesn't know on to init, and this example reads its arguments as files.
   [[ -z $option ]] || files+=("$option=ci/kernel-test.sh")
   power_on "$1" '^pages of' || status=$?
   if grep -qx 'freestanding: passed' "$machine/log" && grep -qx "pages of $((${pages%k} * 1024)) bytes" "$machine/log"; then
-    note passed 1
+    pass
   else
     fail 'the example freestanding as the first program'
     console_tail "$status"
@@ -402,9 +280,9 @@ judge() {
   while read -r what; do fail "$what"; done <"$machine/trouble"
 
   if [[ -s $machine/tests ]]; then
-    # Only what the tests say: count.awk takes any line for theirs.
+    # count.awk takes every line for the tests', so it gets only those that they print.
     awk '/^     Running / { on = 1 } /rawmap-init: / { on = 0 } on' "$log" | awk -f ci/count.awk >"$machine/counts"
-    cat "$machine/counts" >>"$results/$row"
+    cat "$machine/counts" >>"$row"
     grep $'^departure\t' "$machine/counts" >"$machine/departures" || :
     while IFS=$'\t' read -r _ title what; do fail "$title: an emulator's answer, on a real kernel: $what"; done <"$machine/departures"
     while read -r title; do
@@ -415,7 +293,7 @@ judge() {
   while IFS=$'\t' read -r title status what; do
     ended=$(ended "$title")
     if [[ $ended == "exit $status" ]]; then
-      note passed 1
+      pass
     else
       fail "$title: ${ended:-did not end}, expected exit $status: $what"
     fi
@@ -423,17 +301,17 @@ judge() {
   grep -q 'rawmap-init: done' "$log" || console_tail "$1"
 }
 
-test_row() {
+test_machine() {
   local kernel machine cpu=max files=()
   use_qemu_system "$arch"
-  note qemu "$QEMU_VERSION"
+  say "emulator: ${QEMU_SYSTEM[*]}, version $QEMU_VERSION"
   kernel=$CACHE/kernels/$arch-$series-$pages
   mkdir -p "$CACHE/kernels"
-  with_lock "kernel-${kernel##*/}" fetch_kernel "$arch" "$series" "$pages" "$kernel"
+  with_lock "kernel-${kernel##*/}" ci/kernel/fetch.sh "$arch" "$series" "$pages" "$kernel"
   new_machine tests
   test_runs
   case ${names:+only-}$arch in
-    *x86_64) cpu=max,-erms,-fsrm ;; # QEMU runs `rep stosb`, which clears pages there, byte by byte.
+    *x86_64) cpu=max,-erms,-fsrm ;; # with these the kernel clears pages by `rep stosb`, which QEMU runs byte by byte
     only-*) ;;
     aarch64) vector_runs 16 32 64 ;;
     riscv64)
@@ -452,73 +330,22 @@ test_row() {
   boot_freestanding "$cpu"
 }
 
-# apart FUNCTION: in a subshell, so that it may change its environment. Sets `status`; it has none of its
-# own, since in `apart ... || ...` nothing inside would stop at an error.
-apart() {
-  set +e
-  (
-    set -e
-    "$@"
-  )
-  status=$?
-  set -e
-}
-
-for row in "${rows[@]}"; do
-  : >"$results/$row"
-  IFS=: read -r arch series pages option <<<"$row"
+for name in "${machines[@]}"; do
+  begin_row "$name"
+  IFS=: read -r arch series pages option <<<"$name"
   printf '\n'
-  say "$row (at ${SECONDS} s)"
+  say "$name (at ${SECONDS} s)"
   if [[ ! -e $work/$arch ]]; then
     apart build_arch
     ((status == 0)) && touch "$work/$arch/built"
   fi
-  start=$SECONDS
+  row_start=$SECONDS # the programs are for all machines of the architecture
   if [[ -e $work/$arch/built ]]; then
-    apart test_row
+    apart test_machine
     ((status == 0)) || fail "the run ended early, with status $status"
   else
     fail 'the build failed'
   fi
-  note seconds $((SECONDS - start))
+  end_row
 done
-
-# ---- The result -------------------------------------------------------------------------------
-
-# sum KIND ROW...: the sum of the lines `KIND N`.
-sum() {
-  local kind=$1
-  shift
-  (cd "$results" && cat "$@") | awk -F '\t' -v kind="$kind" '$1 == kind { n += $2 } END { print n + 0 }'
-}
-line() { printf '%-26s  %-28s  %9s  %7s  %7s  %7s  %10s  %7s\n' "$@"; }
-value() { awk -F '\t' -v kind="$1" '$1 == kind { v = $2 } END { print v == "" ? "-" : v }' "$results/$row"; }
-# lines KIND: the distinct lines `KIND TEST REASON` of a row.
-lines() { awk -F '\t' -v kind="$1" '$1 == kind && !seen[$0]++' "$results/$row"; }
-
-printf '\n'
-line row kernel 'page size' passed failed skipped departures seconds
-for row in "${rows[@]}"; do
-  line "$row" "$(value kernel)" "$(value page)" "$(sum passed "$row")" "$(sum failed "$row")" \
-    "$(sum skipped "$row")" "$(lines departure | wc -l)" "$(value seconds)"
-done
-for kind in failure skip; do
-  case $kind in
-    failure) title='failed' ;;
-    skip) title='skipped, and why' ;;
-  esac
-  for row in "${rows[@]}"; do
-    lines "$kind" | while IFS=$'\t' read -r _ what why; do
-      printf '  %-24s %s%s\n' "$row" "$what" "${why:+: $why}"
-    done
-  done >"$work/list"
-  if [[ -s $work/list ]]; then
-    printf '\n%s:\n' "$title"
-    cat "$work/list"
-  fi
-done
-
-passed=$(sum passed "${rows[@]}") failed=$(sum failed "${rows[@]}") skipped=$(sum skipped "${rows[@]}")
-printf '\n%s s\n' "$SECONDS"
-printf '%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
-((failed == 0))
+verdict

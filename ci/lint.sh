@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks what the tests can't: form, lints, documentation, no dependency, no standard library.
+# Is everything in order that tests can't see: form, lints, documentation, no dependency, no standard library?
 # shellcheck source=ci/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -9,38 +9,12 @@ Checks the formatting, clippy and the documentation for each target, also of the
 what runs in the virtual machines, the scripts with shellcheck, and that the crate has no dependency,
 needs no standard library, builds with the oldest Rust that it names, and refuses what it does not
 support; that what must not compile fails for the reason named, and that examples compile as shown.
-Runs every check, lists those that failed, and fails if there are any.
-What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}." "$@"
+Runs every check, lists those that failed, and fails if there are any. It takes two to three minutes.
+Without rustup or a nightly Rust it skips what needs them. What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}." "$@"
 
+no_arguments "$@"
 cd "$ROOT"
-export CARGO_TERM_COLOR=never
 arches=(x86_64 aarch64 riscv64)
-passed=0 failed=() skipped=()
-CANNOT=77 # the status by which a check says that this machine can't make it
-
-features=('')
-grep -q '^std *=' Cargo.toml && features+=(std)
-with() { printf '%s' "$1${2:+ with the feature $2}"; }
-
-# check NAME FUNCTION ARGS...: runs it in a subshell, so that it may change its environment.
-check() {
-  local name=$1 start=$SECONDS status
-  shift
-  printf '\n'
-  say "$name"
-  set +e
-  (
-    set -e
-    "$@"
-  )
-  status=$?
-  set -e
-  case $status in
-    0) passed=$((passed + 1)) && say "$name: passed ($((SECONDS - start)) s)" ;;
-    "$CANNOT") skipped+=("$name") && say "$name: skipped" ;;
-    *) failed+=("$name") && say "$name: FAILED ($((SECONDS - start)) s)" ;;
-  esac
-}
 
 lint() { # ARCH FEATURE
   use_target "$1"
@@ -74,28 +48,20 @@ lint_others() {
 oldest_rust() {
   local version feature
   version=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml).0
-  command -v rustup >/dev/null || {
-    say "there is no rustup, to get Rust $version"
-    exit "$CANNOT"
-  }
+  command -v rustup >/dev/null || cannot "there is no rustup to get Rust $version"
   timeout 300 cargo "+$version" -V >/dev/null 2>&1 ||
-    run timeout -s KILL 300 rustup toolchain install "$version" --profile minimal --no-self-update || {
-    say "rustup could not get Rust $version"
-    exit "$CANNOT"
-  }
-  for feature in "${features[@]}"; do
+    run timeout -s KILL 300 rustup toolchain install "$version" --profile minimal --no-self-update ||
+    cannot "rustup could not get Rust $version (above)"
+  for feature in '' std; do
     run cargo "+$version" check --lib --target-dir target/oldest ${feature:+--features "$feature"}
   done
 }
 
 # Stable ignores with which error an example must not compile, so that any mistake in it would do.
 must_not_compile() {
-  cargo +nightly -V >/dev/null 2>&1 || {
-    say 'there is no nightly compiler (with rustup: rustup toolchain install nightly --profile minimal)'
-    exit "$CANNOT"
-  }
-  CARGO_TARGET_DIR=target/nightly run cargo +nightly test --doc --features std 2>&1 | tee "$CACHE/must-not-compile"
-  grep -q 'compile fail \.\.\. ok$' "$CACHE/must-not-compile" || {
+  use_nightly || cannot "$NO_NIGHTLY"
+  CARGO_TARGET_DIR=target/nightly logged run cargo "${NIGHTLY[@]}" test --doc --features std
+  grep -q 'compile fail \.\.\. ok$' "$work/log" || {
     say 'no such example was found'
     return 1
   }
@@ -104,27 +70,29 @@ must_not_compile() {
 # Whoever reads the README or the documentation from a registry has the package, and not the repository. What
 # isn't in the package is named under "In the repository", or in a paragraph that says so.
 named_paths() {
-  local file path absent=0
-  cargo package --list --allow-dirty >"$CACHE/packaged"
+  local file path named=0 absent=0
+  cargo package --list --allow-dirty >"$work/packaged"
   while read -r file; do
     while read -r path; do
-      grep -qE "^$path(/|$)" "$CACHE/packaged" && continue
+      named=$((named + 1))
+      grep -qE "^$path(/|$)" "$work/packaged" && continue
       say "$file: $path is not in the package, and it isn't said that it is in the repository"
       absent=1
     done < <(sed -E '\,^ *//($| ),d; s,^ *//[/!] ?,,' "$file" |
       awk -v RS= '/(^|\n)## In the repository/ { exit } !/repository/' |
       grep -oE '`(\.ci|benches|ci|examples|fuzz|src|tests)/[[:alnum:]_./-]*' | sed 's,^`,,; s,/$,,' | sort -u)
   done < <(find README.md src arch -type f)
-  return "$absent"
+  say "$named paths are named"
+  ((named > 0 && absent == 0))
 }
 
 shell_scripts() {
   # -x: with what they source.
-  run shellcheck -x ci/*.sh ci/kernel/*.sh .ci/run
+  run shellcheck -x ci/*.sh ci/lib/*.sh ci/kernel/*.sh .ci/run
 }
 
 no_dependency() {
-  local tree
+  local tree metadata
   tree=$(run cargo tree --edges normal,build --target all --all-features --prefix none)
   printf '%s\n' "$tree"
   # The command itself, then one line: the crate.
@@ -132,7 +100,8 @@ no_dependency() {
     say 'the crate must have no dependency: see [dependencies] and [build-dependencies] in Cargo.toml'
     return 1
   }
-  ! run cargo metadata --no-deps --format-version 1 | grep -E '"(custom-build|proc-macro)"' || {
+  metadata=$(run cargo metadata --no-deps --format-version 1)
+  ! grep -E '"(custom-build|proc-macro)"' <<<"$metadata" || {
     say 'the crate must have no build.rs and no proc macro'
     return 1
   }
@@ -143,13 +112,8 @@ no_std() { # ARCH
   local sysroot lib crate
   use_target "$1"
   say "compiler: $RUST_FROM"
-  [[ -z ${CARGO_UNSTABLE_BUILD_STD:-} ]] || {
-    say "there is no prebuilt core for $TRIPLE, of which to make a sysroot"
-    exit "$CANNOT"
-  }
-  sysroot=$(mktemp -d)
-  # shellcheck disable=SC2064 # its value now
-  trap "rm -rf '$sysroot'" EXIT
+  [[ -z ${CARGO_UNSTABLE_BUILD_STD:-} ]] || cannot "there is no prebuilt core for $TRIPLE, of which to make a sysroot"
+  sysroot=$work/sysroot-$1
   lib=$sysroot/lib/rustlib/$TRIPLE/lib
   mkdir -p "$lib"
   for crate in core compiler_builtins rustc_std_workspace_core; do
@@ -162,7 +126,7 @@ no_std() { # ARCH
   fi
   grep "can't find crate for .std." "$sysroot/control"
   say 'so a crate that uses std is refused; now ours'
-  # Its own target folder, because a sysroot is not part of what cargo tells artifacts apart by.
+  # In a target folder of its own, because cargo takes what was built with another sysroot for the same.
   RUSTFLAGS="${RUSTFLAGS:-} --sysroot $sysroot" run cargo check --lib --target "$TRIPLE" --target-dir "$sysroot/target"
 }
 
@@ -173,7 +137,7 @@ bare_target() {
   run cargo build --lib
 }
 
-# Elsewhere the crate must say one thing, and not bury it under errors that follow from it.
+# For another architecture the crate must say that it doesn't support it, without the errors that follow from that.
 refuses() {
   local out errors
   use_target i686
@@ -183,7 +147,7 @@ refuses() {
     return 1
   }
   printf '%s\n' "$out"
-  errors=$(grep -E '^error' <<<"$out" | grep -v '^error: could not compile')
+  errors=$(grep -E '^error' <<<"$out" | grep -v '^error: could not compile' || :)
   [[ $errors =~ ^error:\ rawmap\ supports[^$'\n']*$ ]] || {
     say "expected one error, 'rawmap supports ...', and nothing else"
     return 1
@@ -193,11 +157,13 @@ refuses() {
 need_cargo
 # Build scripts of dependencies are linked here; libFuzzer, on which fuzz/ depends, is compiled.
 need_tools cc c++ shellcheck
+make_work
 check 'formatting' formatting
 for arch in "${arches[@]}"; do
-  for feature in "${features[@]}"; do
-    check "$(with "clippy for $arch" "$feature")" lint "$arch" "$feature"
-    check "$(with "documentation for $arch" "$feature")" document "$arch" "$feature"
+  for feature in '' std; do
+    with=${feature:+ with the feature $feature}
+    check "clippy for $arch$with" lint "$arch" "$feature"
+    check "documentation for $arch$with" document "$arch" "$feature"
   done
 done
 check 'clippy for fuzz, ci/kernel, benches and the tour alone' lint_others
@@ -212,9 +178,4 @@ for arch in "${arches[@]}"; do
 done
 check 'builds for a bare target' bare_target
 check 'refuses an unsupported target' refuses
-
-printf '\n%s s\n' "$SECONDS"
-for name in ${failed[@]+"${failed[@]}"}; do printf 'failed: %s\n' "$name"; done
-for name in ${skipped[@]+"${skipped[@]}"}; do printf 'skipped: %s\n' "$name"; done
-printf '%s passed, %s failed, %s skipped\n' "$passed" "${#failed[@]}" "${#skipped[@]}"
-((${#failed[@]} == 0))
+verdict

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Breaks the owners, one change at a time, and shows that the test named beside it fails.
+# Does a test see each change that breaks the owners?
 # shellcheck source=ci/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -8,18 +8,19 @@ usage_if_asked "usage: ci/mutants-owners.sh [PATTERN]
 For each line of ci/mutants-owners.txt (those that match PATTERN, when given), makes the change in a copy
 of the working tree, and runs the test that the line names there: it must fail. Runs the tests unchanged
 first, when they must pass. A line that names no test but a reason is printed, and must fit the source.
-Takes some five seconds for each. Fails when a change went unseen, or a line does not fit." "$@"
+It takes some five seconds for each. Fails when a change went unseen, or a line does not fit." "$@"
 
+(($# <= 1)) || refuse "it takes one pattern, and '$2' is another"
+need_cargo
+need_tools cc git python3
 cd "$ROOT"
 pattern=${1:-}
 list=ci/mutants-owners.txt
-command -v python3 >/dev/null || need_packages python3
 
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+make_work
 mkdir "$work/tree"
 git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf - | tar -xmf - -C "$work/tree"
-export CARGO_TARGET_DIR=$ROOT/target/mutants-owners CARGO_TERM_COLOR=never
+export CARGO_TARGET_DIR=$ROOT/target/mutants-owners
 
 # run_test TEST: `--test FILE NAME`, or `--lib NAME`. Fails when the test does, or when none is so named.
 run_test() {
@@ -29,14 +30,10 @@ run_test() {
     grep -qE '^test result: ok\. [1-9]' "$work/log"
 }
 
-passed=0 failed=0 reasons=0
-fail() {
-  failed=$((failed + 1)) && say "$@"
-}
-
+reasons=0
 lines=()
 while IFS= read -r line; do
-  [[ -n $line && $line != '#'* && $line =~ $pattern ]] && lines+=("$line")
+  [[ -z $line || $line == '#'* || ! $line =~ $pattern ]] || lines+=("$line")
 done <"$list"
 ((${#lines[@]})) || die "no line of $list matches '$pattern'"
 
@@ -50,18 +47,20 @@ for line in "${lines[@]}"; do
   file=${change%% | *}
   cp "$work/tree/$file" "$work/kept"
   if ! what=$(python3 ci/mutant.py "$work/tree" "$change"); then
-    fail "does not fit: $line"
+    fail 'a line that does not fit' "$line"
   elif [[ $test != --* ]]; then
     reasons=$((reasons + 1)) && say "no test: $what: $test"
   elif run_test "$test"; then
-    fail "MISSED: $what ($test)"
+    fail "$what" "not seen by $test"
   elif ! grep -qE '^test result: FAILED' "$work/log"; then
-    fail "BROKEN: $what" && tail -n 30 "$work/log"
+    fail "$what" "$test did not come to an end: most likely the change doesn't compile (above)"
+    tail -n 30 "$work/log"
   else
-    passed=$((passed + 1)) && say "seen: $what ($test)"
+    pass
+    say "seen: $what ($test)"
   fi
   cp "$work/kept" "$work/tree/$file"
 done
 
-printf '%s passed, %s failed, 0 skipped; %s without a test, for the reasons above\n' "$passed" "$failed" "$reasons"
-((failed == 0))
+say "without a test, for the reasons above: $reasons"
+verdict

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Proves on machine code, for all inputs, that the crate's functions make the system calls that they document.
+# Do the crate's functions make the system calls that they document, for all inputs? Proves it on machine code.
 # shellcheck source=ci/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=ci/lib/prover.sh
+. "$ROOT/ci/lib/prover.sh"
 
 usage_if_asked "usage: ci/prove.sh [ARCH...]
 
@@ -17,12 +19,10 @@ For each ARCH (x86_64, aarch64, riscv64; all three when none is named):
 A line says of each build how many probes are proved; code that another build has as well is proved once. Whatever
 is not proved is a line with FAILED, the claim, and inputs for which it doesn't hold; then the script fails.
 
-Nothing is run, so no emulator is needed. It takes about eight minutes on two cores. The tools come from the
-Python registry (150 MB). What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}.
+Nothing is run, so no emulator is needed. The tools come from the Python registry (150 MB). It takes about seven
+minutes on two cores. What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}.
 
   RAWMAP_CACHE, RAWMAP_RUST: see ci/lib.sh" "$@"
 
 cd "$ROOT"
-# shellcheck disable=SC2317 # called by with_prover
-prove() { "$PYTHON" ci/prove/prove.py "$1"; }
-with_prover prove "$@"
+with_prover ci/prove/prove.py "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The test command: builds and runs the whole suite, natively and under QEMU's user mode.
+# Does the whole suite pass on each architecture, natively and under QEMU's user mode?
 # shellcheck source=ci/lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -10,23 +10,13 @@ Runs the tests, the documentation's examples and examples/ for each ARCH: x86_64
 All features are on. Run by root, it runs the tests a second time without root's rights: some answers
 of the kernel depend on them.
 What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}.
+It takes ten minutes on two cores. Writes what was skipped to target/qemu-test.txt.
 Fails when a test failed or an architecture ran none.
 
   RAWMAP_TEST_SECONDS   how long one test program may run (default 300)
   RAWMAP_CACHE, RAWMAP_RUST: see ci/lib.sh" "$@"
 
-arches=("$@")
-((${#arches[@]})) || arches=(x86_64 aarch64 riscv64)
-for arch in "${arches[@]}"; do
-  case $arch in
-    x86_64 | aarch64 | riscv64) ;;
-    *)
-      printf "%s: '%s' is not one of x86_64, aarch64, riscv64 (see --help)\n" "${0##*/}" "$arch" >&2
-      exit 2
-      ;;
-  esac
-done
-
+choose_arches "$@"
 need_cargo
 mapfile -t tools < <(linkers "${arches[@]}" && emulators "${arches[@]}")
 need_tools "${tools[@]}" 'strace?' # strace is for one test, which can be skipped
@@ -36,11 +26,6 @@ seconds=${RAWMAP_TEST_SECONDS:-300}
 # Under QEMU 7.2 a mapping of a huge range takes memory in proportion and eats the machine.
 bytes=$((3 << 30))
 lists=${CARGO_TARGET_DIR:-target}/qemu-test.txt
-results=$(mktemp -d)
-mkdir "$results/rows"
-trap 'rm -rf "$results"' EXIT
-export CARGO_TERM_COLOR=never
-
 # Each with its arguments.
 examples=(tour allocator guest short 'search 16' fibers clone talc wasmtime_platform)
 
@@ -52,21 +37,11 @@ step() {
   say "$arch: $* (at ${SECONDS} s)"
 }
 
-# note KIND ...: adds a line to the result of this row of the table, as count.awk prints them.
-note() {
-  local IFS=$'\t'
-  printf '%s\n' "$*" >>"$row"
-}
-fail() {
-  note failed 1
-  note failure "$@"
-}
-
 # The page size that a program of this architecture sees. That it runs at all shows that compiler,
 # linker and emulator fit together, before anything more complicated is tried.
 page_size() {
   local linker=CARGO_TARGET_${upper^^}_LINKER
-  cat >"$results/probe.rs" <<'PROBE'
+  cat >"$work/probe.rs" <<'PROBE'
 fn main() {
     let auxv = std::fs::read("/proc/self/auxv").unwrap();
     let words: Vec<usize> =
@@ -76,46 +51,34 @@ fn main() {
 PROBE
   # shellcheck disable=SC2086 # flags and runner are lists
   "${RUSTC:-rustc}" --edition 2024 ${CARGO_BUILD_TARGET:+--target "$TRIPLE"} ${RUSTFLAGS:-} \
-    ${!linker:+-C "linker=${!linker}"} -o "$results/probe" "$results/probe.rs" &&
-    $runner ${RAWMAP_RUNNER:+"$RAWMAP_RUNNER"} "$results/probe"
+    ${!linker:+-C "linker=${!linker}"} -o "$work/probe" "$work/probe.rs" &&
+    $runner ${RAWMAP_RUNNER:+"$RAWMAP_RUNNER"} "$work/probe"
 }
 
-# tests ARGS...: runs and counts what `cargo test ARGS` runs.
-tests() {
-  local status=0 log=$results/log
-  run cargo test --all-features --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
-  awk -f ci/count.awk "$log" >"$results/counts"
-  cat "$results/counts" >>"$row"
-  if ! grep -qE $'^(passed|failed|skipped)\t[1-9]' "$results/counts"; then
-    fail 'no test ran'
-  elif ((status)) && grep -qx $'failed\t0' "$results/counts"; then
-    fail "cargo test ended with status $status"
-  fi
-}
+tests() { run_tests cargo test --all-features --no-fail-fast "$@"; }
 
 test_arch() {
   local upper page kernel runner example
   use_target "$arch"
   upper=${TRIPLE//-/_}
-  # --foreground: otherwise it takes what it runs out of reach of Ctrl-C. SIGTERM and alarms don't get
-  # through QEMU.
+  # --foreground: without it timeout puts what it runs into a group of its own, which Ctrl-C doesn't reach. KILL: QEMU
+  # may not pass SIGTERM on.
   runner="timeout --foreground -s KILL $seconds"
   kernel="Linux $(uname -r)"
   unset RAWMAP_EMULATOR RAWMAP_RUNNER
   if [[ $arch != "$HOST_ARCH" ]]; then
     use_qemu_user "$arch"
     kernel="qemu-user $QEMU_VERSION"
-    # Natively there is no bound of memory: a test that reserves a terabyte would meet it.
+    # Natively memory is not bounded, because some tests reserve a terabyte.
     runner="prlimit --data=$bytes $runner"
     export RAWMAP_EMULATOR=qemu-user-$QEMU_VERSION RAWMAP_RUNNER=$QEMU
-    # A test that forks while another one maps memory may do it while that one's thread holds a lock of
-    # QEMU's, which then nobody gives back in the child.
+    # If one test forks while another test's thread holds a lock of QEMU's, nobody unlocks it in the child.
     export RUST_TEST_THREADS=1
     say "emulator: $QEMU, version $QEMU_VERSION"
   fi
   say "compiler: $RUST_FROM"
   note kernel "$kernel"
-  # The standard library may have to be built first: cargo does that, so the probe has to wait.
+  # Where cargo has to build the standard library first, rustc alone can't compile the probe.
   if [[ -n ${CARGO_UNSTABLE_BUILD_STD:-} ]]; then
     page=$(getconf PAGESIZE)
   else
@@ -124,36 +87,36 @@ test_arch() {
   fi
   note page "$page"
 
-  # In two steps, so that a program that does not build and one that dies tell apart.
+  # In two steps, so that a program that doesn't build is told from one that dies.
   step 'build'
   run cargo test --no-run --all-features || { fail 'the build failed' && return; }
   # ci/runner.sh adds the emulator, whose path may have spaces, at which cargo would split.
   export "CARGO_TARGET_${upper^^}_RUNNER=bash ci/runner.sh $runner --"
   step "tests, run by $(id -un)"
   tests
-  if ! grep -q '^ *Doc-tests ' "$results/log"; then
-    note skipped 1
-    note skip "the documentation's examples" 'cargo before 1.89 does not run them for another target'
+  if ! grep -q '^ *Doc-tests ' "$work/log"; then
+    skip "the documentation's examples" 'cargo before 1.89 does not run them for another target'
   fi
   step 'the examples'
   for example in "${examples[@]}"; do
     # shellcheck disable=SC2086 # a name and arguments
-    if run cargo run --all-features --example ${example/ / -- }; then note passed 1; else fail "the example $example"; fi
+    if run cargo run --all-features --example ${example/ / -- }; then pass; else fail "the example $example"; fi
   done
 
-  # What the optimizer could break: code that rests on invariants, and several threads at it.
+  # The optimizer could break code that relies on invariants, and code that several threads run.
   step 'the owners, as a release builds them'
   tests --release "${released[@]}"
 
+  end_row
   ((EUID == 0)) || return 0
   step "tests, without root's rights"
-  row=${row%:*}:user
+  begin_row "$arch:user"
   note kernel "$kernel"
   note page "$page"
-  mkdir "$results/user"
-  export RAWMAP_AS_USER=$results/user
+  mkdir "$work/user"
+  export RAWMAP_AS_USER=$work/user
   if RAWMAP_RUNNER='' bash ci/runner.sh -- "$(type -P true)"; then
-    # What asks the kernel nothing, or in an emulator asks much, says the same to whoever runs it.
+    # These ask the kernel nothing that depends on the user; in an emulator some of the others are slow.
     without=(call constants decode flag_words rules)
     [[ -z ${RAWMAP_EMULATOR:-} ]] || without+=(check sequences miri owners_model)
     again=()
@@ -164,26 +127,18 @@ test_arch() {
     say "not run again, since it says the same to whoever runs it: ${without[*]}"
     tests "${again[@]}"
   else
-    note skipped 1
-    note skip "what an ordinary user meets" 'root cannot become one here (above)'
+    skip "what an ordinary user meets" 'root cannot become one here (above)'
   fi
-  rm -rf "$results/user"
+  rm -rf "$work/user"
+  end_row
 }
 
-order=0
-chmod 755 "$results"
+make_work
 for arch in "${arches[@]}"; do
-  row=$results/rows/$((++order)):$arch:$(id -un)
-  # Not `test_arch || ...`, which would switch off -e inside.
-  set +e
-  (
-    set -e
-    test_arch
-  )
-  status=$?
-  set -e
+  begin_row "$arch:$(id -un)"
+  apart test_arch
   ((status == 0)) || fail "the run ended early, with status $status"
 done
 
 mkdir -p "${lists%/*}"
-awk -f ci/table.awk -v lists="$lists" -v seconds="$SECONDS" "$results"/rows/*
+verdict

@@ -7,7 +7,11 @@ usage_if_asked "usage: ci/shown.sh
 
 Copies the sources, with each example as a reader sees it and pastes it into
 \`fn main() -> Result<(), Box<dyn std::error::Error>>\`, and compiles the examples of the copy, with the
-feature std and the crate libc." "$@"
+feature std and the crate libc. It takes ten seconds." "$@"
+
+no_arguments "$@"
+need_cargo
+need_tools cc
 
 copy=$ROOT/target/shown
 rm -rf "$copy/src" "$copy/arch"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a kernel that Debian has no package of, or none that can be had now, from Debian's source.
+# How is a kernel built that Debian has no package of? From Debian's source, as small as the tests allow.
 # shellcheck source=ci/lib.sh
 . "$(dirname "$0")/../lib.sh"
 
@@ -10,12 +10,12 @@ Puts the kernel into FOLDER as vmlinuz, its configuration as config, and a mark,
 ci/kernel-test.sh.
   KERNEL   aarch64:64k or riscv64:4k, both of Linux 6.12" "$@"
 
-(($# == 2)) || die 'a kernel and a folder, please (see --help)'
+(($# == 2)) || refuse 'it takes two arguments'
 folder=$2
 series=6.12
 suites=(trixie bookworm-backports)
 
-# What the tests need of the smallest kernel that there is.
+# What the tests need, beside the smallest kernel that can be configured.
 options=(
   # It starts, and talks.
   PRINTK BUG KALLSYMS BLK_DEV_INITRD BINFMT_ELF BINFMT_SCRIPT TTY OF CC_OPTIMIZE_FOR_PERFORMANCE
@@ -45,7 +45,7 @@ case $1 in
     off+=(32BIT)
     needed=RISCV_ISA_V
     ;;
-  *) die "'$1' is none that can be built here (see --help)" ;;
+  *) refuse "'$1' is none that can be built here" ;;
 esac
 
 mapfile -t tools < <(linkers "$arch")
@@ -68,7 +68,7 @@ build tinyconfig
 for option in "${off[@]}"; do "$tree/scripts/config" --file "$tree/.config" -d "$option"; done
 for option in "${options[@]}"; do "$tree/scripts/config" --file "$tree/.config" -e "$option"; done
 build olddefconfig
-# What depends on something that is off is silently left out.
+# `olddefconfig` silently drops an option that depends on one that is off.
 for option in "${options[@]}"; do
   grep -qx "CONFIG_$option=y" "$tree/.config" || say "not there in this kernel: CONFIG_$option"
 done
