@@ -304,7 +304,7 @@ judge() {
 test_machine() {
   local kernel machine cpu=max files=()
   use_qemu_system "$arch"
-  say "emulator: ${QEMU_SYSTEM[*]}, version $QEMU_VERSION"
+  say "emulator: qemu-system-$arch, version $QEMU_VERSION"
   kernel=$CACHE/kernels/$arch-$series-$pages
   mkdir -p "$CACHE/kernels"
   with_lock "kernel-${kernel##*/}" ci/kernel/fetch.sh "$arch" "$series" "$pages" "$kernel"

@@ -29,6 +29,11 @@ mkdir -p "$CACHE"
 # shellcheck source=ci/lib/qemu.sh
 . "$ROOT/ci/lib/qemu.sh"
 
+# Ctrl-C ends the script whatever the program does that was running. By itself bash goes on when that program ends as if
+# nothing had happened, as QEMU does. The signal is raised again, so that whoever started the script sees it, too.
+end_when_interrupted() { trap 'trap - INT && kill -INT "$BASHPID"' INT; }
+end_when_interrupted
+
 # ---- Arguments and messages -------------------------------------------------------------------
 
 say() { printf '== %s\n' "$*"; }
@@ -140,6 +145,7 @@ apart() {
   set +e
   (
     set -e
+    end_when_interrupted # a subshell begins without its shell's traps
     "$@"
   )
   status=$?
