@@ -6,7 +6,7 @@ use core::ptr::{null_mut, without_provenance_mut};
 use rawmap::{Errno, MapFlags, Prot, arch::nr, mmap_anonymous, munmap};
 
 /// The system call, as one would write it without the crate; where the crate's stub is a function
-/// (aarch64) so is this one, and visible from outside lest the compiler fit it to its few callers.
+/// (aarch64) so is this one, and visible from outside, so that the compiler does not fit it to its few callers.
 mod hand {
     use core::arch::asm;
 

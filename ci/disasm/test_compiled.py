@@ -24,7 +24,10 @@ sys.path.insert(0, str(HERE.parent / "prove"))
 import mir  # noqa: E402
 from targets import ROOT, TARGETS, rust  # noqa: E402
 
-TARGET = TARGETS[sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__)]
+if len(sys.argv) != 2 or sys.argv[1] not in TARGETS:
+    print(__doc__, file=sys.stderr)
+    sys.exit(2)
+TARGET = TARGETS[sys.argv[1]]
 STUB = re.compile(r"8syscall[0-6]")  # a mangled name
 COMPARE = {
     "x86_64": r"implicit-def \$eflags", "aarch64": r"implicit-def \$nzcv",

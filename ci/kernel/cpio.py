@@ -37,8 +37,9 @@ class Archive:
 
 
 def main():
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        sys.exit(__doc__.strip())
+    if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     archive = Archive(sys.stdout.buffer)
     archive.folder("dev")
     archive.add("dev/console", 0o020600, device=(5, 1))

@@ -10,7 +10,7 @@
 //! - `run [NAME=VALUE]... PROGRAM [ARG]...`: runs another program.
 #![no_std]
 #![no_main]
-// Lest the compiler make a call of memcpy of the loop in memcpy.
+// Otherwise the compiler makes of the loop in memcpy a call of memcpy.
 #![no_builtins]
 
 #[path = "../../src/guide/libc_parts.rs"]

@@ -18,15 +18,17 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import check
-import claims
-import owners
-import pcode
-import test_prover
-from same import Code
-from targets import ROOT, TARGETS, command, core_library, kernel_constants, linker, rust
-
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+import check  # noqa: E402
+import claims  # noqa: E402
+import mutant  # noqa: E402
+import owners  # noqa: E402
+import pcode  # noqa: E402
+import test_prover  # noqa: E402
+from same import Code  # noqa: E402
+from targets import ROOT, TARGETS, command, core_library, kernel_constants, linker, rust  # noqa: E402
+
 FAULTS = HERE / "faults.txt"
 # Functions of other crates that are not executed, and where the linker is told that they are.
 REPLACED = {"memcpy": pcode.memcpy, "memset": pcode.memset, "panicked": pcode.panicked}
@@ -139,17 +141,6 @@ def faults(target):
             yield line
 
 
-def break_copy(tree, line):
-    """Breaks a copy of the crate as FILE | WHAT | OLD | NEW says; returns what is broken. OLD must stand there once."""
-    parts = re.split(r"(?<!\\) \|(?: |$)", line)
-    file, what, old, new = (re.sub(r"\\(.)", lambda m: {"n": "\n"}.get(m[1], m[1]), part) for part in parts)
-    text = (tree / file).read_text()
-    if text.count(old) != 1:
-        raise SystemExit(f"{what}: stands {text.count(old)} times in {file}: {old}")
-    (tree / file).write_text(text.replace(old, new))
-    return what
-
-
 def refusal(target, line, proved):
     """What is broken, and by which build and why that was refused; None when it was not. `proved`: the goals and the
     machine code for which they are proved of the crate as it is.
@@ -159,7 +150,7 @@ def refusal(target, line, proved):
         for part in "src", "arch":
             shutil.copytree(ROOT / part, tree / part)
         shutil.copy(ROOT / "README.md", tree)
-        what = break_copy(tree, line)
+        what = mutant.make(tree, line)
         where = line.split("/")[1]
         # The layers above what is broken would take most of the compiler's time.
         above, library = {"owners": "none", "check": "owners"}.get(where, "owners|check"), tree / "src/lib.rs"
@@ -224,5 +215,6 @@ def main(name):
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in TARGETS:
-        sys.exit(__doc__)
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     sys.exit(main(sys.argv[1]) > 0)
