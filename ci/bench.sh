@@ -37,7 +37,7 @@ say 'building'
 features=(--features peers)
 [[ -z $check ]] || features=() # the crate's own programs only
 build --release -p report -p peers
-build --release -p heap-bench ${features[@]+"${features[@]}"}
+build --release -p heap-bench "${features[@]}"
 build --profile no-lto -p peers
 "$target/release/report" machine >>"$exact"
 

@@ -8,7 +8,8 @@
 usage_if_asked "usage: ci/disasm.sh [ARCH...]
 
 Compiles the sources in ci/disasm for each ARCH (x86_64, aarch64, riscv64; all three when none is
-named) and looks at the object files and at LLVM's machine code. Nothing is run, so no emulator is needed. It checks that
+named) and looks at the object files and at LLVM's machine code. Nothing is run, so no emulator is
+needed. It checks that
 - results come back in registers: a pointer decoded by one compare, all else by none;
 - a call site is no longer than one written by hand;
 - the raw functions refer to nothing but the system-call stub;
@@ -17,7 +18,8 @@ named) and looks at the object files and at LLVM's machine code. Nothing is run,
 - everything compiles unoptimized, with frame pointers.
 Where a check could pass by overlooking something, it is also made on a copy that is broken on purpose,
 and must fail there. What each call does is for ci/prove.sh.
-It takes about three minutes on two cores. What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}.
+It takes about three minutes on two cores.
+What is missing is installed with apt or kept in ${CACHE/#$HOME/\~}.
 
   RAWMAP_CACHE, RAWMAP_RUST: see ci/lib.sh" "$@"
 

@@ -42,7 +42,7 @@ fuzz() { local command=$1 && shift && run timeout --foreground -k 10 $((seconds 
 say "building: ${targets[*]}"
 only=()
 ((${#targets[@]} > 1)) || only=("${targets[@]}")
-fuzz build ${only[@]+"${only[@]}"} || die "fuzz/ does not build"
+fuzz build "${only[@]}" || die "fuzz/ does not build"
 
 table=() again=()
 line() { printf '%-10s  %11s  %8s  %9s  %9s  %7s\n' "$@"; }
@@ -79,5 +79,5 @@ done
 printf '\n'
 line target executions 'per s' 'coverage' 'corpus' verdict
 printf '%s\n' "${table[@]}"
-printf '%s' ${again[@]+"${again[@]}"}
+printf '%s' "${again[@]}"
 verdict

@@ -36,4 +36,4 @@ if [[ -n ${RAWMAP_AS_USER:-} ]]; then
   command+=(setpriv --reuid "$nobody" --regid "$nobody" --clear-groups)
 fi
 # Not by exec: this shell has to remove the folder.
-${command[@]+"${command[@]}"} ${RAWMAP_RUNNER:+"$RAWMAP_RUNNER"} "$program" "$@"
+"${command[@]}" ${RAWMAP_RUNNER:+"$RAWMAP_RUNNER"} "$program" "$@"

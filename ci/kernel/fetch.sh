@@ -12,6 +12,7 @@ that was built because its package could not be had." "$@"
 
 (($# == 4)) || refuse 'it takes four arguments'
 arch=$1 series=$2 pages=$3 folder=$4
+need_tools xz # modules are compressed
 
 # depends PACKAGE: prints what it depends on, one a line.
 depends() { papt "$deb_arch" "$suite" apt-cache show --no-all-versions "$1" | sed -n 's/^Depends: //p' | tr -s ', ' '\n'; }

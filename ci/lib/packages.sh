@@ -14,7 +14,7 @@ need_tools() {
     if [[ $tool == *\? ]]; then wished+=("${tool%\?}"); else missing+=("$tool"); fi
   done
   if ((${#missing[@]})); then
-    need_packages "${missing[@]}" ${wished[@]+"${wished[@]}"}
+    need_packages "${missing[@]}" "${wished[@]}"
   elif ((${#wished[@]} && EUID == 0)) && command -v apt-get >/dev/null; then
     (need_packages "${wished[@]}") || say "going on without ${wished[*]}"
   fi
@@ -30,13 +30,12 @@ linkers() {
 
 # packages_of TOOL: prints Debian's packages that have this command, and what it doesn't work without.
 packages_of() {
-  local arch=${1%%-linux-gnu-*}
+  local arch=${1%-linux-gnu-gcc}
   case $1 in
-    cc | gcc) echo gcc libc6-dev ;;
+    cc) echo gcc libc6-dev ;;
     c++) echo g++ ;;
     *-linux-gnu-gcc) echo "gcc-${arch//_/-}-linux-gnu" "libc6-dev-$(deb_arch_of "$arch")-cross" ;;
-    *-linux-gnu-*) echo "binutils-${arch//_/-}-linux-gnu" ;;
-    nm | objcopy | objdump | readelf | strip) echo binutils ;;
+    readelf | strip) echo binutils ;;
     mkfs.ext4) echo e2fsprogs ;;
     qemu-*) echo qemu-user ;;
     xz) echo xz-utils ;;
@@ -67,6 +66,17 @@ apt_install() {
 }
 
 # ---- Packages of other architectures and suites, unpacked privately ---------------------------
+
+# deb_arch_of ARCH: prints Debian's name of it.
+deb_arch_of() {
+  case $1 in
+    x86_64) echo amd64 ;;
+    aarch64) echo arm64 ;;
+    riscv64) echo riscv64 ;;
+    i686) echo i386 ;;
+    *) die "Debian's name of the architecture '$1' is not known" ;;
+  esac
+}
 
 # debian_codename: prints bookworm, trixie, ...; fails where this is not Debian.
 debian_codename() {

@@ -15,16 +15,6 @@ triple_of() {
   esac
 }
 
-deb_arch_of() {
-  case $1 in
-    x86_64) echo amd64 ;;
-    aarch64) echo arm64 ;;
-    riscv64) echo riscv64 ;;
-    i686) echo i386 ;;
-    *) die "Debian's name of the architecture '$1' is not known" ;;
-  esac
-}
-
 need_cargo() {
   command -v cargo >/dev/null || die "there is no cargo; install Rust (https://rustup.rs), then run this again"
 }
