@@ -191,7 +191,7 @@ run_tests() {
 }
 
 # run_script NAME COMMAND...: runs a command whose last line are counts as `verdict` prints them, and adds them to
-# this row. Sets `counts` to that line. A command without such a line has failed.
+# this row. Sets `counts` to that line, and `status`. A command without such a line has failed.
 run_script() {
   local name=$1
   shift
@@ -205,6 +205,7 @@ run_script() {
   else
     counts="ended early, with status $status"
     fail "$name" "$counts"
+    status=$((status ? status : 1))
   fi
 }
 
