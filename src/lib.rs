@@ -23,8 +23,7 @@
 //! # let file = unsafe { rawmap::Fd::borrow_raw(file.as_raw_fd()) };
 //! // SAFETY: nobody writes or truncates it while it is mapped.
 //! let text = unsafe { MapOptions::whole().file(&file, 0)? };
-//! let lines = text.split(|byte| *byte == b'\n').count();
-//! # assert!(lines > 1);
+//! assert!(text.split(|byte| *byte == b'\n').count() > 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -153,9 +152,9 @@
 //! of them answers for what it does there, [as with the standard library][std]:
 //! - Files of `/proc`, which open without `unsafe`. A write to `/proc/self/mem` changes any byte. A write to a
 //!   file in `/proc/self/map_files` changes mapped bytes too, and truncating it takes their pages away
-//!   (SIGBUS). `/proc/self/fd` matters for a moment only: where `mremap` is refused, a ring or a dual mapping
-//!   is made of a memory file, and a thread that opens that file by its number and maps it before it is sealed
-//!   can write to it for good.
+//!   (SIGBUS). `/proc/self/fd`, as `pidfd_getfd` of the own process, matters for a moment only: where `mremap`
+//!   is refused, a ring or a dual mapping is made of a memory file, and a thread that opens that file by its
+//!   number and maps it before it is sealed can write to it for good.
 //! - A function that forks without being `unsafe`: parent and child then share the bytes of rings and dual
 //!   mappings.
 //! - A tracer (`ptrace`, `process_vm_writev`); a thread that registers memory with `userfaultfd`; a function
@@ -165,22 +164,23 @@
 //!   (the answer of a kernel without KSM).
 //! - Something else mounted, linked or seen by `chroot` in the place of `/proc`. Where `PR_GET_AUXV` is refused
 //!   (before Linux 6.4, or by a filter), the owners read `/proc/self/auxv`, if that lies on a proc file system
-//!   or an emulator provides it.
+//!   or an emulator provides it. Where `mremap` is refused, they read `/proc/sys/vm/overcommit_memory`.
 //! - An emulator. QEMU's user mode before 11 ignores most advice and answers that it was done; so locked memory
 //!   does not read as zeroes there after it was purged, reset or decommitted.
 //!
-//! The owners rely on two things that they can't check. Where no mapping below the main thread's stack would
-//! stop its growth, as in some static programs, nobody raises the stack's limit later and then fills the
-//! address space ([`prepare`]). And when part of a reservation is given back to a kernel before 6.12, which
-//! unmaps the old memory before it maps the new, that kernel does not run out of memory for its own bookkeeping
-//! between the two while another thread maps something at that very place.
+//! The owners rely on three things that they can't check. The kernel keeps its distance between the main
+//! thread's stack and accessible memory (the boot option `stack_guard_gap` is not 0). Where no mapping below
+//! the main thread's stack would stop its growth, as in some static programs, nobody raises the stack's limit
+//! later and then fills the address space ([`prepare`]). And when part of a reservation is given back to a
+//! kernel before 6.12, which unmaps the old memory before it maps the new, that kernel does not run out of
+//! memory for its own bookkeeping between the two while another thread maps something at that very place.
 //!
 //! [std]: https://doc.rust-lang.org/std/os/unix/io/index.html#procselfmem-and-similar-os-features
 //!
 //! # Features
 //! No feature is on by default. With `std`, every type that is `AsFd` is [`AsDescriptor`], so that a `&File`
-//! can be mapped; [`Errno`] and [`Error`] turn into `std::io::Error`; and a [`Queue`] reads and writes. The
-//! crate needs Rust 1.85 or later.
+//! can be mapped; [`Errno`] and [`Error`] turn into an `std::io::Error` of their number; and a [`Queue`] reads
+//! and writes. The crate needs Rust 1.85 or later.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -222,7 +222,9 @@ pub unsafe fn mmap_anonymous(
 /// # Safety
 /// Nothing may use the range afterwards: no reference may point into it, no thread may run code in
 /// it or have its stack there, and no owner of it may be used or dropped
-/// ([`into_raw_parts`](crate::Mapping::into_raw_parts) gives one up).
+/// ([`into_raw_parts`](crate::Mapping::into_raw_parts) gives one up). It does not hold the highest
+/// mapping that `exec` made below the main thread's stack, such as the vDSO: owners rely on that to
+/// stop the stack ([`prepare`](crate::prepare)).
 ///
 /// # Errors
 /// - EINVAL: `addr` is not a multiple of the page size; `len` is 0, or wraps when it is rounded up;

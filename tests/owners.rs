@@ -353,7 +353,10 @@ fn what_has_no_length_says_what_it_is() {
     let things: [(Fd<'_>, &str); 5] = [
         (lent(&folder), "a directory can't be mapped; open a file in it"),
         (lent(&pipe), "a pipe can't be mapped; read it"),
-        (lent(&socket), "a socket has no length; give one, if it can be mapped at all"),
+        (
+            lent(&socket),
+            "a socket has no length; read it (packet rings are mapped by file_raw, with their length)",
+        ),
         (lent(&zero), "a character device has no length; give one, if it can be mapped at all"),
         (lent(&status), "a file of /proc has no length and can't be mapped; read it"),
     ];
@@ -498,7 +501,7 @@ fn advice_that_changes_contents_or_takes_memory_from_a_child_is_not_offered() {
         assert!(
             error
                 .to_string()
-                .starts_with(&format!("Mapping::advise: {advice} is none of the hints")),
+                .starts_with(&format!("Mapping::advise: {advice} is not advice that it takes")),
             "{error}"
         );
     }
@@ -1310,7 +1313,8 @@ fn a_name_that_no_kernel_takes_is_refused_before_any_call() {
     let long = CString::new(vec![b'a'; 80]).unwrap();
     for name in [c"in [brackets]", c"a\nb", c"\xc3\xa4", c"$x", c"`", c"a\\", &long] {
         let error = anon(1).name(.., name).unwrap_err();
-        let said = r"Mapping::name: a name has at most 79 printable characters, and none of \`$[]";
+        let said =
+            r"Mapping::name: a name has at most 79 printable characters, and none of \ ` $ [ ]";
         assert_eq!((error.errno(), error.to_string().as_str()), (Errno::EINVAL, said), "{name:?}");
     }
     let long = CString::new(vec![b'a'; 79]).unwrap();
@@ -1348,7 +1352,7 @@ fn what_mends_it_most_often_is_said() {
     match File::open("/sys/kernel/mm/transparent_hugepage/enabled") {
         Ok(sysfs) => {
             let refused = said(rw_raw(MapOptions::whole(), &sysfs).unwrap_err());
-            assert!(refused.ends_with("its file system or driver can't map it so; read it"));
+            assert!(refused.ends_with("its file system or driver can't map it; read it"));
         }
         Err(error) => skip!("there is no such file of /sys: {error}"),
     }

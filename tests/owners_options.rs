@@ -702,7 +702,7 @@ fn huge_pages_at_an_address_are_told_by_their_size() {
 #[test]
 fn a_lack_of_memory_names_the_limits() {
     if emulator().is_some() {
-        skip!("QEMU applies no RLIMIT_AS");
+        return skip!("QEMU applies no RLIMIT_AS");
     }
     alone(|| {
         let says = |error: Error, hint: &str| {
@@ -714,11 +714,11 @@ fn a_lack_of_memory_names_the_limits() {
         // SAFETY: a limit of this process alone.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
         let (large, counted) =
-            (MapOptions::new(16 * page()), "allow? see Reservation and noreserve");
+            (MapOptions::new(16 * page()), "vm.overcommit_memory, ulimit -v or -d allow?");
         says(large.anonymous().unwrap_err(), counted);
         says(large.raw(Prot::READ, Sharing::Shared).unwrap_err(), counted);
         let uncounted = "ulimit -v allows, or are there vm.max_map_count mappings?";
-        says(large.noreserve().anonymous().unwrap_err(), uncounted);
+        says(large.noreserve().anonymous().unwrap_err(), counted);
         says(Reservation::new(16 * page(), Mode::Strict).unwrap_err(), uncounted);
         says(
             small.resize(16 * page()).unwrap_err(),
@@ -753,6 +753,28 @@ fn a_refusal_says_what_may_mend_it() {
         assert_eq!(error.errno(), Errno::EACCES, "{error}");
         assert!(error.to_string().ends_with(says), "{error}");
     }
+    let ends = |refused: Result<(), Error>, errno, says: &str| {
+        let error = refused.unwrap_err();
+        assert!(error.errno() == errno && error.to_string().ends_with(says), "{error}");
+    };
+    // SAFETY: nothing is mapped: the place is taken.
+    let again =
+        unsafe { MapOptions::new(1).at(Place::Exact(hidden[0].as_ptr()), RW, ANON, NO_FD, 0) };
+    ends(again.map(drop), Errno::EEXIST, "something is mapped there");
+    let mut low = MapOptions::new(2 * page()).raw(RW, Sharing::Private).unwrap();
+    let _high = low.split_off(page()).unwrap();
+    ends(low.resize_in_place(2 * page()), Errno::ENOMEM, "is something mapped right behind it?");
+    let mut parts = MapOptions::new(2 * page()).raw(RW, Sharing::Private).unwrap();
+    parts.protect(page().., Prot::READ).unwrap();
+    ends(parts.resize(8 * page()), Errno::EFAULT, "the kernel moves one at a time");
+    // SAFETY: it is not open, so nothing is mapped.
+    let closed = unsafe { Fd::borrow_raw(1 << 20) };
+    let of_closed = MapOptions::new(1).file_raw(closed, 0, Prot::READ, Sharing::Private);
+    ends(of_closed.map(drop), Errno::EBADF, "is the descriptor open, and not by O_PATH?");
+    // SAFETY: as above.
+    let none = unsafe { Fd::borrow_raw(NO_FD) };
+    let of_none = MapOptions::whole().file_raw(none, 0, Prot::READ, Sharing::Private);
+    ends(of_none.map(drop), Errno::EBADF, "fstat of descriptor -1: EBADF: bad file descriptor");
     if !qemu_before(11) {
         let error = hidden[0].populate_write(..).unwrap_err();
         assert!(error.to_string().ends_with("Linux 5.14 or newer?"), "{error}");

@@ -21,10 +21,11 @@ pub mod jit {}
 #[doc = include_str!("no_libc.md")]
 ///
 /// # A whole program
-/// This program maps memory, and prints hello from there. It needs the `build.rs` above, `panic = "abort"` and this
-/// crate, and nothing else. First comes its `main.rs`, and then `libc_parts.rs`, which every such program needs.
-/// `ci/freestanding.sh`, in the repository, builds and runs it on each architecture. `examples/freestanding`, also there,
-/// is a larger program, with an allocator, its arguments and a file.
+/// This program maps memory, and prints hello from there. Its package has this crate as its only dependency,
+/// `panic = "abort"` in its profiles, the `build.rs` above, and on aarch64 and riscv64 the flags above. First
+/// comes its `main.rs`, and then `libc_parts.rs`, which every such program needs. `ci/freestanding.sh`, in the
+/// repository, builds and runs it on each architecture. `examples/freestanding`, also there, is a larger
+/// program, with an allocator, its arguments and a file.
 ///
 /// ```ignore (it is built with other flags, by ci/freestanding.sh)
 #[doc = include_str!("bare.rs")]

@@ -167,7 +167,9 @@ impl Status {
             0o100_000 => return None,
             0o040_000 => "a directory can't be mapped; open a file in it",
             0o010_000 => "a pipe can't be mapped; read it",
-            0o140_000 => "a socket has no length; give one, if it can be mapped at all",
+            0o140_000 => {
+                "a socket has no length; read it (packet rings are mapped by file_raw, with their length)"
+            }
             0o020_000 => "a character device has no length; give one, if it can be mapped at all",
             0o060_000 => {
                 "a block device's length is not what fstat says; ask the device, and give it"

@@ -19,7 +19,8 @@ use core::ptr::null_mut;
 use core::slice;
 
 /// Memory with two views: one can be written but not run, and the other can be run but not written. So no
-/// address is ever both writable and executable (W^X), and no protection changes while code runs.
+/// address is ever both writable and executable (W^X), and no protection changes while code runs. (Under the
+/// personality `READ_IMPLIES_EXEC`, all memory that can be read can be run.)
 ///
 /// Three calls, no file descriptor: `mmap(NULL, len, PROT_READ|PROT_EXEC, MAP_SHARED|MAP_ANONYMOUS, -1, 0)`,
 /// `mremap(start, 0, len, MREMAP_MAYMOVE, NULL)`, which maps the same pages again, and `mprotect(second, len,

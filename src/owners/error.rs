@@ -4,9 +4,9 @@ use crate::arch::Arch;
 use crate::call::{Call, Operation};
 use crate::check::{Kernel, Reason};
 use crate::errno::Errno;
-use crate::flags::{Advice, MapFlags, Prot};
+use crate::flags::{Advice, MapFlags, MremapFlags, Prot};
 use crate::owners::process;
-use crate::raw::{NO_FD, RawFd};
+use crate::raw::RawFd;
 use core::fmt;
 
 /// Why an operation of an owner failed: the call that the kernel refused, or the argument that was
@@ -52,6 +52,8 @@ enum Kind {
     },
 }
 
+/// In place of a descriptor: the call has none. (A program may lend -1.)
+const NOTHING: RawFd = RawFd::MIN;
 /// The call that names memory.
 pub(super) const NAMING: &str = "prctl(PR_SET_VMA_ANON_NAME)";
 /// The call by which a memory file keeps its pages.
@@ -96,7 +98,7 @@ impl Error {
     }
 
     pub(super) const fn refused_beyond(call: &'static str, errno: Errno) -> Self {
-        Self(Kind::RefusedBeyond { call, of: NO_FD, errno })
+        Self(Kind::RefusedBeyond { call, of: NOTHING, errno })
     }
 
     /// The same of a call that asks of a descriptor.
@@ -192,7 +194,8 @@ impl Error {
     }
 
     /// The argument that was wrong before any call was made, its value, and the limit that it missed,
-    /// if it has one.
+    /// if it has one. Where no number is wrong, as with a descriptor of a directory or a name with a bracket, the
+    /// text is the whole sentence, and the value says nothing.
     ///
     /// ```
     /// use rawmap::MapOptions;
@@ -228,7 +231,7 @@ impl fmt::Display for Error {
             }
             Kind::RefusedBeyond { call, of, errno } => {
                 f.write_str(call)?;
-                if of != NO_FD {
+                if of != NOTHING {
                     write!(f, " of descriptor {of}")?;
                 }
                 write!(f, ": {errno}")?;
@@ -293,18 +296,32 @@ fn remedy(operation: Operation, errno: Errno) -> Option<&'static str> {
         (Operation::Mmap { flags, .. }, Errno::ENOMEM) if flags.contains(MapFlags::HUGETLB) => {
             Some("are so many huge pages free (vm.nr_hugepages)?")
         }
-        (Operation::Mmap { prot, flags, .. }, Errno::ENOMEM) if is_counted(prot, flags) => Some(
-            "is it more than vm.overcommit_memory, ulimit -v or -d allow? see Reservation and noreserve",
-        ),
+        (Operation::Mmap { prot, flags, .. }, Errno::ENOMEM) if is_promised(prot, flags) => {
+            Some("is it more than vm.overcommit_memory, ulimit -v or -d allow?")
+        }
         (Operation::Mmap { .. }, Errno::ENOMEM) => {
             Some("is it more than ulimit -v allows, or are there vm.max_map_count mappings?")
         }
-        (Operation::Mremap { old_len, new_len, .. }, Errno::ENOMEM) if new_len > old_len => {
-            Some("is it more than vm.overcommit_memory, ulimit -v or -d allow?")
+        (Operation::Mremap { old_len, new_len, flags, .. }, Errno::ENOMEM) if new_len > old_len => {
+            if flags.contains(MremapFlags::MAYMOVE) {
+                Some("is it more than vm.overcommit_memory, ulimit -v or -d allow?")
+            } else {
+                Some("is something mapped right behind it?")
+            }
         }
-        (Operation::Mprotect { prot, .. }, Errno::ENOMEM) if prot.contains(Prot::WRITE) => Some(
-            "is it more than vm.overcommit_memory allows, or are there vm.max_map_count mappings?",
+        (Operation::Mremap { .. }, Errno::EFAULT) => Some(
+            "are its parts protected, locked, advised or named differently? the kernel moves one at a time",
         ),
+        (Operation::Mprotect { prot, .. }, Errno::ENOMEM) if prot.contains(Prot::WRITE) => Some(
+            "is it more than vm.overcommit_memory or ulimit -d allow, or are there vm.max_map_count mappings?",
+        ),
+        (Operation::Mmap { .. }, Errno::EEXIST) => Some("something is mapped there"),
+        (Operation::Mmap { flags, .. }, Errno::EBADF) if !flags.contains(MapFlags::ANONYMOUS) => {
+            Some("is the descriptor open, and not by O_PATH?")
+        }
+        (Operation::Mmap { flags, .. }, Errno::EIO) if !flags.contains(MapFlags::ANONYMOUS) => {
+            Some("a file of /proc can't be mapped; read it")
+        }
         (
             Operation::Mprotect { .. } | Operation::Munmap { .. } | Operation::Mremap { .. },
             Errno::ENOMEM,
@@ -321,7 +338,7 @@ fn remedy(operation: Operation, errno: Errno) -> Option<&'static str> {
             Some("is the file on hugetlbfs, with pages of that size?")
         }
         (Operation::Mmap { flags, .. }, Errno::ENODEV) if !flags.contains(MapFlags::ANONYMOUS) => {
-            Some("its file system or driver can't map it so; read it")
+            Some("its file system or driver can't map it; read it")
         }
         (Operation::Mremap { old_len, new_len, .. }, Errno::EINVAL) if new_len > old_len => {
             Some("is there so much address space?")
@@ -333,6 +350,9 @@ fn remedy(operation: Operation, errno: Errno) -> Option<&'static str> {
             Operation::Madvise { advice: Advice::POPULATE_READ | Advice::POPULATE_WRITE, .. },
             Errno::EFAULT,
         ) => Some("does the file end before it, or is it guarded?"),
+        (Operation::Madvise { advice: Advice::COLLAPSE, .. }, Errno::EINVAL) => Some(
+            "has it a whole huge page, of memory that may be one (transparent_hugepage/enabled)?",
+        ),
         (Operation::Madvise { advice: Advice::REMOVE, .. }, Errno::EINVAL) => {
             Some("is the memory private, or locked?")
         }
@@ -340,13 +360,11 @@ fn remedy(operation: Operation, errno: Errno) -> Option<&'static str> {
     }
 }
 
-/// Whether the kernel counts such a mapping against what all may have, unless vm.overcommit_memory is 1
-/// (`mm/vma.c`: `accountable_mapping`; all shared anonymous memory, `mm/shmem.c`).
-const fn is_counted(prot: Prot, flags: MapFlags) -> bool {
+/// Whether the kernel promises memory by such a mapping, which it counts by one of these, or both: overcommitment
+/// (`mm/vma.c`: `accountable_mapping`; `mm/shmem.c`), and RLIMIT_DATA (`is_data_mapping`).
+const fn is_promised(prot: Prot, flags: MapFlags) -> bool {
     let private = flags.contains(MapFlags::PRIVATE);
-    let anonymous = flags.contains(MapFlags::ANONYMOUS);
-    !flags.contains(MapFlags::NORESERVE)
-        && (private && prot.contains(Prot::WRITE) || !private && anonymous)
+    private && prot.contains(Prot::WRITE) || !private && flags.contains(MapFlags::ANONYMOUS)
 }
 
 impl fmt::Debug for Error {

@@ -86,7 +86,8 @@ pub enum Sharing {
     /// forked later.
     Shared,
     /// `MAP_SHARED_VALIDATE|MAP_SYNC` (Linux 4.15): as `Shared`, for a file in persistent memory. The file
-    /// system writes the file's metadata before a page can be written. EOPNOTSUPP for other files.
+    /// system writes the file's metadata before a page can be written. EOPNOTSUPP for other files, and EINVAL
+    /// for anonymous memory.
     SharedSync,
     /// `MAP_DROPPABLE` (Linux 6.11): as `Private`, for anonymous memory only. The kernel may drop its pages
     /// when it needs the memory; then they read as zeroes.

@@ -17,8 +17,9 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Chunks of one length and alignment, which several threads may take and put back at once.
 ///
-/// It reserves address space for all of them, which is not [counted](crate#granules-and-what-is-counted)
-/// ([`Mode::Overcommit`]). Taking a chunk costs no call, and neither does dropping it, which puts it back. A
+/// It reserves address space for all of them, which is [counted](crate#granules-and-what-is-counted) under strict
+/// accounting only ([`Mode::Overcommit`]). Threads that share a pool are scoped, or have it from an `Arc`, a
+/// `OnceLock` or `Box::leak`. Taking a chunk costs no call, and neither does dropping it, which puts it back. A
 /// chunk holds what its last user left there. It is zeroes if it had no user yet, or was
 /// [purged](Chunk::purge).
 ///
@@ -85,7 +86,7 @@ impl Pool {
     }
 }
 
-/// A chunk of a [`Pool`]. It derefs to `&mut [u8]`, and is put back when it is dropped.
+/// A chunk of a [`Pool`]. It derefs to `&mut [u8]`, whole pages, and is put back when it is dropped.
 ///
 /// ```
 /// use rawmap::Pool;
@@ -156,7 +157,8 @@ impl Drop for Chunk<'_> {
 
 /// Stacks with a guard below each, which several threads may take and put back at once.
 ///
-/// It reserves address space for all of them, which is not [counted](crate#granules-and-what-is-counted). The
+/// It reserves address space for all of them, which is [counted](crate#granules-and-what-is-counted) under strict
+/// accounting only. The
 /// first take of a stack costs the call that guards it ([`Mapping::guard`]). Later takes cost no call, and
 /// neither does dropping a stack, which puts it back. Where the kernel has guards (Linux 6.13), it holds all of
 /// the stacks as one mapping; before, each stack is two mappings, and a process may have about 32,000 stacks

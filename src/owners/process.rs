@@ -106,6 +106,11 @@ pub(super) fn known_page_size() -> Option<PageSize> {
 /// made below it, which stops the stack: the vDSO, the dynamic loader, or a position-independent static
 /// program.
 ///
+/// Accessible memory stops the stack, so owners map it there too, if the kernel has no other place left for it: up to
+/// a MiB below the stack. A stack that is stopped can't grow any further, whatever its limit: the next access is
+/// SIGSEGV. A program that may use up its address space makes the main thread's stack grow first, or runs in
+/// another thread.
+///
 /// A static program at a low address has no such mapping if its vDSO lies above the stack, as on older kernels
 /// of x86_64. Then the range is as large as the stack's limit is now, and at least 128 MiB. Such a program must
 /// not raise the limit above that later and then fill its address space.

@@ -63,6 +63,7 @@ impl Queue {
     ///
     /// # Panics
     /// If there is less room.
+    #[track_caller]
     pub fn written(&mut self, count: usize) {
         let room = self.ring.len() - self.unread;
         assert!(count <= room, "{count} bytes written into room for {room}");
@@ -73,6 +74,7 @@ impl Queue {
     ///
     /// # Panics
     /// If there are fewer unread bytes.
+    #[track_caller]
     pub fn consume(&mut self, count: usize) {
         assert!(count <= self.unread, "{count} bytes consumed of {}", self.unread);
         self.head = (self.head + count) % self.ring.len();

@@ -36,7 +36,7 @@ pub enum Mode {
     /// Pages are inaccessible until they are committed, and again after they are decommitted. What is committed
     /// is [counted](crate#granules-and-what-is-counted): committing is ENOMEM over RLIMIT_DATA, or over the
     /// limit of strict accounting. Each boundary between committed and other pages makes one more mapping, of
-    /// which a process may have 65,530 (`vm.max_map_count`).
+    /// which a process may have 65,530 by default (`vm.max_map_count`).
     Strict,
 }
 
@@ -154,7 +154,7 @@ impl Reservation {
     /// Reserves `len` bytes, rounded up to whole pages.
     ///
     /// One call: `mmap(NULL, len, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE, -1, 0)`, or in
-    /// strict mode `mmap(NULL, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`. The first reservation of a
+    /// strict mode `mmap(NULL, len, PROT_NONE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)`. The first strict reservation of a
     /// process also makes the calls of [`prepare`](crate::prepare).
     ///
     /// # Errors

@@ -239,13 +239,13 @@ impl Ring {
     }
 
     /// A pointer to the first byte, for reading and writing `2 * len` bytes, each of which is there twice. Rust
-    /// takes the two halves for different memory. So between a use of one half and a use of the other there
-    /// must be something that the compiler does not see through; each call of [`slice`](Self::slice) or
-    /// [`slice_mut`](Self::slice_mut) is.
+    /// takes the two halves for different memory, so it may move a use of one half before a use of the other. Each
+    /// call of [`slice`](Self::slice) or [`slice_mut`](Self::slice_mut) keeps it from that; between uses of this
+    /// pointer, `asm!("")` does.
     ///
     /// ```
     /// use rawmap::Ring;
-    /// let mut ring = Ring::new(1 << 16)?;
+    /// let ring = Ring::new(1 << 16)?;
     /// // A device that fills the buffer is told where it is.
     /// let (address, twice) = (ring.as_ptr().addr(), 2 * ring.len());
     /// assert!(address.checked_add(twice).is_some());
@@ -274,7 +274,8 @@ impl Ring {
         self.len
     }
 
-    /// Borrows `count` bytes from position `at` on, which is taken modulo the length.
+    /// Borrows `count` bytes from position `at` on, which is taken modulo the length. A position that counts on for
+    /// ever, and at last wraps to 0, needs a length that is a power of two.
     ///
     /// # Panics
     /// If `count` is more than the length, as indexing a slice does.
@@ -290,6 +291,7 @@ impl Ring {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn slice(&self, at: usize, count: usize) -> &[u8] {
         assert!(count <= self.len, "{count} bytes of a ring of {}", self.len);
         // SAFETY: less than `len` bytes from the start, and at most `len` from there: within the two halves,
@@ -313,6 +315,7 @@ impl Ring {
     /// # Ok::<(), rawmap::Error>(())
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn slice_mut(&mut self, at: usize, count: usize) -> &mut [u8] {
         assert!(count <= self.len, "{count} bytes of a ring of {}", self.len);
         // SAFETY: as for slice; at most `len` bytes hold none twice, and by `&mut` this is the only borrow.

@@ -262,9 +262,8 @@ impl<A: Access> Mapping<A> {
     /// let mut high = low.split_off(1 << 19)?;
     /// // Free neighbours become one block again, in the order of
     /// // their addresses.
-    /// let low = high.try_unsplit(low).unwrap_err();
-    /// let mut low = low;
-    /// low.try_unsplit(high).unwrap();
+    /// let mut low = high.try_unsplit(low).expect_err("the other way round");
+    /// low.try_unsplit(high).expect("neighbours");
     /// assert_eq!(low.len(), 1 << 20);
     /// # Ok::<(), rawmap::Error>(())
     /// ```

@@ -55,7 +55,8 @@ use core::{fmt, slice};
 /// A range counts bytes, as the range of a slice does; `memory.lock(..)` locks all of it. Advice, locks and
 /// writing back apply to every page that holds any of the bytes. An operation that destroys bytes or denies
 /// access to them ([`purge`](Self::purge), [`guard`](Mapping::guard), [`protect`](Mapping::protect)) takes only
-/// ranges of whole [granules](Self::granule), so that it touches nothing else. [`inwards`](Self::inwards) gives
+/// ranges of whole [granules](Self::granule), so that it touches nothing else; a range may also end where the
+/// mapping does. [`inwards`](Self::inwards) gives
 /// the granules that lie wholly within a range.
 ///
 /// The kernel may hold a mapping as several parts, which differ in protection, lock, advice or name. If it
@@ -146,9 +147,8 @@ impl<A: Access> Mapping<A> {
     ///
     /// ```
     /// use rawmap::Mapping;
-    /// let mut text = Mapping::<rawmap::ReadOnly>::empty();
+    /// let text = Mapping::<rawmap::ReadOnly>::empty();
     /// assert_eq!(&text[..], b"");
-    /// # let _ = &mut text;
     /// ```
     #[must_use]
     pub const fn empty() -> Self {
@@ -259,7 +259,7 @@ impl<A: Access> Mapping<A> {
     /// [`from_raw_parts`]: Self::from_raw_parts
     ///
     /// ```
-    /// use rawmap::{MapOptions, Mapping, Prot, Purged, Raw, Sharing};
+    /// use rawmap::{MapOptions, Mapping, Prot, Raw, Sharing};
     /// let shared = MapOptions::new(1).raw(Prot::READ | Prot::WRITE, Sharing::Shared)?;
     /// let parts = shared.into_raw_parts();
     /// // SAFETY: parts of a raw mapping, used once.
@@ -589,9 +589,9 @@ impl<A: Access> Default for Mapping<A> {
 
 impl<A: Access> Drop for Mapping<A> {
     /// Unmaps it: one call, `munmap(start, mapped_len)`. If the kernel refuses that, private memory is freed
-    /// nevertheless, by `madvise(start, mapped_len, MADV_DONTNEED)` (and `MADV_DONTNEED_LOCKED` if that is
-    /// refused), and then costs address space only; shared memory stays. [`unmap`](Self::unmap) returns the
-    /// error.
+    /// nevertheless, unless it is sealed, by `madvise(start, mapped_len, MADV_DONTNEED)` (and
+    /// `MADV_DONTNEED_LOCKED` if that is refused), and then costs address space only; shared memory stays.
+    /// [`unmap`](Self::unmap) returns the error.
     #[inline]
     fn drop(&mut self) {
         if self.len != 0 {

@@ -221,8 +221,7 @@ impl<A: Access> Mapping<A> {
                 unsafe { self.advise_by(OPERATION, range, advice) }
             }
             _ => {
-                let what =
-                    "is none of the hints; a Mapping has purge, guard, punch_hole and advise_any";
+                let what = "is not advice that it takes; a Mapping has purge, guard, punch_hole and advise_any";
                 Err(Error::wrong(OPERATION, what, advice.bits() as usize, Wrong::NoHint, 0))
             }
         }
@@ -312,7 +311,7 @@ impl<A: Access> Mapping<A> {
         let (addr, len) = self.at(self.lent().outwards(OPERATION, range)?);
         let named = |byte: &u8| matches!(byte, b' '..=b'~') && !br"\`$[]".contains(byte);
         if name.count_bytes() > 79 || !name.to_bytes().iter().all(named) {
-            let what = r"a name has at most 79 printable characters, and none of \`$[]";
+            let what = r"a name has at most 79 printable characters, and none of \ ` $ [ ]";
             return Err(Error::wrong(OPERATION, what, name.count_bytes(), Wrong::NotOffered, 0));
         }
         // SAFETY: the kernel reads the name, which ends with a zero, and changes no memory.
@@ -341,7 +340,8 @@ impl<A: Access> Mapping<A> {
     /// # Errors
     /// Those of [`madvise`](crate::madvise): EINVAL for locked shared anonymous memory, which must be unlocked
     /// first, and for huge pages before Linux 5.18. It also fails for:
-    /// - a range that does not lie within the mapping, or that begins or ends within a granule;
+    /// - a range that does not lie within the mapping, or that begins or ends within a granule before the
+    ///   mapping's end;
     /// - a mapping of a file's own bytes: the memory belongs to the file ([`punch_hole`](Mapping::punch_hole)
     ///   frees it there), and some drivers take a purge for the end of the mapping;
     /// - a slice on huge pages: there may be no page left when the bytes are used again.

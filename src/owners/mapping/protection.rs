@@ -241,9 +241,10 @@ impl Mapping<Raw> {
     ///
     /// # Errors
     /// Those of [`mprotect`](crate::mprotect). It also fails for a range that does not lie within the mapping,
-    /// or that begins or ends within a granule; for `PROT_GROWSDOWN` and `PROT_GROWSUP`, which would change
-    /// memory outside of the range; and where the main thread's stack may grow. If the kernel holds the range
-    /// in several parts, it may have protected the first ones when it refuses another.
+    /// or that begins or ends within a granule before the mapping's end; for `PROT_GROWSDOWN` and
+    /// `PROT_GROWSUP`, which would change memory outside of the range; and where the main thread's stack may
+    /// grow. If the kernel holds the range in several parts, it may have protected the first ones when it
+    /// refuses another.
     ///
     /// ```
     /// use rawmap::{MapOptions, Prot, Sharing};
@@ -401,7 +402,8 @@ impl Mapping<Raw> {
     /// # Errors
     /// Those of [`madvise`](crate::madvise): EACCES if the mapping is not shared or its file is not open for
     /// writing, EINVAL if the range is locked or has no file behind it, EOPNOTSUPP if the file system can't do
-    /// it. It also fails if the range does not lie within the mapping, or begins or ends within a granule.
+    /// it. It also fails if the range does not lie within the mapping, or begins or ends within a granule before the
+    /// mapping's end.
     ///
     /// ```
     /// use rawmap::{MapOptions, Prot, Sharing};
