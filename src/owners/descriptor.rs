@@ -41,7 +41,8 @@ impl Fd<'_> {
     ///
     /// # Safety
     /// The descriptor must be open, and name the same open file, for as long as the result is used: nobody
-    /// closes it, nor gives its number to another file (`dup2`). The numbers 0, 1 and 2 need only be open.
+    /// closes it, nor gives its number to another file (`dup2`). The numbers 0, 1 and 2 need only be open:
+    /// they are duplicated first.
     #[must_use]
     pub const unsafe fn borrow_raw(raw: RawFd) -> Self {
         Self { raw, lent: PhantomData }

@@ -401,7 +401,7 @@ impl<T> From<Refused<T>> for Errno {
     }
 }
 
-/// An operation that takes its owner by value failed: the error, and the owner as it was.
+/// An operation that takes its owner by value failed: the error, and the owner as it was, unless it was lost.
 ///
 /// `?` turns it into an [`Error`], which drops the owner.
 ///

@@ -534,8 +534,8 @@ impl MapOptions {
     /// The kernel may drop pages that were only ever read, and would need memory again for the next read. So
     /// `fallocate` makes all pages the file's for good, for which the file must be open for writing too. This
     /// turns a hole into memory, for which this process pays. The operation refuses a file that has fewer
-    /// blocks than bytes, but a hostile sender can have blocks behind the file's end instead. If you don't
-    /// trust the sender, pass a length that you can afford, and not [`whole`](Self::whole).
+    /// blocks than bytes, but that is no protection: a hostile sender has blocks behind the file's end instead.
+    /// If you don't trust the sender, pass a length that you can afford, and not [`whole`](Self::whole).
     ///
     /// Six calls: `fcntl(fd, F_GET_SEALS)`, `fstatfs`, `fstat` twice, `mmap(NULL, len, PROT_READ, MAP_PRIVATE,
     /// fd, offset)`, and `fallocate(fd, 0, offset, len)`; rarely one more `fstat`, as for [`file`](Self::file).

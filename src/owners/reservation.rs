@@ -123,6 +123,7 @@ impl Mode {
 ///     }
 ///
 ///     /// By `&mut`: nothing that was handed out is there now.
+///     /// (`purge` would keep the pages committed.)
 ///     fn reset(&mut self) -> Result<(), Error> {
 ///         self.space.decommit(..self.ready.get())?;
 ///         self.ready.set(0);
@@ -458,12 +459,16 @@ impl Reservation {
     /// of a driver's memory; EINVAL if its driver does not let it be moved. The mapping is as it was, but may
     /// lie elsewhere.
     ///
-    /// After an error the place comes back without what it held, or is lost. It is lost if the error does not
-    /// tell whether the kernel has unmapped the place, and something is mapped there: that may be the place
-    /// itself, or what another thread has mapped since. This happens where the process has as many mappings as
-    /// it may have. It is lost too if nothing can be mapped in its place again, because a filter refuses `mmap`
-    /// as well, or because the memory of [`Mode::Overcommit`] can't be counted any more. Where there are too
-    /// many mappings, or a filter refuses `munmap`, the page that was added to the mapping may stay mapped.
+    /// After an error the place comes back without what it held, as a rule. It is lost
+    /// ([`into_owner`](Refused::into_owner) is `None`) in two cases:
+    /// - The error does not tell whether the kernel has unmapped the place, and something is mapped there now.
+    ///   That may be what another thread has mapped since, and so nobody unmaps it. This happens where the
+    ///   process has as many mappings as it may have.
+    /// - Nothing can be mapped in its place again, because a filter refuses `mmap` as well, or because the
+    ///   memory of [`Mode::Overcommit`] can't be counted any more.
+    ///
+    /// Where there are too many mappings, or a filter refuses `munmap`, the page that was added to the mapping
+    /// may stay mapped.
     ///
     /// ```
     /// use rawmap::{MapOptions, Mode, Reservation};

@@ -56,9 +56,9 @@ impl<A: Access> Mapping<A> {
     ///
     /// # Errors
     /// Those of [`mremap`](crate::mremap): EFAULT if the kernel holds the mapping in several parts, which
-    /// differ in protection, lock, advice or name, or were joined; EINVAL or EFAULT on huge pages. It also
-    /// fails if the length is more than `isize::MAX`, and if it would grow and is empty or of a kind that
-    /// can't. After an error the mapping is as it was.
+    /// differ in protection, lock, advice or name, or were joined by [`try_unsplit`](Self::try_unsplit); EINVAL
+    /// or EFAULT on huge pages. It also fails if the length is more than `isize::MAX`, and if it would grow and
+    /// is empty or of a kind that can't. After an error the mapping is as it was.
     ///
     /// When parts become alike again, the kernel does not always join them. Before Linux 6.16 it does not if
     /// only one of them was touched before (locking touches memory too), and in a forked child no Linux does

@@ -36,7 +36,7 @@ pub enum Purged {
 
 impl<A: Access> Mapping<A> {
     /// Writes the changes of a shared file mapping back to the disk, for every page that holds any of the
-    /// range.
+    /// range. Of other memory it writes nothing, and is `Ok`.
     ///
     /// One call: `msync(start, len, flags)`.
     ///
