@@ -29,6 +29,15 @@ use core::{fmt, slice};
 /// mapping derefs to `&mut [u8]`, and a [`ReadOnly`] or [`Executable`] one to `&[u8]`. A [`Raw`] one is reached
 /// by raw pointers only, and may therefore be shared with others and protected in parts.
 ///
+/// ```
+/// use rawmap::MapOptions;
+/// let mut memory = MapOptions::new(1 << 20).anonymous()?;
+/// memory[..5].copy_from_slice(b"hello");
+/// memory.resize(1 << 28)?; // the pages are moved, if at all, and nothing is copied
+/// assert_eq!((&memory[..5], memory.len()), (&b"hello"[..], 1 << 28));
+/// # Ok::<(), rawmap::Error>(())
+/// ```
+///
 /// | to | see |
 /// |---|---|
 /// | ask what it is | [`mapped_len`](Self::mapped_len), [`granule`](Self::granule), [`backing`](Self::backing); if raw, [`as_ptr`](Mapping::as_ptr) and [`len`](Mapping::len) |
@@ -42,22 +51,12 @@ use core::{fmt, slice};
 /// | protect parts, if raw | [`protect`](Mapping::protect), [`guard`](Mapping::guard), [`overlay`](Mapping::overlay) |
 /// | keep it elsewhere | [`into_raw_parts`](Self::into_raw_parts), [`from_raw_parts`](Self::from_raw_parts), [`leak`](Mapping::leak) |
 ///
-/// ```
-/// use rawmap::MapOptions;
-/// let mut memory = MapOptions::new(1 << 20).anonymous()?;
-/// memory[..5].copy_from_slice(b"hello");
-/// memory.resize(1 << 28)?; // the pages are moved, if at all, and nothing is copied
-/// assert_eq!((&memory[..5], memory.len()), (&b"hello"[..], 1 << 28));
-/// # Ok::<(), rawmap::Error>(())
-/// ```
-///
 /// # Ranges
 /// A range counts bytes, as the range of a slice does; `memory.lock(..)` locks all of it. Advice, locks and
 /// writing back apply to every page that holds any of the bytes. An operation that destroys bytes or denies
 /// access to them ([`purge`](Self::purge), [`guard`](Mapping::guard), [`protect`](Mapping::protect)) takes only
 /// ranges of whole [granules](Self::granule), so that it touches nothing else; a range may also end where the
-/// mapping does. [`inwards`](Self::inwards) gives
-/// the granules that lie wholly within a range.
+/// mapping does. [`inwards`](Self::inwards) gives the granules that lie wholly within a range.
 ///
 /// The kernel may hold a mapping as several parts, which differ in protection, lock, advice or name. If it
 /// refuses an operation on one part, it may already have done it on the parts before.
