@@ -104,13 +104,13 @@ pub const REASONS: &[Reason] = &[
         "What is done by hand looks at no error; it makes 2 to 32 calls to the kernel more.",
     ),
     reason(
-        &["buffers", "btreemap", "phases"],
+        &["buffers", "phases"],
         &["peak KiB"],
         "A thread keeps up to 2 MiB of small free blocks for itself, and sizes are rounded up to 16 bytes, of which glibc \
          needs 8 beside the block; mimalloc has no header.",
     ),
     reason(
-        &["btreemap", "hashmap", "phases", "index", "json"],
+        &["hashmap", "phases", "index", "json"],
         &["faults"],
         "dlmalloc gives back to the system what is free at the end of what it has, and blocks from 4 MiB on are unmapped; \
          what comes back comes page by page. mimalloc keeps more.",
