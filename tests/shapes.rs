@@ -312,7 +312,8 @@ mod with_std {
 
     #[test]
     fn a_queue_fills_from_a_read_and_drains_to_a_write() {
-        let text: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+        // More than the sink takes and the queue holds, however large its page is.
+        let text: Vec<u8> = (0..100_000 + page()).map(|n| (n % 251) as u8).collect();
         let (mut queue, mut source, mut sink) =
             (Queue::new(1).unwrap(), Source(&text, 0), Sink(vec![], 60_000));
         let refused = loop {
