@@ -495,9 +495,19 @@ fn join_strangers() {
 /// Runs `attack` again and again for a second beside another thread that maps and unmaps, and whose memory
 /// nobody may touch.
 fn beside_another(attack: impl Fn() + Sync) {
+    /// Ends the other thread, if only since the attack has panicked.
+    struct End<'a>(&'a AtomicBool);
+
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     let (lost, mapped) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _end = End(&ended);
         scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
                 let mut mine = MapOptions::new(1 << 16).anonymous().unwrap();
@@ -517,7 +527,6 @@ fn beside_another(attack: impl Fn() + Sync) {
         while Instant::now() < end {
             attack();
         }
-        ended.store(true, Ordering::Relaxed);
     });
     assert_eq!(lost.into_inner(), 0, "of {} mappings", mapped.into_inner());
 }
@@ -553,13 +562,12 @@ fn place_at_once() {
 fn refuse_at_once() {
     beside_another(|| {
         // In several parts: no kernel before 6.17 moves that, and it finds out late.
-        let memory =
-            MapOptions::new(1 << 16).raw(Prot::READ | Prot::WRITE, Sharing::Private).unwrap();
-        memory.protect(memory.granule().bytes()..2 * memory.granule().bytes(), Prot::READ).unwrap();
-        let mut memory = memory;
-        let space = Reservation::new(1 << 16, Mode::Strict).unwrap();
+        let (len, rw) = (16 * page(), Prot::READ | Prot::WRITE);
+        let mut memory = MapOptions::new(len).raw(rw, Sharing::Private).unwrap();
+        memory.protect(page()..2 * page(), Prot::READ).unwrap();
+        let space = Reservation::new(len, Mode::Strict).unwrap();
         let _ = space.place(&mut memory);
-        assert_eq!(memory.len(), 1 << 16);
+        assert_eq!(memory.len(), len);
         let _ = rawmap::Ring::new(usize::MAX / 8);
     });
 }
