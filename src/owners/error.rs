@@ -41,7 +41,7 @@ enum Kind {
     /// The kernel refused a call of the family.
     Refused { call: Call, errno: Errno },
     /// The kernel refused a call that is not of the family, such as `fstat`.
-    RefusedBeyond { call: &'static str, of: RawFd, errno: Errno },
+    RefusedBeyond { call: &'static str, of: Option<RawFd>, errno: Errno },
     /// An argument was wrong, and no call was made.
     Argument {
         operation: &'static str,
@@ -52,8 +52,6 @@ enum Kind {
     },
 }
 
-/// In place of a descriptor: the call has none. (A program may lend -1.)
-const NOTHING: RawFd = RawFd::MIN;
 /// The call that names memory.
 pub(super) const NAMING: &str = "prctl(PR_SET_VMA_ANON_NAME)";
 /// The call by which a memory file keeps its pages.
@@ -98,12 +96,12 @@ impl Error {
     }
 
     pub(super) const fn refused_beyond(call: &'static str, errno: Errno) -> Self {
-        Self(Kind::RefusedBeyond { call, of: NOTHING, errno })
+        Self(Kind::RefusedBeyond { call, of: None, errno })
     }
 
     /// The same of a call that asks of a descriptor.
     pub(super) const fn refused_of(call: &'static str, of: RawFd, errno: Errno) -> Self {
-        Self(Kind::RefusedBeyond { call, of, errno })
+        Self(Kind::RefusedBeyond { call, of: Some(of), errno })
     }
 
     pub(super) const fn wrong(
@@ -231,7 +229,7 @@ impl fmt::Display for Error {
             }
             Kind::RefusedBeyond { call, of, errno } => {
                 f.write_str(call)?;
-                if of != NOTHING {
+                if let Some(of) = of {
                     write!(f, " of descriptor {of}")?;
                 }
                 write!(f, ": {errno}")?;
@@ -277,6 +275,9 @@ impl fmt::Display for Error {
     }
 }
 
+/// What more memory, mapped or grown, is refused for.
+const PROMISE: &str = "is it more than vm.overcommit_memory, ulimit -v or -d allow?";
+
 /// What to do about a refusal that the words of the call don't explain, where one thing helps most often.
 fn remedy(operation: Operation, errno: Errno) -> Option<&'static str> {
     match (operation, errno) {
@@ -297,14 +298,14 @@ fn remedy(operation: Operation, errno: Errno) -> Option<&'static str> {
             Some("are so many huge pages free (vm.nr_hugepages)?")
         }
         (Operation::Mmap { prot, flags, .. }, Errno::ENOMEM) if is_promised(prot, flags) => {
-            Some("is it more than vm.overcommit_memory, ulimit -v or -d allow?")
+            Some(PROMISE)
         }
         (Operation::Mmap { .. }, Errno::ENOMEM) => {
             Some("is it more than ulimit -v allows, or are there vm.max_map_count mappings?")
         }
         (Operation::Mremap { old_len, new_len, flags, .. }, Errno::ENOMEM) if new_len > old_len => {
             if flags.contains(MremapFlags::MAYMOVE) {
-                Some("is it more than vm.overcommit_memory, ulimit -v or -d allow?")
+                Some(PROMISE)
             } else {
                 Some("is something mapped right behind it?")
             }
