@@ -41,7 +41,7 @@ enum Kind {
     /// The kernel refused a call of the family.
     Refused { call: Call, errno: Errno },
     /// The kernel refused a call that is not of the family, such as `fstat`.
-    RefusedBeyond { call: &'static str, of: Option<RawFd>, errno: Errno },
+    RefusedBeyond { call: &'static str, of: RawFd, errno: Errno },
     /// An argument was wrong, and no call was made.
     Argument {
         operation: &'static str,
@@ -52,6 +52,9 @@ enum Kind {
     },
 }
 
+/// In place of a descriptor: the call has none. (A program may lend -1. An `Option` would be a word more, and so two
+/// instructions where a file is mapped.)
+const NOTHING: RawFd = RawFd::MIN;
 /// The call that names memory.
 pub(super) const NAMING: &str = "prctl(PR_SET_VMA_ANON_NAME)";
 /// The call by which a memory file keeps its pages.
@@ -96,12 +99,12 @@ impl Error {
     }
 
     pub(super) const fn refused_beyond(call: &'static str, errno: Errno) -> Self {
-        Self(Kind::RefusedBeyond { call, of: None, errno })
+        Self(Kind::RefusedBeyond { call, of: NOTHING, errno })
     }
 
     /// The same of a call that asks of a descriptor.
     pub(super) const fn refused_of(call: &'static str, of: RawFd, errno: Errno) -> Self {
-        Self(Kind::RefusedBeyond { call, of: Some(of), errno })
+        Self(Kind::RefusedBeyond { call, of, errno })
     }
 
     pub(super) const fn wrong(
@@ -229,7 +232,7 @@ impl fmt::Display for Error {
             }
             Kind::RefusedBeyond { call, of, errno } => {
                 f.write_str(call)?;
-                if let Some(of) = of {
+                if of != NOTHING {
                     write!(f, " of descriptor {of}")?;
                 }
                 write!(f, ": {errno}")?;
